@@ -1,0 +1,183 @@
+// Package ir holds the proxy-neutral nouns between compile and translate: what each fleet serves, with every
+// reference resolved, every default filled in and every conflict decided.
+//
+// In: compile builds it. Out: translate turns it into Envoy's types. It must not know files, YAML, protobuf or Envoy,
+// and imports the standard library only. Values are immutable once built.
+package ir
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Fleet is all that one fleet's proxies serve. Every slice is sorted by Name, so equal input gives equal output.
+type Fleet struct {
+	Name         string
+	Listeners    []Listener
+	RouteTables  []RouteTable
+	Clusters     []Cluster
+	Certificates []Certificate
+}
+
+// Listener is one socket: several listeners of the language may share it.
+type Listener struct {
+	// Name is the address and port, "0.0.0.0:8443" or "[::]:8443": it does not depend on who shares the socket.
+	Name string
+	// Address is the bind address. "::" takes both families (IPV6_V6ONLY off).
+	Address netip.AddrPort
+	// Chains are asked for the one whose ServerNames fit best; without TLS there is one, with no ServerNames.
+	Chains []FilterChain
+	// Default serves a TLS client whose server name fits no chain. Nil refuses it.
+	Default *FilterChain
+}
+
+// FilterChain is what happens to a connection. Exactly one of HTTP and TCP is set.
+type FilterChain struct {
+	// Name is "gateway/listener/certificate", or "gateway/listener" without TLS. Default chains end in "/default".
+	Name string
+	// ServerNames are exact or "*.suffix", lower case. Empty fits all.
+	ServerNames []string
+	// Certificate is the name of the Certificate to present; empty is plaintext.
+	Certificate string
+	HTTP        *HTTP
+	TCP         *TCP
+}
+
+// HTTP is HTTP/1.1 and HTTP/2 (by ALPN, or by prior knowledge in plaintext) over a route table.
+type HTTP struct {
+	// RouteTable is the name of a RouteTable of the same Fleet.
+	RouteTable string
+	// IdleTimeout closes a connection without requests, and resets a stream that moves neither way. 0 is never.
+	IdleTimeout time.Duration
+}
+
+// TCP carries bytes.
+type TCP struct {
+	Backends []Backend
+	// IdleTimeout closes a connection that moves neither way. 0 is never.
+	IdleTimeout time.Duration
+}
+
+// RouteTable is the routes of one listener of the language: "gateway/listener".
+type RouteTable struct {
+	Name  string
+	Hosts []VirtualHost
+}
+
+// VirtualHost is the rules of one host, in the order in which they are asked. A host stands in one VirtualHost only.
+type VirtualHost struct {
+	// Name is the host.
+	Name string
+	// Host is exact, "*.suffix" (any depth, not the suffix itself) or "*".
+	Host  string
+	Rules []Rule
+}
+
+// Rule is one match of one rule: a rule with several matches stands here several times, with one ID.
+// Exactly one of Backends, Redirect and Respond is set.
+type Rule struct {
+	// ID is the stable identity, "Route/shop#name": it is seen in dumps and access logs. It never depends on an index.
+	ID       string
+	Match    Match
+	Backends []Backend
+	Redirect *Redirect
+	Respond  *Response
+	// Timeout is for the whole request. 0 is none.
+	Timeout time.Duration
+}
+
+// PathKind is how a path is compared.
+type PathKind int
+
+// The kinds of path comparison.
+const (
+	PathAny PathKind = iota
+	PathExact
+	// PathPrefix ends at segment borders: Value has no '/' at its end, and is never "/" (that is PathAny).
+	PathPrefix
+	PathRawPrefix
+)
+
+// Match holds if all parts hold.
+type Match struct {
+	PathKind PathKind
+	Path     string
+	// Method is compared exactly; empty is any.
+	Method  string
+	Headers []HeaderMatch
+}
+
+// HeaderMatch compares the whole value of one header; Name is in lower case.
+type HeaderMatch struct {
+	Name  string
+	Exact string
+}
+
+// Backend is a cluster and its share. In one list the weights do not sum to 0.
+type Backend struct {
+	Cluster string
+	Weight  uint32
+}
+
+// Redirect answers with the request's URL, with these parts replaced. Zero values keep the request's.
+type Redirect struct {
+	Scheme string
+	Host   string
+	Port   uint16
+	// Status is 301, 302, 303, 307 or 308.
+	Status int
+}
+
+// Response is an answer of the proxy itself.
+type Response struct {
+	Status int
+	Body   string
+}
+
+// Policy is how an endpoint is chosen.
+type Policy int
+
+// The load-balancing policies.
+const (
+	RoundRobin Policy = iota
+	LeastRequest
+)
+
+// Cluster is a Service that some listener of the fleet uses.
+type Cluster struct {
+	// Name is the Service's.
+	Name           string
+	ConnectTimeout time.Duration
+	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
+	HTTP2  bool
+	Policy Policy
+	// ChoiceCount is for LeastRequest: 2 to 100.
+	ChoiceCount uint32
+	// Endpoints are in the order written. None answers 503.
+	Endpoints []Endpoint
+}
+
+// Endpoint is one address; Weight is at least 1.
+type Endpoint struct {
+	Address netip.AddrPort
+	Weight  uint32
+}
+
+// Certificate is a chain and its key, both PEM.
+type Certificate struct {
+	Name  string
+	Chain []byte
+	Key   Secret
+}
+
+// Secret is bytes that never show in a log or a dump.
+type Secret []byte
+
+// String hides the bytes.
+func (Secret) String() string { return "[redacted]" }
+
+// GoString hides the bytes from %#v.
+func (Secret) GoString() string { return "[redacted]" }
+
+// MarshalText hides the bytes from JSON and YAML.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }

@@ -1,0 +1,40 @@
+// Package accesslog writes one line for each request or TCP connection, in the format that the configuration gives.
+//
+// In: a Record when an exchange ends. Out: JSON or text lines on a file, written by one goroutine. It must not know
+// where a request came from or went; it only formats what the Record says.
+package accesslog
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/message"
+)
+
+// Record is one exchange. Strings may point into pooled buffers: Log formats before it returns.
+type Record struct {
+	Start    time.Time
+	Duration time.Duration
+	// Request and Response are the heads as the client sent and got them; nil for TCP.
+	Request  *message.Request
+	Response *message.Response
+	// Status is the answer's status; 0 if none was sent.
+	Status int
+	// Flags are Envoy's response flags, "" is "-".
+	Flags string
+	// Details is a short reason, such as a failure's text.
+	Details string
+	// BytesReceived and BytesSent are of bodies (HTTP) or of the connection (TCP).
+	BytesReceived, BytesSent int64
+	// Route is the rule's identity, Cluster the chosen cluster, Upstream its address; each may be empty.
+	Route, Cluster, Upstream string
+	// UpstreamDuration is from the request's end upstream to the answer's head; 0 if there was none.
+	UpstreamDuration time.Duration
+	RequestID        string
+	// Remote is the client, as trusted (X-Forwarded-For); Peer is the connection's other end; Local is ours.
+	Remote, Peer, Local netip.AddrPort
+	// Listener and Chain are names of the configuration.
+	Listener, Chain string
+	// SNI and TLSVersion ("TLSv1.3") are empty in plaintext.
+	SNI, TLSVersion string
+}

@@ -1,0 +1,295 @@
+// Package config holds the proxy's own nouns: what it listens on, where requests go, and to whom.
+//
+// In: decode makes the parts from Envoy's types, assemble joins them. Out: live makes running objects of them. It must
+// not know xDS, and imports the standard library only. Values are immutable once built, and comparable with
+// reflect.DeepEqual: live keeps the running object of a part that did not change.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one complete configuration: every name that is referred to is there, or is known not to exist.
+type Config struct {
+	// Listeners by name.
+	Listeners map[string]*Listener
+	// RouteTables by name. A listener's table that is missing answers 404 to all.
+	RouteTables map[string]*RouteTable
+	// Clusters by name. A route to a missing cluster answers 503.
+	Clusters map[string]*Cluster
+	// Assignments by Cluster.AssignmentName.
+	Assignments map[string]*Assignment
+	// Certificates by secret name. A chain without its certificate refuses handshakes.
+	Certificates map[string]*Certificate
+}
+
+// Listener is one name and the sockets it binds.
+type Listener struct {
+	Name    string
+	Address netip.AddrPort
+	// IPv4Compat on an IPv6 address takes IPv4 too.
+	IPv4Compat bool
+	// ReusePort binds with SO_REUSEPORT, so that several processes share the port.
+	ReusePort bool
+	// InspectTLS peeks at the ClientHello, for ServerNames and TransportProtocol.
+	InspectTLS bool
+	Chains     []*FilterChain
+	// Default serves what fits no chain; nil closes it.
+	Default *FilterChain
+	// HandshakeTimeout is how long the peek and the TLS handshake may take; 0 is 15 s, Envoy's default.
+	HandshakeTimeout time.Duration
+}
+
+// FilterChain is what happens to a connection. Exactly one of HTTP and TCP is set.
+type FilterChain struct {
+	Name  string
+	Match ChainMatch
+	// TLS terminates; nil is plaintext.
+	TLS  *DownstreamTLS
+	HTTP *HTTP
+	TCP  *TCP
+}
+
+// ChainMatch says which connections a chain takes; all parts must hold.
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch
+type ChainMatch struct {
+	// ServerNames are exact or "*.suffix", lower case; the most specific wins; empty fits all.
+	ServerNames []string
+	// TransportProtocol is "", "tls" or "raw_buffer".
+	TransportProtocol string
+	// ApplicationProtocols are ALPN names, any of which the client must offer; empty fits all.
+	ApplicationProtocols []string
+}
+
+// DownstreamTLS terminates TLS.
+type DownstreamTLS struct {
+	// CertificateNames are names in Config.Certificates, by SDS.
+	CertificateNames []string
+	// Certificates stand in the listener itself.
+	Certificates []*Certificate
+	// ALPN in order of preference.
+	ALPN []string
+	// MinVersion and MaxVersion are crypto/tls version numbers; 0 is TLS 1.2, and TLS 1.3.
+	MinVersion, MaxVersion uint16
+}
+
+// Certificate is a chain and its key, both PEM.
+type Certificate struct {
+	Name  string
+	Chain []byte
+	Key   Secret
+}
+
+// Secret is bytes that never show in a log or a dump.
+type Secret []byte
+
+// String hides the bytes.
+func (Secret) String() string { return "[redacted]" }
+
+// GoString hides the bytes from %#v.
+func (Secret) GoString() string { return "[redacted]" }
+
+// MarshalText hides the bytes from JSON and YAML.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+
+// Codec is which HTTP a connection speaks.
+type Codec int
+
+// The codecs.
+const (
+	// CodecAuto is by ALPN, or by HTTP/2's preface in plaintext.
+	CodecAuto Codec = iota
+	CodecHTTP1
+	CodecHTTP2
+)
+
+// HTTP is one HTTP connection manager.
+type HTTP struct {
+	Codec Codec
+	// RouteTableName is a name in Config.RouteTables, by RDS; empty if RouteTable stands here.
+	RouteTableName string
+	RouteTable     *RouteTable
+	// IdleTimeout closes a connection without requests; 0 is never.
+	IdleTimeout time.Duration
+	// StreamIdleTimeout ends a request that moves neither way: 408 before the answer has begun, else a reset. 0 is never.
+	StreamIdleTimeout time.Duration
+	// RequestHeadersTimeout is from the first byte of a request to the end of its headers: 408. 0 is never.
+	RequestHeadersTimeout time.Duration
+	// RequestTimeout is for receiving a whole request: 408. 0 is never.
+	RequestTimeout time.Duration
+	// MaxConnectionDuration drains a connection of that age; 0 is never.
+	MaxConnectionDuration time.Duration
+	// DrainTimeout is how long a draining HTTP/2 connection goes on after its first GOAWAY; 0 is 5 s.
+	DrainTimeout time.Duration
+	// MaxHeaderBytes limits a request's line and headers: 431. Always set (Envoy's default: 60 KiB).
+	MaxHeaderBytes int
+	// MaxHeaderCount limits the number of request headers: 431. Always set (Envoy's default: 100).
+	MaxHeaderCount int
+	// MaxConcurrentStreams per HTTP/2 connection. Always set.
+	MaxConcurrentStreams uint32
+	// InitialStreamWindow and InitialConnectionWindow are HTTP/2's, in bytes. Always set.
+	InitialStreamWindow, InitialConnectionWindow uint32
+	// UseRemoteAddress: the peer is the client: X-Forwarded-For gets the peer's address appended, X-Forwarded-Proto is set,
+	// and what a stranger claims is not trusted.
+	UseRemoteAddress bool
+	// XffTrustedHops is Envoy's xff_num_trusted_hops.
+	XffTrustedHops uint32
+	// GenerateRequestID sets X-Request-Id where there is none (or from a stranger, unless PreserveRequestID).
+	GenerateRequestID bool
+	PreserveRequestID bool
+	// AlwaysSetRequestIDInResponse returns it to the client.
+	AlwaysSetRequestIDInResponse bool
+	// NormalizePath resolves dot segments and decodes unreserved bytes before matching and forwarding, as Envoy does.
+	NormalizePath bool
+	// MergeSlashes merges adjacent slashes of the path.
+	MergeSlashes bool
+	// RejectUnderscores answers 400 to a header name with an underscore.
+	RejectUnderscores bool
+	// ServerName is set as the Server header: overwriting if ServerOverwrite; empty passes the upstream's through.
+	ServerName      string
+	ServerOverwrite bool
+	// AcceptHTTP10 serves HTTP/1.0 requests; else they get 426.
+	AcceptHTTP10 bool
+	// SuppressEnvoyHeaders: no x-envoy-* is added. decode refuses false.
+	SuppressEnvoyHeaders bool
+	// AccessLogs get one record each for every request.
+	AccessLogs []*AccessLog
+}
+
+// TCP carries bytes to a cluster.
+type TCP struct {
+	Clusters []WeightedCluster
+	// IdleTimeout closes a connection that moves neither way; 0 is never.
+	IdleTimeout time.Duration
+	// MaxConnectAttempts is how many endpoints are tried. Always set.
+	MaxConnectAttempts uint32
+	AccessLogs         []*AccessLog
+}
+
+// AccessLog is one sink.
+type AccessLog struct {
+	// Path is a file; "/dev/stdout" and "/dev/stderr" are the process's own.
+	Path string
+	// JSON maps a key to a format with Envoy's %…% operators; nil is the text Format.
+	JSON map[string]string
+	// Format is a text line with %…% operators, and its own line end.
+	Format string
+}
+
+// RouteTable is virtual hosts. https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route.proto
+type RouteTable struct {
+	Name  string
+	Hosts []*VirtualHost
+	// IgnorePort compares hosts without the port of the request's Host.
+	IgnorePort bool
+}
+
+// VirtualHost is the routes for some domains, in order: the first match wins.
+type VirtualHost struct {
+	Name string
+	// Domains are exact, "*.suffix", "prefix.*" or "*", lower case, and unique in their table.
+	Domains []string
+	Routes  []*Route
+}
+
+// PathKind is how a path is compared.
+type PathKind int
+
+// The kinds of path comparison.
+const (
+	// PathPrefix is by bytes; "/" fits all.
+	PathPrefix PathKind = iota
+	PathExact
+	// PathSeparatedPrefix is Envoy's path_separated_prefix: the path itself, or followed by '/'.
+	PathSeparatedPrefix
+)
+
+// Match holds if all parts hold. Paths are compared without the query.
+type Match struct {
+	PathKind PathKind
+	Path     string
+	Headers  []HeaderMatch
+}
+
+// HeaderMatch compares the whole value of one header (several lines of a name are joined by ','). ":method",
+// ":authority", ":path" and ":scheme" are headers too. Name is in lower case.
+type HeaderMatch struct {
+	Name  string
+	Exact string
+}
+
+// Route is a match and an action. Exactly one of Clusters, Redirect and Respond is set.
+type Route struct {
+	// Name is the rule's identity, "Route/shop#api"; it may be empty.
+	Name     string
+	Match    Match
+	Clusters []WeightedCluster
+	Redirect *Redirect
+	Respond  *Response
+	// Timeout is for the whole request: 504. 0 is none.
+	Timeout time.Duration
+	// IdleTimeout replaces HTTP.StreamIdleTimeout if set.
+	IdleTimeout *time.Duration
+}
+
+// WeightedCluster is a cluster and its share; a list's weights do not sum to 0.
+type WeightedCluster struct {
+	Name   string
+	Weight uint32
+}
+
+// Redirect answers with the request's URL, with these parts replaced. Zero values keep the request's.
+// The rules for ports are Envoy's: a scheme change drops the request's port if it is the old scheme's default (80, 443).
+type Redirect struct {
+	Scheme string
+	Host   string
+	Port   uint16
+	Status int
+}
+
+// Response is an answer of the proxy itself.
+type Response struct {
+	Status int
+	Body   string
+}
+
+// Policy is how an endpoint is chosen.
+type Policy int
+
+// The load-balancing policies.
+const (
+	RoundRobin Policy = iota
+	LeastRequest
+)
+
+// Cluster is a set of endpoints that answer alike.
+type Cluster struct {
+	Name string
+	// AssignmentName is the name of its endpoints in Config.Assignments (EDS); empty is Static.
+	AssignmentName string
+	// Static are the endpoints themselves (STATIC).
+	Static         []Endpoint
+	ConnectTimeout time.Duration
+	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
+	HTTP2 bool
+	// IdleTimeout closes an upstream connection without requests; 0 is never.
+	IdleTimeout time.Duration
+	Policy      Policy
+	// ChoiceCount is for LeastRequest: 2 to 100.
+	ChoiceCount uint32
+	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
+	MaxConnections, MaxPending, MaxRequests uint32
+}
+
+// Assignment is the endpoints of a cluster: a ClusterLoadAssignment without priorities.
+type Assignment struct {
+	Name      string
+	Endpoints []Endpoint
+}
+
+// Endpoint is one address; Weight is at least 1.
+type Endpoint struct {
+	Address netip.AddrPort
+	Weight  uint32
+}

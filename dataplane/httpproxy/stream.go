@@ -1,0 +1,53 @@
+// Package httpproxy is the life of a request: read its head, route it, send it to an endpoint, send the answer back.
+//
+// In: a Stream from a codec (http1 or http2). Out: an exchange with an upstream. It must not know how bytes are framed
+// downstream, nor where a configuration comes from: a State is handed to it.
+package httpproxy
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/route"
+	"github.com/sluice-proxy/sluice/dataplane/upstream"
+)
+
+// Stream is one request and its answer on a downstream connection. http1 and http2 implement it; one goroutine calls
+// it, save that Read may run in another than Respond, Write, Flush and End.
+type Stream interface {
+	// Request is the head. It and its strings are valid until Serve returns.
+	Request() *message.Request
+	// Read reads the request's body, decoded. At io.EOF Request().Trailer is filled. A client that broke the protocol or
+	// went away gives a *failure.Error. With "Expect: 100-continue" the first Read sends the 100.
+	Read(p []byte) (int, error)
+	// Respond sends the head; end says that no body follows. A status of 100 to 199 (101 aside) may go before.
+	Respond(head *message.Response, end bool) error
+	// Write sends a part of the body; it may wait for the client.
+	Write(p []byte) (int, error)
+	// Flush sends what is buffered.
+	Flush() error
+	// End ends the answer; trailer may be nil.
+	End(trailer message.Header) error
+	// Reset breaks the answer off, so that the client sees that it is not whole.
+	Reset()
+}
+
+// Conn is what is known of a downstream connection. Read-only after accept.
+type Conn struct {
+	Peer, Local netip.AddrPort
+	// TLS is nil in plaintext.
+	TLS *tls.ConnectionState
+	// Listener and Chain are names of the configuration.
+	Listener, Chain string
+	// Draining is set when the connection is to end after the requests in flight.
+	Draining *atomic.Bool
+}
+
+// State is what a request is served from: immutable, and swapped as a whole. A request uses the one it started with.
+type State struct {
+	Table *route.Table
+	// Clusters by name.
+	Clusters map[string]*upstream.Client
+}
