@@ -1,0 +1,109 @@
+// Package cluster is a set of endpoints that answer alike: who is chosen, how busy they are, and how many requests may
+// be under way.
+//
+// In: config's nouns. Out: an Endpoint for a request. It must not know how an endpoint is spoken to: upstream does.
+package cluster
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/sluice-proxy/sluice/dataplane/balance"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+// Cluster is one version of a cluster. Read-only after New; what counts is behind pointers that versions share.
+type Cluster struct {
+	Config    *config.Cluster
+	Endpoints []*Endpoint
+	Stats     *Stats
+	picker    balance.Picker
+}
+
+// Endpoint is one address. Versions of a cluster share the Load of an address.
+type Endpoint struct {
+	Address netip.AddrPort
+	Weight  uint32
+	*Load
+}
+
+// Load is how busy an endpoint is, and how it has done.
+type Load struct {
+	// Active is the requests in flight: who sends one adds, and subtracts when it ends.
+	Active atomic.Int64
+	// Requests and Failures are counted since the endpoint was first seen; a failure is a connection or an answer that
+	// did not come.
+	Requests, Failures atomic.Int64
+}
+
+// Stats counts for a cluster, through all its versions.
+type Stats struct {
+	Requests, RequestsActive atomic.Int64
+	// Overflows are requests refused by the circuit breaker.
+	Overflows                           atomic.Int64
+	ConnectionsTotal, ConnectionsActive atomic.Int64
+	ConnectFailures, ConnectTimeouts    atomic.Int64
+	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
+	Resets, Timeouts atomic.Int64
+	// Retries are requests sent again.
+	Retries                  atomic.Int64
+	BytesSent, BytesReceived atomic.Int64
+	// Status counts answers by class: Status[2] is 2xx.
+	Status [6]atomic.Int64
+}
+
+// New makes a version of a cluster. Stats and the Load of addresses that stay are those of old, which may be nil.
+func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluster {
+	c := &Cluster{Config: cfg, Stats: &Stats{}}
+	loads := map[netip.AddrPort]*Load{}
+	if old != nil {
+		c.Stats = old.Stats
+		for _, e := range old.Endpoints {
+			loads[e.Address] = e.Load
+		}
+	}
+	weights := make([]uint32, 0, len(endpoints))
+	for _, e := range endpoints {
+		load := loads[e.Address]
+		if load == nil {
+			load = &Load{}
+			// An address that stands twice is one endpoint with two shares: its load is one too.
+			loads[e.Address] = load
+		}
+		weight := max(1, e.Weight)
+		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: weight, Load: load})
+		weights = append(weights, weight)
+	}
+	switch cfg.Policy {
+	case config.LeastRequest:
+		c.picker = balance.NewLeastRequest(weights, int(cfg.ChoiceCount), func(i int) int64 {
+			return c.Endpoints[i].Active.Load()
+		})
+	default:
+		c.picker = balance.NewRoundRobin(weights)
+	}
+	return c
+}
+
+// Pick chooses an endpoint; nil if there is none.
+func (c *Cluster) Pick() *Endpoint {
+	i := c.picker.Pick()
+	if i < 0 {
+		return nil
+	}
+	return c.Endpoints[i]
+}
+
+// Acquire counts a request in, unless Config.MaxRequests are under way. After true, Release must follow.
+func (c *Cluster) Acquire() bool {
+	if n := c.Stats.RequestsActive.Add(1); n > int64(c.Config.MaxRequests) {
+		c.Stats.RequestsActive.Add(-1)
+		c.Stats.Overflows.Add(1)
+		return false
+	}
+	c.Stats.Requests.Add(1)
+	return true
+}
+
+// Release counts a request out.
+func (c *Cluster) Release() { c.Stats.RequestsActive.Add(-1) }
