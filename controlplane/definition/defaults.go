@@ -1,0 +1,233 @@
+package definition
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+)
+
+// DefaultGateway is the name of the Gateway that Routes and Services join when they name none, of the fleet that a
+// Gateway belongs to when it names none, and of the built-in Certificate.
+const DefaultGateway = "default"
+
+// The defaults, as they would be written. A default never changes.
+const (
+	defaultAddress        = "0.0.0.0"
+	defaultIdleTimeout    = "5m"
+	defaultTimeout        = "0s"
+	defaultConnectTimeout = "5s"
+	defaultStatusCode     = 301
+	defaultChoiceCount    = 2
+	defaultWeight         = 1
+)
+
+// WithDefaults is a copy of a message with every default filled in. Every rule gets a name: see RuleNames.
+func WithDefaults[M proto.Message](m M) M {
+	m = proto.Clone(m).(M)
+	switch m := any(m).(type) {
+	case *sluicev1.Gateway:
+		orText(&m.Fleet, DefaultGateway)
+		for _, l := range m.GetListeners() {
+			listenerDefaults(l)
+		}
+	case *sluicev1.Route:
+		routeDefaults(m)
+	case *sluicev1.Service:
+		serviceDefaults(m)
+	case *sluicev1.Certificate:
+		if s := m.GetSelfSigned(); s != nil {
+			orList(&s.Hosts, "localhost", "*.localhost")
+		}
+	case *sluicev1.Test:
+		if m.GetRequest() != nil {
+			orText(&m.Request.Method, "GET")
+		}
+	}
+	return m
+}
+
+func listenerDefaults(l *sluicev1.Listener) {
+	orText(&l.Address, defaultAddress)
+	orText(&l.IdleTimeout, defaultIdleTimeout)
+	if l.GetProtocol() != sluicev1.Listener_TCP {
+		orList(&l.Hosts, "*")
+	}
+	redirectDefaults(l.GetRedirect())
+	backendDefaults(l.GetBackends())
+}
+
+func routeDefaults(r *sluicev1.Route) {
+	orList(&r.Gateways, DefaultGateway)
+	orList(&r.Hosts, "*")
+	orText(&r.Timeout, defaultTimeout)
+	names := RuleNames(r)
+	for i, rule := range r.GetRules() {
+		rule.Name = names[i]
+		orText(&rule.Timeout, r.GetTimeout())
+		redirectDefaults(rule.GetRedirect())
+		backendDefaults(rule.GetBackends())
+	}
+}
+
+func serviceDefaults(s *sluicev1.Service) {
+	if len(s.GetHosts()) > 0 {
+		orList(&s.Gateways, DefaultGateway)
+	}
+	orText(&s.ConnectTimeout, defaultConnectTimeout)
+	if s.GetProtocol() == sluicev1.Service_PROTOCOL_UNSPECIFIED {
+		s.Protocol = sluicev1.Service_HTTP1
+	}
+	if s.GetLoadBalancer() == nil {
+		s.LoadBalancer = &sluicev1.LoadBalancer{Policy: &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}}
+	}
+	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
+		l.ChoiceCount = defaultChoiceCount
+	}
+	for _, e := range s.GetEndpoints() {
+		if e.Weight == nil {
+			e.Weight = proto.Uint32(defaultWeight)
+		}
+	}
+}
+
+func redirectDefaults(r *sluicev1.Redirect) {
+	if r != nil && r.GetStatusCode() == 0 {
+		r.StatusCode = defaultStatusCode
+	}
+}
+
+func backendDefaults(backends []*sluicev1.Backend) {
+	for _, b := range backends {
+		if b.Weight == nil {
+			b.Weight = proto.Uint32(defaultWeight)
+		}
+	}
+}
+
+func orText(field *string, value string) {
+	if *field == "" {
+		*field = value
+	}
+}
+
+func orList(field *[]string, values ...string) {
+	if len(*field) == 0 {
+		*field = values
+	}
+}
+
+// RuleNames are the names of a Route's rules: that which is written, else one derived from the match ("any" where
+// everything matches), so that inserting a rule renames no other. A derived name that is taken gets a number: this can
+// only be for a rule that never matches, or one that was named so by hand.
+func RuleNames(r *sluicev1.Route) []string {
+	taken := map[string]bool{}
+	for _, rule := range r.GetRules() {
+		taken[rule.GetName()] = true
+	}
+	names := make([]string, len(r.GetRules()))
+	for i, rule := range r.GetRules() {
+		name := rule.GetName()
+		if name == "" {
+			derived := deriveRuleName(rule)
+			name = derived
+			for n := 2; taken[name]; n++ {
+				name = fmt.Sprintf("%s-%d", derived, n)
+			}
+			taken[name] = true
+		}
+		names[i] = name
+	}
+	return names
+}
+
+// deriveRuleName is from the hash of the match: `match: m` and `matches: [m]` mean the same and are named the same.
+func deriveRuleName(rule *sluicev1.Rule) string {
+	matches := rule.GetMatches()
+	if rule.GetMatch() != nil {
+		matches = []*sluicev1.Match{rule.GetMatch()}
+	}
+	var b strings.Builder
+	for _, m := range matches {
+		c := canonical(m.ProtoReflect())
+		if c == "{}" {
+			return "any"
+		}
+		b.WriteString(c)
+	}
+	if b.Len() == 0 {
+		return "any"
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return "match-" + hex.EncodeToString(sum[:4])
+}
+
+// RouteOf is the Route that a Service with hosts stands for, without defaults; nil for a Service without hosts.
+func RouteOf(s *sluicev1.Service) *sluicev1.Route {
+	if len(s.GetHosts()) == 0 {
+		return nil
+	}
+	return &sluicev1.Route{
+		Name:     s.GetName(),
+		Hosts:    s.GetHosts(),
+		Gateways: s.GetGateways(),
+		Rules:    []*sluicev1.Rule{{Backends: []*sluicev1.Backend{{Service: s.GetName()}}}},
+	}
+}
+
+// builtin is what every set of definitions begins with, as a person would write it.
+const builtin = `kind: Gateway
+name: default
+description: Built in. Define a Gateway of this name to replace it.
+listeners:
+  - {name: http, address: 127.0.0.1, port: 8080, protocol: HTTP}
+  - {name: https, address: 127.0.0.1, port: 8443, protocol: HTTPS, certificates: [default]}
+---
+kind: Certificate
+name: default
+description: Built in, for development. Define a Certificate of this name to replace it.
+selfSigned: {hosts: [localhost, "*.localhost"]}
+`
+
+// BuiltinGateway is the built-in Gateway "default" and its Certificate "default". Each serves where no document of its kind
+// and name is defined.
+func BuiltinGateway() []*Document {
+	documents, problems := Parse("built-in", []byte(builtin))
+	if len(problems) > 0 {
+		panic(problems[0].Error()) // our own text: a test would have seen it
+	}
+	return documents
+}
+
+// ParseDuration reads a duration of the language; "" is 0. Of a checked message it never fails.
+func ParseDuration(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return time.ParseDuration(text)
+}
+
+// ParseAddress reads an endpoint's address: IP:port, or localhost:port, which is 127.0.0.1.
+func ParseAddress(address string) (netip.AddrPort, error) {
+	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
+		address = "127.0.0.1:" + port
+	}
+	parsed, err := netip.ParseAddrPort(address)
+	switch {
+	case err != nil:
+		return netip.AddrPort{}, fmt.Errorf("got %q, want IP:port such as 10.0.0.1:8080 or [::1]:8080", address)
+	case parsed.Port() == 0:
+		return netip.AddrPort{}, fmt.Errorf("got port 0, want 1 to 65535")
+	case parsed.Addr().Zone() != "":
+		return netip.AddrPort{}, fmt.Errorf("got a zone in %q, want an IP address without one", address)
+	case parsed.Addr().Is4In6():
+		return netip.AddrPort{}, fmt.Errorf("got %q, want it as IPv4: %s", address, netip.AddrPortFrom(parsed.Addr().Unmap(), parsed.Port()))
+	}
+	return parsed, nil
+}
