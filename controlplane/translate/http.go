@@ -1,0 +1,57 @@
+package translate
+
+import (
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	accesslogpb "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routerpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// connectionManager is HTTP over a route table.
+func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
+	return &hcmpb.HttpConnectionManager{
+		CodecType: hcmpb.HttpConnectionManager_AUTO,
+		// All chains of one listener of the language count together.
+		StatPrefix: c.HTTP.RouteTable,
+		RouteSpecifier: &hcmpb.HttpConnectionManager_Rds{Rds: &hcmpb.Rds{
+			ConfigSource:    ads(),
+			RouteConfigName: c.HTTP.RouteTable,
+		}},
+		HttpFilters: []*hcmpb.HttpFilter{{
+			Name: routerName,
+			ConfigType: &hcmpb.HttpFilter_TypedConfig{TypedConfig: pack(&routerpb.Router{
+				// No x-envoy-* headers towards either side.
+				SuppressEnvoyHeaders: true,
+			})},
+		}},
+		CommonHttpProtocolOptions: &corepb.HttpProtocolOptions{
+			IdleTimeout:                  duration(c.HTTP.IdleTimeout),
+			MaxHeadersCount:              wrapperspb.UInt32(maxHeaders),
+			HeadersWithUnderscoresAction: corepb.HttpProtocolOptions_ALLOW,
+		},
+		HttpProtocolOptions: &corepb.Http1ProtocolOptions{EnableTrailers: true},
+		Http2ProtocolOptions: &corepb.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(maxStreams),
+			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
+			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
+		},
+		// The upstream's own Server header goes through.
+		ServerHeaderTransformation: hcmpb.HttpConnectionManager_PASS_THROUGH,
+		MaxRequestHeadersKb:        wrapperspb.UInt32(maxHeaderKB),
+		StreamIdleTimeout:          duration(c.HTTP.IdleTimeout),
+		RequestTimeout:             duration(0),
+		RequestHeadersTimeout:      duration(headersTimeout),
+		DrainTimeout:               duration(drainTimeout),
+		AccessLog:                  []*accesslogpb.AccessLog{accessLog(c, httpLog)},
+		// The peer is the client: what a stranger claims in X-Forwarded-For is not trusted.
+		UseRemoteAddress:             wrapperspb.Bool(true),
+		GenerateRequestId:            wrapperspb.Bool(true),
+		NormalizePath:                wrapperspb.Bool(true),
+		MergeSlashes:                 false,
+		PathWithEscapedSlashesAction: hcmpb.HttpConnectionManager_KEEP_UNCHANGED,
+	}
+}

@@ -1,0 +1,94 @@
+package translate
+
+import (
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// Names under which Envoy knows the extensions. The type URL decides; these are for people.
+const (
+	tlsInspectorName = "envoy.filters.listener.tls_inspector"
+	tlsSocketName    = "envoy.transport_sockets.tls"
+	httpName         = "envoy.filters.network.http_connection_manager"
+	routerName       = "envoy.filters.http.router"
+	tcpProxyName     = "envoy.filters.network.tcp_proxy"
+	stdoutName       = "envoy.access_loggers.stdout"
+)
+
+// listener is one socket.
+func listener(l *ir.Listener) *listenerpb.Listener {
+	m := &listenerpb.Listener{
+		Name: l.Name,
+		// "::" takes both families, as the language says; any other address only its own.
+		Address: address(l.Address, l.Address.Addr().Is6() && l.Address.Addr().IsUnspecified()),
+		// Several proxies may share a port, which is also how one is replaced by the next.
+		EnableReusePort:               wrapperspb.Bool(true),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
+		ListenerFiltersTimeout:        duration(peekTimeout),
+	}
+	tls := false
+	for i := range l.Chains {
+		tls = tls || l.Chains[i].Certificate != ""
+		m.FilterChains = append(m.FilterChains, filterChain(&l.Chains[i]))
+	}
+	if l.Default != nil {
+		tls = tls || l.Default.Certificate != ""
+		m.DefaultFilterChain = filterChain(l.Default)
+	}
+	if tls {
+		m.ListenerFilters = append(m.ListenerFilters, &listenerpb.ListenerFilter{
+			Name:       tlsInspectorName,
+			ConfigType: &listenerpb.ListenerFilter_TypedConfig{TypedConfig: pack(&tlsinspectorpb.TlsInspector{})},
+		})
+	}
+	return m
+}
+
+// filterChain is what happens to a connection. Each certificate has its own, so that adding one drains nobody.
+func filterChain(c *ir.FilterChain) *listenerpb.FilterChain {
+	m := &listenerpb.FilterChain{Name: c.Name}
+	if len(c.ServerNames) > 0 {
+		m.FilterChainMatch = &listenerpb.FilterChainMatch{ServerNames: c.ServerNames}
+	}
+	if c.Certificate != "" {
+		m.TransportSocket = &corepb.TransportSocket{
+			Name:       tlsSocketName,
+			ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(downstreamTLS(c))},
+		}
+		m.TransportSocketConnectTimeout = duration(peekTimeout)
+	}
+	switch {
+	case c.HTTP != nil:
+		m.Filters = append(m.Filters, &listenerpb.Filter{
+			Name:       httpName,
+			ConfigType: &listenerpb.Filter_TypedConfig{TypedConfig: pack(connectionManager(c))},
+		})
+	case c.TCP != nil:
+		m.Filters = append(m.Filters, &listenerpb.Filter{
+			Name:       tcpProxyName,
+			ConfigType: &listenerpb.Filter_TypedConfig{TypedConfig: pack(tcpProxy(c))},
+		})
+	}
+	return m
+}
+
+// downstreamTLS terminates TLS. The certificate comes by SDS, so that its renewal drains nobody.
+func downstreamTLS(c *ir.FilterChain) *tlspb.DownstreamTlsContext {
+	common := &tlspb.CommonTlsContext{
+		TlsParams: &tlspb.TlsParameters{
+			TlsMinimumProtocolVersion: tlspb.TlsParameters_TLSv1_2,
+			TlsMaximumProtocolVersion: tlspb.TlsParameters_TLSv1_3,
+		},
+		TlsCertificateSdsSecretConfigs: []*tlspb.SdsSecretConfig{{Name: c.Certificate, SdsConfig: ads()}},
+	}
+	if c.HTTP != nil {
+		common.AlpnProtocols = alpn
+	}
+	return &tlspb.DownstreamTlsContext{CommonTlsContext: common}
+}

@@ -1,0 +1,106 @@
+package translate
+
+import (
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// routeTable is the routes of one listener of the language. on is its socket, for redirects.
+func routeTable(t *ir.RouteTable, on socket) *routepb.RouteConfiguration {
+	m := &routepb.RouteConfiguration{
+		Name: t.Name,
+		// "shop.example.com:8443" is the host shop.example.com.
+		IgnorePortInHostMatching: true,
+		// A route to a cluster that is not there yet answers 503 alone; the others are used.
+		ValidateClusters: wrapperspb.Bool(false),
+	}
+	longest := 0
+	for i := range t.Hosts {
+		h := &t.Hosts[i]
+		vh := &routepb.VirtualHost{Name: h.Name, Domains: []string{h.Host}}
+		for j := range h.Rules {
+			vh.Routes = append(vh.Routes, route(&h.Rules[j], h.Host, on))
+			if r := h.Rules[j].Respond; r != nil {
+				longest = max(longest, len(r.Body))
+			}
+		}
+		m.VirtualHosts = append(m.VirtualHosts, vh)
+	}
+	if longest > maxBody {
+		m.MaxDirectResponseBodySizeBytes = wrapperspb.UInt32(uint32(longest))
+	}
+	return m
+}
+
+// route is one match of one rule. Its name is the rule's identity: dumps and access logs show it.
+func route(r *ir.Rule, host string, on socket) *routepb.Route {
+	m := &routepb.Route{Name: r.ID, Match: match(&r.Match)}
+	switch {
+	case r.Redirect != nil:
+		m.Action = &routepb.Route_Redirect{Redirect: redirect(r.Redirect, host, on)}
+	case r.Respond != nil:
+		direct := &routepb.DirectResponseAction{Status: uint32(r.Respond.Status)}
+		if r.Respond.Body != "" {
+			direct.Body = &corepb.DataSource{Specifier: &corepb.DataSource_InlineString{InlineString: r.Respond.Body}}
+		}
+		m.Action = &routepb.Route_DirectResponse{DirectResponse: direct}
+	default:
+		m.Action = &routepb.Route_Route{Route: forward(r)}
+	}
+	return m
+}
+
+// match holds if all parts hold.
+func match(in *ir.Match) *routepb.RouteMatch {
+	m := &routepb.RouteMatch{}
+	switch in.PathKind {
+	case ir.PathExact:
+		m.PathSpecifier = &routepb.RouteMatch_Path{Path: in.Path}
+	case ir.PathPrefix:
+		m.PathSpecifier = &routepb.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: in.Path}
+	case ir.PathRawPrefix:
+		m.PathSpecifier = &routepb.RouteMatch_Prefix{Prefix: in.Path}
+	default:
+		m.PathSpecifier = &routepb.RouteMatch_Prefix{Prefix: "/"}
+	}
+	if in.Method != "" {
+		m.Headers = append(m.Headers, header(":method", in.Method))
+	}
+	for _, h := range in.Headers {
+		m.Headers = append(m.Headers, header(h.Name, h.Exact))
+	}
+	return m
+}
+
+// header compares a header's whole value.
+func header(name, value string) *routepb.HeaderMatcher {
+	return &routepb.HeaderMatcher{
+		Name: name,
+		HeaderMatchSpecifier: &routepb.HeaderMatcher_StringMatch{StringMatch: &matcherpb.StringMatcher{
+			MatchPattern: &matcherpb.StringMatcher_Exact{Exact: value},
+		}},
+	}
+}
+
+// forward sends the request to one of some clusters. The timeout is always stated, since Envoy's own is 15 s.
+func forward(r *ir.Rule) *routepb.RouteAction {
+	m := &routepb.RouteAction{Timeout: duration(r.Timeout)}
+	if len(r.Backends) == 1 {
+		m.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: r.Backends[0].Cluster}
+		return m
+	}
+	weighted := &routepb.WeightedCluster{}
+	for _, b := range r.Backends {
+		weighted.Clusters = append(weighted.Clusters, &routepb.WeightedCluster_ClusterWeight{
+			Name:   b.Cluster,
+			Weight: wrapperspb.UInt32(b.Weight),
+		})
+	}
+	m.ClusterSpecifier = &routepb.RouteAction_WeightedClusters{WeightedClusters: weighted}
+	return m
+}
