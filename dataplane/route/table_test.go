@@ -1,0 +1,159 @@
+package route
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/message"
+)
+
+func hostTable(domains ...string) *config.RouteTable {
+	t := &config.RouteTable{Name: "t", IgnorePort: true}
+	for _, d := range domains {
+		t.Hosts = append(t.Hosts, &config.VirtualHost{Name: d, Domains: []string{d}, Routes: []*config.Route{{Name: d, Match: config.Match{Path: "/"}}}})
+	}
+	return t
+}
+
+func TestHostMostSpecificWins(t *testing.T) {
+	table := New(hostTable("shop.example.com", "*.example.com", "*.a.example.com", "api.*", "*"))
+	for authority, want := range map[string]string{
+		"shop.example.com":      "shop.example.com",
+		"SHOP.Example.com:8443": "shop.example.com",
+		"x.example.com":         "*.example.com",
+		"x.y.example.com":       "*.example.com",
+		"x.a.example.com":       "*.a.example.com",
+		"a.example.com":         "*.example.com",
+		"example.com":           "*",
+		".example.com":          "*",
+		"api.org":               "api.*",
+		"api.":                  "*",
+		"[::1]:8080":            "*",
+		"":                      "*",
+	} {
+		if got := table.Host(authority); got == nil || got.Name != want {
+			t.Errorf("Host(%q) = %v, want %s", authority, got, want)
+		}
+	}
+	none := New(hostTable("a.example.com"))
+	if got := none.Match(&message.Request{Authority: "b.example.com", Path: "/"}); got != nil {
+		t.Errorf("unknown host: got %s, want none", got.Name)
+	}
+	if got := New(nil).Match(&message.Request{Authority: "x", Path: "/"}); got != nil {
+		t.Errorf("no table: got %s, want none", got.Name)
+	}
+}
+
+func TestPortCountsUnlessIgnored(t *testing.T) {
+	cfg := hostTable("a.example.com")
+	cfg.IgnorePort = false
+	if got := New(cfg).Host("a.example.com:80"); got != nil {
+		t.Errorf("with a port: got %s, want none", got.Name)
+	}
+}
+
+func TestMatch(t *testing.T) {
+	header := func(name, value string) []config.HeaderMatch { return []config.HeaderMatch{{Name: name, Exact: value}} }
+	table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: []*config.Route{
+		{Name: "exact", Match: config.Match{PathKind: config.PathExact, Path: "/exact"}},
+		{Name: "beta", Match: config.Match{PathKind: config.PathSeparatedPrefix, Path: "/api", Headers: header("x-beta", "1,2")}},
+		{Name: "post", Match: config.Match{PathKind: config.PathSeparatedPrefix, Path: "/api", Headers: header(":method", "POST")}},
+		{Name: "api", Match: config.Match{PathKind: config.PathSeparatedPrefix, Path: "/api"}},
+		{Name: "raw", Match: config.Match{Path: "/raw"}},
+	}}}})
+	beta := message.Header{{Name: "X-Beta", Value: "1"}, {Name: "x-beta", Value: "2"}}
+	for _, c := range []struct {
+		method, path string
+		header       message.Header
+		want         string
+	}{
+		{"GET", "/exact", nil, "exact"},
+		{"GET", "/exact?q=1", nil, "exact"},
+		{"GET", "/exact/", nil, ""},
+		{"GET", "/api", nil, "api"},
+		{"GET", "/api?x", nil, "api"},
+		{"GET", "/api/x", nil, "api"},
+		{"GET", "/apix", nil, ""},
+		{"POST", "/api/x", nil, "post"},
+		{"POST", "/api/x", beta, "beta"},
+		{"GET", "/api", message.Header{{Name: "x-beta", Value: "1"}}, "api"},
+		{"GET", "/rawest", nil, "raw"},
+		{"GET", "/", nil, ""},
+		{"OPTIONS", "*", nil, ""},
+	} {
+		req := &message.Request{Method: c.method, Path: c.path, Authority: "a", Header: c.header}
+		got := ""
+		if r := table.Match(req); r != nil {
+			got = r.Name
+		}
+		if got != c.want {
+			t.Errorf("%s %s %v: got %q, want %q", c.method, c.path, c.header, got, c.want)
+		}
+		explained := ""
+		if e := table.Explain(req); e.Route != nil {
+			explained = e.Route.Name
+		}
+		if explained != got {
+			t.Errorf("%s %s: Explain says %q, Match says %q", c.method, c.path, explained, got)
+		}
+	}
+	steps := table.Explain(&message.Request{Method: "GET", Path: "/api", Authority: "a"}).Steps
+	for i, want := range []string{
+		"path: got /api, want exactly /exact",
+		`header x-beta: got none, want "1,2"`,
+		`method: got "GET", want "POST"`,
+		"",
+	} {
+		if steps[i].Reason != want {
+			t.Errorf("step %d: got %q, want %q", i, steps[i].Reason, want)
+		}
+	}
+}
+
+func TestPick(t *testing.T) {
+	clusters := []config.WeightedCluster{{Name: "a", Weight: 90}, {Name: "none", Weight: 0}, {Name: "b", Weight: 10}}
+	counts := map[string]int{}
+	const n = 100_000
+	for range n {
+		counts[Pick(clusters, rand.Uint64())]++
+	}
+	if got := float64(counts["a"]) / n; math.Abs(got-0.9) > 0.005 || counts["none"] > 0 {
+		t.Errorf("weights 90, 0, 10: got %v of %d", counts, n)
+	}
+	if got := Pick(clusters[1:2], 5); got != "none" {
+		t.Errorf("one cluster: got %q, want it whatever its weight", got)
+	}
+}
+
+func TestLocation(t *testing.T) {
+	for _, c := range []struct {
+		redirect  config.Redirect
+		authority string
+		want      string
+	}{
+		{config.Redirect{Scheme: "https"}, "a.example.com", "https://a.example.com/x?q"},
+		{config.Redirect{Scheme: "https"}, "a.example.com:80", "https://a.example.com/x?q"},
+		{config.Redirect{Scheme: "https"}, "a.example.com:8080", "https://a.example.com:8080/x?q"},
+		{config.Redirect{Scheme: "https", Port: 8443}, "a.example.com:8080", "https://a.example.com:8443/x?q"},
+		{config.Redirect{Scheme: "https", Port: 443}, "[::1]:8080", "https://[::1]:443/x?q"},
+		{config.Redirect{Host: "b.example.com"}, "a.example.com:8080", "http://b.example.com/x?q"},
+		{config.Redirect{Scheme: "http"}, "a.example.com:80", "http://a.example.com:80/x?q"},
+		{config.Redirect{Port: 81}, "a.example.com", "http://a.example.com:81/x?q"},
+	} {
+		req := &message.Request{Scheme: "http", Authority: c.authority, Path: "/x?q"}
+		if got := Location(&c.redirect, req); got != c.want {
+			t.Errorf("%+v of %s: got %s, want %s", c.redirect, c.authority, got, c.want)
+		}
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	table := New(hostTable("shop.example.com", "*.example.com", "*"))
+	req := &message.Request{Method: "GET", Authority: "shop.example.com:8443", Path: "/api/x?y=1"}
+	b.ReportAllocs()
+	for b.Loop() {
+		table.Match(req)
+	}
+}
