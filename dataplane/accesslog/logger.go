@@ -1,0 +1,257 @@
+package accesslog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+const (
+	// bufferLimit is how many bytes may wait for a slow disk; what comes beyond is dropped and counted.
+	bufferLimit = 4 << 20
+	// flushAfter is how long a line may wait for others to be written with.
+	flushAfter = 200 * time.Millisecond
+	// flushAt is how many bytes are written without waiting.
+	flushAt = 64 << 10
+)
+
+// Logger writes the lines of one sink. Log may be called by any number of goroutines; Close ends its own.
+type Logger struct {
+	format *line
+	out    io.WriteCloser
+	// dropped counts lines that found the buffer full.
+	dropped atomic.Int64
+
+	mu sync.Mutex
+	// buffer and closed are guarded by mu.
+	buffer []byte
+	closed bool
+
+	// wake tells the writer that a buffer is worth writing; it holds at most one signal.
+	wake chan struct{}
+	done chan struct{}
+}
+
+// line is a compiled config.AccessLog.
+type line struct {
+	text *format
+	json []field
+}
+
+type field struct {
+	// key is the JSON key, quoted, with its colon.
+	key    string
+	format *format
+}
+
+func compile(cfg *config.AccessLog) (*line, error) {
+	if cfg.JSON == nil {
+		f, err := parse(cfg.Format)
+		if err != nil {
+			return nil, fmt.Errorf("format: %w", err)
+		}
+		return &line{text: f}, nil
+	}
+	keys := make([]string, 0, len(cfg.JSON))
+	for k := range cfg.JSON {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	l := &line{}
+	var problems []error
+	for _, k := range keys {
+		f, err := parse(cfg.JSON[k])
+		if err != nil {
+			problems = append(problems, fmt.Errorf("json_format[%q]: %w", k, err))
+			continue
+		}
+		l.json = append(l.json, field{key: string(appendQuoted(nil, k)) + ":", format: f})
+	}
+	return l, errors.Join(problems...)
+}
+
+// CheckFormat tells what of a sink's format is not supported.
+func CheckFormat(cfg *config.AccessLog) error {
+	_, err := compile(cfg)
+	return err
+}
+
+// New opens a sink: a file is appended to (and made, mode 0640), /dev/stdout and /dev/stderr are the process's own.
+func New(cfg *config.AccessLog) (*Logger, error) {
+	var out io.WriteCloser
+	switch cfg.Path {
+	case "/dev/stdout":
+		out = keepOpen{os.Stdout}
+	case "/dev/stderr":
+		out = keepOpen{os.Stderr}
+	default:
+		f, err := os.OpenFile(cfg.Path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+		if err != nil {
+			return nil, fmt.Errorf("accesslog: %w", err)
+		}
+		out = f
+	}
+	return newLogger(cfg, out)
+}
+
+func newLogger(cfg *config.AccessLog, out io.WriteCloser) (*Logger, error) {
+	format, err := compile(cfg)
+	if err != nil {
+		_ = out.Close() // nothing was written
+		return nil, fmt.Errorf("accesslog: %s: %w", cfg.Path, err)
+	}
+	l := &Logger{format: format, out: out, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go l.run()
+	return l, nil
+}
+
+// keepOpen is a file that is not ours to close.
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }
+
+// Log adds a record's line. It does not wait for the disk; when the disk is too slow, lines are dropped and counted.
+func (l *Logger) Log(r *Record) {
+	l.mu.Lock()
+	if l.closed || len(l.buffer) > bufferLimit {
+		l.mu.Unlock()
+		l.dropped.Add(1)
+		return
+	}
+	was := len(l.buffer)
+	l.buffer = l.format.append(l.buffer, r)
+	// Under the lock, so that Close cannot close the channel in between.
+	if was == 0 || was < flushAt && len(l.buffer) >= flushAt {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+	l.mu.Unlock()
+}
+
+// Dropped is how many lines were lost since New.
+func (l *Logger) Dropped() int64 { return l.dropped.Load() }
+
+// Close writes what is buffered and closes the file. Lines that come later are dropped.
+func (l *Logger) Close() {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		<-l.done
+		return
+	}
+	l.closed = true
+	close(l.wake)
+	l.mu.Unlock()
+	<-l.done
+}
+
+// run is the only writer.
+func (l *Logger) run() {
+	defer close(l.done)
+	var spare []byte
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for open := true; open; {
+		_, open = <-l.wake
+		if open && l.pending() < flushAt {
+			timer.Reset(flushAfter)
+			select {
+			case _, open = <-l.wake:
+			case <-timer.C:
+			}
+		}
+		l.mu.Lock()
+		full := l.buffer
+		l.buffer = spare[:0]
+		l.mu.Unlock()
+		if _, err := l.out.Write(full); err != nil {
+			l.dropped.Add(1)
+		}
+		spare = full
+		if cap(spare) > 1<<20 {
+			spare = nil
+		}
+	}
+	// What was added between the last write and Close.
+	l.mu.Lock()
+	rest := l.buffer
+	l.buffer = nil
+	l.mu.Unlock()
+	if _, err := l.out.Write(rest); err != nil {
+		l.dropped.Add(1)
+	}
+	_ = l.out.Close() // a log has nobody to tell
+}
+
+func (l *Logger) pending() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.buffer)
+}
+
+func (l *line) append(b []byte, r *Record) []byte {
+	if l.text != nil {
+		return l.text.appendText(b, r)
+	}
+	b = append(b, '{')
+	for i := range l.json {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, l.json[i].key...)
+		b = l.json[i].format.appendJSON(b, r)
+	}
+	return append(b, '}', '\n')
+}
+
+// appendJSON writes a number where the format is one operator that yields a number, null where it yields nothing, and
+// a string else.
+func (f *format) appendJSON(b []byte, r *Record) []byte {
+	if len(f.parts) == 1 && f.parts[0].op != nil {
+		switch v := f.parts[0].op(r); {
+		case v.numeric:
+			return strconv.AppendInt(b, v.number, 10)
+		case v.missing:
+			return append(b, "null"...)
+		default:
+			return appendQuoted(b, cut(v.text, f.parts[0].max))
+		}
+	}
+	return appendQuoted(b, string(f.appendText(nil, r)))
+}
+
+// appendQuoted writes a JSON string; what is not UTF-8 is replaced.
+func appendQuoted(b []byte, s string) []byte {
+	const digits = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < ' ' || c == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += n
+		}
+	}
+	return append(b, '"')
+}
