@@ -1,0 +1,183 @@
+package harness
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ControlPlane is `sluice controlplane` on loopback.
+type ControlPlane struct {
+	*Process
+	// Addr is where xDS and the API are, Ops where health and metrics are.
+	Addr, Ops string
+	// Dir holds the definitions, State what is kept.
+	Dir, State string
+
+	tb   testing.TB
+	args []string
+}
+
+// StartControlPlane starts it over a folder, and waits until it is ready to serve.
+func StartControlPlane(tb testing.TB, dir string, args ...string) *ControlPlane {
+	tb.Helper()
+	c := &ControlPlane{Addr: Loopback(tb), Ops: Loopback(tb), Dir: dir, State: tb.TempDir(), tb: tb, args: args}
+	c.Launch()
+	c.WaitReady()
+	return c
+}
+
+// Launch starts it (again, after Stop or Kill) at the same addresses and with the same state, without waiting.
+func (c *ControlPlane) Launch() {
+	c.tb.Helper()
+	args := append([]string{
+		"controlplane", "-f", c.Dir, "--listen", c.Addr, "--listen-ops", c.Ops, "--state", c.State,
+	}, c.args...)
+	c.Process = Start(c.tb, "controlplane", filepath.Join(Binaries(c.tb), "sluice"), args...)
+}
+
+// WaitReady waits until it has built its first snapshots.
+func (c *ControlPlane) WaitReady() {
+	c.tb.Helper()
+	Eventually(c.tb, c.Process, "controlplane ready", func() error { return get200("http://" + c.Ops + "/ready") })
+}
+
+// Sluice runs a sluice command against it, and returns its standard output; it must end with 0.
+func (c *ControlPlane) Sluice(args ...string) string {
+	c.tb.Helper()
+	return MustRun(c.tb, filepath.Join(Binaries(c.tb), "sluice"), append(args, "--server", c.Addr)...)
+}
+
+// WaitSynced waits until a number of proxies of a fleet have accepted the newest.
+func (c *ControlPlane) WaitSynced(fleet string, proxies int) {
+	c.tb.Helper()
+	c.Sluice("wait", "--fleet", fleet, "--proxies", strconv.Itoa(proxies), "--timeout", Patience.String())
+}
+
+// The kinds of proxy.
+const (
+	Go    = "sluice-proxy"
+	Envoy = "envoy"
+)
+
+// Kinds are both, for tests that run on each.
+var Kinds = []string{Go, Envoy}
+
+// Proxy is a proxy of either kind.
+type Proxy struct {
+	*Process
+	Kind string
+	// Admin is the address of its admin server.
+	Admin string
+	// Bootstrap is its file.
+	Bootstrap string
+
+	tb testing.TB
+}
+
+// StartProxy starts a proxy of a kind with a bootstrap made by `sluice bootstrap` for a control plane's address (which
+// need not listen yet). More arguments go to `sluice bootstrap`.
+func StartProxy(tb testing.TB, kind, server, fleet, id string, args ...string) *Proxy {
+	tb.Helper()
+	admin := Loopback(tb)
+	bootstrap := filepath.Join(tb.TempDir(), "bootstrap.yaml")
+	text := MustRun(tb, filepath.Join(Binaries(tb), "sluice"), append([]string{
+		"bootstrap", "--server", server, "--fleet", fleet, "--id", id, "--admin", admin,
+	}, args...)...)
+	if err := os.WriteFile(bootstrap, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return StartProxyFrom(tb, kind, bootstrap, admin)
+}
+
+// StartProxyFrom starts a proxy of a kind with a bootstrap file, whose admin address is told too.
+func StartProxyFrom(tb testing.TB, kind, bootstrap, admin string) *Proxy {
+	tb.Helper()
+	p := &Proxy{Kind: kind, Admin: admin, Bootstrap: bootstrap, tb: tb}
+	switch kind {
+	case Envoy:
+		p.Process = Start(tb, kind, EnvoyBinary(tb), "-c", bootstrap, "--disable-hot-restart",
+			"--concurrency", "1", "-l", "warn", "--drain-time-s", "1")
+	case Go:
+		p.Process = Start(tb, kind, filepath.Join(Binaries(tb), "sluice-proxy"), "-c", bootstrap, "--drain-time-s", "1")
+	default:
+		tb.Fatalf("harness: no proxy is called %q", kind)
+	}
+	return p
+}
+
+// WaitReady waits until it has its configuration and listens.
+func (p *Proxy) WaitReady() {
+	p.tb.Helper()
+	Eventually(p.tb, p.Process, p.Kind+" ready", func() error { return get200("http://" + p.Admin + "/ready") })
+}
+
+// AdminGet reads a page of its admin server.
+func (p *Proxy) AdminGet(path string) string {
+	p.tb.Helper()
+	text, err := Get("http://" + p.Admin + path)
+	if err != nil {
+		p.tb.Fatalf("%s: %v", p.Kind, err)
+	}
+	return text
+}
+
+// Metrics is the sum of all samples in /stats/prometheus whose line begins with a match of a pattern.
+func (p *Proxy) Metrics(pattern string) float64 {
+	p.tb.Helper()
+	return sum(p.tb, p.AdminGet("/stats/prometheus"), pattern)
+}
+
+// Updates is how many times it took a changed configuration: it must not grow when nothing is pushed.
+func (p *Proxy) Updates() float64 {
+	p.tb.Helper()
+	if p.Kind == Envoy {
+		return p.Metrics(`envoy_(cluster_manager_cds|listener_manager_lds|cluster|http_rds|listener_sds|sds)\w*_update_(success|attempt|rejected)`)
+	}
+	return p.Metrics(`sluice_xds_(responses|updates)_total`)
+}
+
+func sum(tb testing.TB, text, pattern string) float64 {
+	tb.Helper()
+	re := regexp.MustCompile(`(?m)^` + pattern + `(?:\{[^}]*\})? ([0-9.e+-]+)$`)
+	total := 0.0
+	for _, m := range re.FindAllStringSubmatch(text, -1) {
+		v, err := strconv.ParseFloat(m[len(m)-1], 64)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		total += v
+	}
+	return total
+}
+
+var adminClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// Get reads a page; another status than 200 is an error.
+func Get(url string) (string, error) {
+	resp, err := adminClient.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: status %d: %s", url, resp.StatusCode, strings.TrimSpace(string(body)))
+	}
+	return string(body), nil
+}
+
+func get200(url string) error {
+	_, err := Get(url)
+	return err
+}

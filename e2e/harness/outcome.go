@@ -1,0 +1,283 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Outcome is what came of an exchange at one proxy: what the client saw, and what the upstreams saw. Ports are
+// replaced by their names and UUIDs by <uuid>, so that the outcomes of two proxies can be compared.
+type Outcome struct {
+	Answers []*Answer
+	Seen    []*Seen
+	// Served counts the requests by upstream.
+	Served map[string]int
+}
+
+// Play sends an exchange's requests, one after the other.
+func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
+	tb.Helper()
+	r := e.Request
+	r.Addr = s.Addr(tb, e.At, e.Port)
+	r.Authority = s.numbers(r.Authority)
+	for _, u := range s.Upstreams {
+		u.Take()
+	}
+	o := &Outcome{Served: map[string]int{}}
+	for range e.Times {
+		o.Answers = append(o.Answers, Do(&r))
+	}
+	for _, u := range s.Upstreams {
+		for _, seen := range u.Take() {
+			u.update(func() { copied := *seen; seen = &copied })
+			o.Seen = append(o.Seen, seen)
+			o.Served[seen.Upstream]++
+		}
+	}
+	for _, a := range o.Answers {
+		s.maskFields(a.Header)
+		s.maskFields(a.Trailer)
+	}
+	for _, seen := range o.Seen {
+		seen.Authority = s.mask(seen.Authority)
+		s.maskFields(seen.Header)
+		s.maskFields(seen.Trailer)
+	}
+	return o
+}
+
+var (
+	uuidPattern = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
+	portPattern = regexp.MustCompile(`:[0-9]{5}\b`)
+	namePattern = regexp.MustCompile(`:[a-z][a-z0-9-]*$`)
+)
+
+// numbers puts a port's number for its name.
+func (s *Stage) numbers(authority string) string {
+	return namePattern.ReplaceAllStringFunc(authority, func(name string) string {
+		if n := s.Ports[name[1:]]; n != 0 {
+			return ":" + strconv.Itoa(n)
+		}
+		return name
+	})
+}
+
+func (s *Stage) mask(value string) string {
+	value = uuidPattern.ReplaceAllString(value, "<uuid>")
+	return portPattern.ReplaceAllStringFunc(value, func(port string) string {
+		for name, n := range s.Ports {
+			if port == ":"+strconv.Itoa(n) {
+				return ":" + name
+			}
+		}
+		return port
+	})
+}
+
+func (s *Stage) maskFields(fields []Field) {
+	for i := range fields {
+		fields[i].Value = s.mask(fields[i].Value)
+	}
+}
+
+// Check tells where an outcome is not what was expected; nil is all well.
+func (o *Outcome) Check(e *Exchange) []string {
+	var wrong []string
+	report := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	for _, a := range o.Answers {
+		switch {
+		case e.Expect.Refused:
+			if a.Refused == "" {
+				report("client: got status %d, want a refusal", a.Status)
+			}
+			continue
+		case a.Refused != "":
+			report("client: got %s, want status %d", a.Refused, e.Expect.Status)
+			continue
+		case a.Status != e.Expect.Status:
+			report("client: got status %d %s, want %d", a.Status, clip(a.Body), e.Expect.Status)
+			continue
+		}
+		wrong = append(wrong, check("client", e.Expect.Client, a.value, a.Trailer, a.Body)...)
+	}
+	want := map[string]bool{}
+	for _, share := range e.Expect.Served {
+		want[share.Upstream] = true
+		got := o.Served[share.Upstream]
+		if share.Count >= 0 && got != share.Count {
+			report("upstream %s: got %d requests, want %d", share.Upstream, got, share.Count)
+		}
+		if percent := 100 * float64(got) / float64(e.Times); share.Count < 0 && abs(percent-float64(share.Percent)) > 8 {
+			report("upstream %s: got %.1f%% of the requests, want %d%%", share.Upstream, percent, share.Percent)
+		}
+	}
+	for name, n := range o.Served {
+		if !want[name] {
+			report("upstream %s: got %d requests, want none", name, n)
+		}
+	}
+	for _, s := range o.Seen {
+		if s.Broken != "" && e.Expect.Status < 500 {
+			report("upstream %s: the request that it got breaks HTTP: %s", s.Upstream, s.Broken)
+		}
+		wrong = append(wrong, check("upstream "+s.Upstream, e.Expect.Upstream, s.value, s.Trailer, s.Body)...)
+	}
+	return wrong
+}
+
+func abs(x float64) float64 { return max(x, -x) }
+
+func (a *Answer) value(name string) string {
+	switch name {
+	case ":proto":
+		return a.Proto
+	case ":certificate":
+		return a.Certificate
+	case ":closed":
+		return strconv.FormatBool(a.Closed)
+	case ":interim":
+		return strings.Trim(fmt.Sprint(a.Interim), "[]")
+	case ":size":
+		return strconv.Itoa(len(a.Body))
+	case ":broken":
+		return strconv.FormatBool(a.Broken != "")
+	}
+	return a.Get(name)
+}
+
+func (s *Seen) value(name string) string {
+	switch name {
+	case ":proto":
+		return s.Proto
+	case ":method":
+		return s.Method
+	case ":path":
+		return s.Path
+	case ":authority":
+		return s.Authority
+	case ":size":
+		return strconv.Itoa(len(s.Body))
+	}
+	return s.Get(name)
+}
+
+func check(who string, lines []Line, value func(string) string, trailer []Field, body []byte) []string {
+	var wrong []string
+	var text []string
+	for _, l := range lines {
+		if l.Name == "|" {
+			text = append(text, l.Value)
+			continue
+		}
+		got, name := value(l.Name), l.Name
+		if l.Trailer {
+			got, name = joined(trailer, l.Name), "trailer "+l.Name
+		}
+		if !fits(got, l.Value) {
+			wrong = append(wrong, fmt.Sprintf("%s: %s: got %q, want %q", who, name, got, l.Value))
+		}
+	}
+	if want := strings.Join(text, "\n"); text != nil && strings.TrimRight(string(body), "\n") != want {
+		wrong = append(wrong, fmt.Sprintf("%s: body: got %s, want %q", who, clip(body), want))
+	}
+	return wrong
+}
+
+// fits compares with a value, "-" (not there) or /a pattern/.
+func fits(got, want string) bool {
+	if want == "-" {
+		return got == ""
+	}
+	if len(want) > 1 && want[0] == '/' && want[len(want)-1] == '/' {
+		return regexp.MustCompile(`^(?:` + want[1:len(want)-1] + `)$`).MatchString(got)
+	}
+	return got == want
+}
+
+func clip(body []byte) string {
+	if len(body) > 200 {
+		return fmt.Sprintf("%q… (%d bytes)", body[:200], len(body))
+	}
+	return fmt.Sprintf("%q", body)
+}
+
+// Compare tells where two outcomes of one exchange differ, beyond what was expected of each: every header of the
+// answer, and of the request as the upstream saw it. Left out are:
+//   - date;
+//   - the text of an answer that the proxy made itself, with its content-type and content-length: Sluice promises its
+//     status, not Envoy's words;
+//   - the order of differing headers, and the case of their names (Envoy writes lower case);
+//   - of requests sent several times, all but the status and who served how many.
+func Compare(e *Exchange, nameA string, a *Outcome, nameB string, b *Outcome) []string {
+	var wrong []string
+	differ := func(what string, va, vb any) {
+		wrong = append(wrong, fmt.Sprintf("%s: %s %v, %s %v", what, nameA, va, nameB, vb))
+	}
+	for i := range a.Answers {
+		x, y := a.Answers[i], b.Answers[i]
+		if x.Status != y.Status || (x.Refused == "") != (y.Refused == "") {
+			differ("status", fmt.Sprint(x.Status, x.Refused), fmt.Sprint(y.Status, y.Refused))
+			continue
+		}
+		if x.Proto != y.Proto || x.Certificate != y.Certificate || x.Closed != y.Closed {
+			differ("protocol, certificate, closed", fmt.Sprint(x.Proto, x.Certificate, x.Closed), fmt.Sprint(y.Proto, y.Certificate, y.Closed))
+		}
+		if fmt.Sprint(x.Interim) != fmt.Sprint(y.Interim) {
+			differ("interim answers", x.Interim, y.Interim)
+		}
+		if e.Times > 1 {
+			continue
+		}
+		own := x.Get("x-echo") == "" && y.Get("x-echo") == ""
+		wrong = append(wrong, compareFields("answer", nameA, x.Header, nameB, y.Header, own)...)
+		wrong = append(wrong, compareFields("answer's trailer", nameA, x.Trailer, nameB, y.Trailer, false)...)
+		if !own && !bytes.Equal(x.Body, y.Body) {
+			differ("answer's body", clip(x.Body), clip(y.Body))
+		}
+	}
+	if e.Times > 1 {
+		return wrong
+	}
+	if len(a.Seen) != len(b.Seen) {
+		differ("requests that upstreams saw", len(a.Seen), len(b.Seen))
+		return wrong
+	}
+	for i := range a.Seen {
+		x, y := a.Seen[i], b.Seen[i]
+		for _, name := range []string{":proto", ":method", ":path", ":authority"} {
+			if x.value(name) != y.value(name) {
+				differ("upstream saw "+name, x.value(name), y.value(name))
+			}
+		}
+		wrong = append(wrong, compareFields("upstream saw", nameA, x.Header, nameB, y.Header, false)...)
+		wrong = append(wrong, compareFields("upstream saw trailer", nameA, x.Trailer, nameB, y.Trailer, false)...)
+		if !bytes.Equal(x.Body, y.Body) {
+			differ("upstream saw body", clip(x.Body), clip(y.Body))
+		}
+	}
+	return wrong
+}
+
+func compareFields(what, nameA string, a []Field, nameB string, b []Field, own bool) []string {
+	names := map[string]bool{}
+	for _, f := range append(append([]Field(nil), a...), b...) {
+		name := strings.ToLower(f.Name)
+		if own && (name == "content-type" || name == "content-length") {
+			continue
+		}
+		names[name] = true
+	}
+	var wrong []string
+	for name := range names {
+		if x, y := joined(a, name), joined(b, name); x != y {
+			wrong = append(wrong, fmt.Sprintf("%s: %s: %s %q, %s %q", what, name, nameA, x, nameB, y))
+		}
+	}
+	sort.Strings(wrong)
+	return wrong
+}

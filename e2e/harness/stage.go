@@ -1,0 +1,105 @@
+package harness
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"text/template"
+
+	"golang.org/x/tools/txtar"
+)
+
+// Stage is a scenario made ready for one proxy: its folder of definitions, its ports and its upstreams.
+type Stage struct {
+	Dir       string
+	Ports     map[string]int
+	Upstreams map[string]*Upstream
+}
+
+// NewStage writes files with their placeholders filled in:
+//
+//	{{port "http"}}      a free port, the same for the same name
+//	{{upstream "v1"}}    the address of an HTTP/1.1 upstream
+//	{{h2c "grpc"}}       the address of an HTTP/2 upstream
+//	{{tcp "t"}}          the address of a TCP upstream
+//	{{dead}}             an address where nobody listens
+func NewStage(tb testing.TB, files []txtar.File) *Stage {
+	tb.Helper()
+	s := &Stage{Dir: tb.TempDir(), Ports: map[string]int{}, Upstreams: map[string]*Upstream{}}
+	s.Write(tb, files)
+	return s
+}
+
+// Write writes more files, or others of the same names, with the same ports and upstreams. Each appears at once.
+func (s *Stage) Write(tb testing.TB, files []txtar.File) {
+	tb.Helper()
+	upstream := func(kind func(testing.TB, string) *Upstream) func(string) string {
+		return func(name string) string {
+			if s.Upstreams[name] == nil {
+				s.Upstreams[name] = kind(tb, name)
+			}
+			return s.Upstreams[name].Addr
+		}
+	}
+	funcs := template.FuncMap{
+		"port": func(name string) int {
+			if s.Ports[name] == 0 {
+				s.Ports[name] = FreePort(tb)
+			}
+			return s.Ports[name]
+		},
+		"upstream": upstream(NewUpstream),
+		"h2c":      upstream(NewH2CUpstream),
+		"tcp":      upstream(NewTCPUpstream),
+		"dead":     func() string { return Loopback(tb) },
+	}
+	for _, f := range files {
+		t, err := template.New(f.Name).Funcs(funcs).Parse(string(f.Data))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		var text strings.Builder
+		if err := t.Execute(&text, nil); err != nil {
+			tb.Fatal(err)
+		}
+		s.Put(tb, f.Name, text.String())
+	}
+}
+
+// Put writes one file as it is, by a rename, as editors save.
+func (s *Stage) Put(tb testing.TB, name, text string) {
+	tb.Helper()
+	path := filepath.Join(s.Dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.WriteFile(path+"~", []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Rename(path+"~", path); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Text is a file as it was written.
+func (s *Stage) Text(tb testing.TB, name string) string {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join(s.Dir, filepath.FromSlash(name)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(data)
+}
+
+// Addr is where a port is reached.
+func (s *Stage) Addr(tb testing.TB, host, port string) string {
+	tb.Helper()
+	n := s.Ports[port]
+	if n == 0 {
+		tb.Fatalf("no port is called %q", port)
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(n))
+}

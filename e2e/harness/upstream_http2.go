@@ -1,0 +1,79 @@
+package harness
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sort"
+
+	"golang.org/x/net/http2"
+)
+
+// serveHTTP2 is the library's server; names come in lower case and sorted, since it keeps no order.
+func (u *Upstream) serveHTTP2(c net.Conn) {
+	server := &http2.Server{}
+	server.ServeConn(c, &http2.ServeConnOpts{Handler: http.HandlerFunc(u.handle)})
+}
+
+func (u *Upstream) handle(w http.ResponseWriter, r *http.Request) {
+	s := &Seen{
+		Upstream: u.Name, Proto: r.Proto, Method: r.Method, Path: r.RequestURI, Authority: r.Host,
+		Header: flat(r.Header),
+	}
+	p, err := u.plan(s)
+	if err != nil {
+		s.Broken = err.Error()
+	}
+	u.add(s)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	if !p.early {
+		body, err := io.ReadAll(r.Body)
+		u.update(func() {
+			s.Body, s.Trailer = body, flat(r.Trailer)
+			if err != nil {
+				s.Broken = err.Error()
+			}
+		})
+	}
+	if !u.wait(p.delay) || p.breakAt == "head" {
+		panic(http.ErrAbortHandler)
+	}
+	if p.interim != 0 {
+		w.Header().Set("x-interim", "yes")
+		w.WriteHeader(p.interim)
+		w.Header().Del("x-interim")
+	}
+	w.Header().Set("X-Echo", u.Name)
+	for _, f := range p.header {
+		w.Header().Add(f.Name, f.Value)
+	}
+	w.Header()["Date"] = nil
+	w.WriteHeader(p.status)
+	if p.breakAt == "body" {
+		p.body = p.body[:len(p.body)/2]
+	}
+	if !p.isHead && !p.bodyless {
+		_, _ = w.Write(p.body)
+	}
+	if p.breakAt == "body" {
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	for _, f := range p.trailer {
+		w.Header().Add(http.TrailerPrefix+f.Name, f.Value)
+	}
+}
+
+func flat(h http.Header) []Field {
+	var fields []Field
+	for name, values := range h {
+		for _, v := range values {
+			fields = append(fields, Field{name, v})
+		}
+	}
+	sort.SliceStable(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
+	return fields
+}

@@ -1,0 +1,76 @@
+// Package e2e tests the whole on real processes: control plane, Go proxy, stock Envoy and upstreams on loopback.
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sluice-proxy/sluice/e2e/harness"
+)
+
+// TestParity runs each scenario of testdata on both kinds of proxy, and compares what came of it with the expectation
+// and between the two.
+func TestParity(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("got %d scenarios (%v), want at least 20", len(files), err)
+	}
+	for _, file := range files {
+		scenario, err := harness.ReadScenario(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		t.Run(scenario.Name, func(t *testing.T) {
+			t.Parallel()
+			runScenario(t, scenario)
+		})
+	}
+}
+
+// TestParityStateOfTheWorld runs some of the scenarios with state-of-the-world xDS in place of delta.
+func TestParityStateOfTheWorld(t *testing.T) {
+	for _, name := range []string{"paths", "https", "weights"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scenario, err := harness.ReadScenario("testdata/" + name + ".txtar")
+			if err != nil {
+				t.Fatal(err)
+			}
+			runScenario(t, scenario, "--sotw")
+		})
+	}
+}
+
+func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...string) {
+	// One control plane a proxy: the definitions are the same but for the ports, and so have the same names.
+	stages := make([]*harness.Stage, len(harness.Kinds))
+	for i, kind := range harness.Kinds {
+		stages[i] = harness.NewStage(t, scenario.Files)
+		cp := harness.StartControlPlane(t, stages[i].Dir)
+		proxy := harness.StartProxy(t, kind, cp.Addr, "default", kind, bootstrapArgs...)
+		proxy.WaitReady()
+		cp.WaitSynced("default", 1)
+	}
+	for _, e := range scenario.Exchanges {
+		outcomes := make([]*harness.Outcome, len(stages))
+		var wg sync.WaitGroup
+		for i, stage := range stages {
+			wg.Go(func() { outcomes[i] = stage.Play(t, e) })
+		}
+		wg.Wait()
+		var wrong []string
+		for i, o := range outcomes {
+			for _, w := range o.Check(e) {
+				wrong = append(wrong, harness.Kinds[i]+": "+w)
+			}
+		}
+		wrong = append(wrong, harness.Compare(e, harness.Kinds[0], outcomes[0], harness.Kinds[1], outcomes[1])...)
+		if len(wrong) > 0 {
+			t.Errorf("testdata/%s.txtar:%d: %s\n%s %s\n\t%s", scenario.Name, e.Line, e.Label,
+				e.Request.Method, e.Request.Path, strings.Join(wrong, "\n\t"))
+		}
+	}
+}
