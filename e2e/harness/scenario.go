@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"text/template"
 
 	"golang.org/x/tools/txtar"
 )
@@ -73,7 +74,11 @@ func ReadScenario(path string) (*Scenario, error) {
 		}
 		marker := strings.Index(string(data), "-- requests --")
 		offset = strings.Count(string(data[:marker]), "\n") + 1
-		if s.Exchanges, err = parseExchanges(string(f.Data), offset); err != nil {
+		text, err := expand(f)
+		if err == nil {
+			s.Exchanges, err = parseExchanges(text, offset)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s:%w", path, err)
 		}
 	}
@@ -81,6 +86,17 @@ func ReadScenario(path string) (*Scenario, error) {
 		return nil, fmt.Errorf("%s: want definitions and requests", path)
 	}
 	return s, nil
+}
+
+// expand fills in {{repeat "text" times}}, the one placeholder of requests.
+func expand(f txtar.File) (string, error) {
+	t, err := template.New(f.Name).Funcs(template.FuncMap{"repeat": strings.Repeat}).Parse(string(f.Data))
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	err = t.Execute(&text, nil)
+	return text.String(), err
 }
 
 func parseExchanges(text string, line int) ([]*Exchange, error) {
