@@ -1,0 +1,180 @@
+package definition
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+)
+
+// longestDuration is a year: more is a slip.
+const longestDuration = 8760 * time.Hour
+
+// check looks for what the rules in the .proto files cannot say, of one document alone.
+func check(m proto.Message, report reporter) {
+	switch m := m.(type) {
+	case *sluicev1.Gateway:
+		checkGateway(m, report)
+	case *sluicev1.Route:
+		checkRoute(m, report)
+	case *sluicev1.Service:
+		checkService(m, report)
+	case *sluicev1.Test:
+		checkTest(m, report)
+	}
+}
+
+func checkRoute(r *sluicev1.Route, report reporter) {
+	checkHosts(r.GetHosts(), "hosts", report)
+	checkDuration(r.GetTimeout(), "timeout", report)
+	names := map[string]int{}
+	for i, rule := range r.GetRules() {
+		at := itemPath("rules", i)
+		if name := rule.GetName(); name != "" {
+			if first, ok := names[name]; ok {
+				report(at+".name", CodeDuplicateRule, fmt.Sprintf("got %s, which rules[%d] is named already, want a name of its own", name, first))
+			} else {
+				names[name] = i
+			}
+		}
+		checkDuration(rule.GetTimeout(), at+".timeout", report)
+		checkWeights(rule.GetBackends(), at+".backends", report)
+		if rule.GetMatch() != nil {
+			checkMatch(rule.GetMatch(), at+".match", report)
+		}
+		for j, match := range rule.GetMatches() {
+			checkMatch(match, itemPath(at+".matches", j), report)
+		}
+	}
+}
+
+func checkMatch(m *sluicev1.Match, at string, report reporter) {
+	switch kind := m.GetPath().GetKind().(type) {
+	case *sluicev1.PathMatch_Exact:
+		checkPath(kind.Exact, true, at+".path.exact", report)
+	case *sluicev1.PathMatch_Prefix:
+		checkPath(kind.Prefix, true, at+".path.prefix", report)
+	case *sluicev1.PathMatch_RawPrefix:
+		checkPath(kind.RawPrefix, false, at+".path.rawPrefix", report)
+	}
+	for i, h := range m.GetHeaders() {
+		header := itemPath(at+".headers", i)
+		if h.GetName() == "host" {
+			report(header+".name", CodeInvalidValue, `got "host", want another header: hosts stand in the Route's hosts`)
+		}
+		if v := h.GetExact(); strings.Trim(v, " \t") != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			report(header+".exact", CodeInvalidValue, fmt.Sprintf("got %q, want a value as a request can have it: no control characters, no spaces at either end", shorten(v)))
+		}
+	}
+}
+
+var escapedDots = regexp.MustCompile(`(?i)/(\.|%2e){1,2}(/|$)`)
+
+// checkPath refuses paths that no request has by the time that it is matched: the proxies take out dot segments and
+// double slashes first (RFC 3986, 5.2.4), and refuse raw bytes that a URL cannot have. whole: nothing can follow.
+func checkPath(path string, whole bool, at string, report reporter) {
+	text := fmt.Sprintf("%q", shorten(path))
+	segments := path
+	if !whole {
+		segments += "x" // "/." may go on as "/.well-known"
+	}
+	switch {
+	case strings.Contains(path, "//"):
+		report(at, CodePath, "got "+text+", want single slashes: requests are matched after double ones are merged")
+	case escapedDots.MatchString(segments):
+		report(at, CodePath, "got "+text+", want a path without . and .. segments: requests are matched after these are resolved")
+	case strings.Contains(path, `\`):
+		report(at, CodePath, "got "+text+`, want / instead of \`)
+	case strings.Contains(path, "#"):
+		report(at, CodePath, "got "+text+", want a path without a fragment: clients do not send it")
+	default:
+		for i := range len(path) {
+			if path[i] <= ' ' || path[i] >= 0x7f {
+				report(at, CodePath, fmt.Sprintf("got %s, want it percent-encoded, as requests are: %s", text, shorten((&url.URL{Path: path}).EscapedPath())))
+				return
+			}
+		}
+	}
+}
+
+func checkWeights(backends []*sluicev1.Backend, at string, report reporter) {
+	var sum uint64
+	for _, b := range backends {
+		if b.Weight == nil {
+			sum++
+		}
+		sum += uint64(b.GetWeight())
+	}
+	switch {
+	case len(backends) > 0 && sum == 0:
+		report(at, CodeZeroWeights, "got weights that sum to 0, want at least one backend with a weight above 0")
+	case sum > math.MaxUint32:
+		report(at, CodeInvalidValue, fmt.Sprintf("got weights that sum to %d, want at most %d", sum, uint32(math.MaxUint32)))
+	}
+}
+
+func checkService(s *sluicev1.Service, report reporter) {
+	checkHosts(s.GetHosts(), "hosts", report)
+	if len(s.GetGateways()) > 0 && len(s.GetHosts()) == 0 {
+		report("gateways", CodeExclusive, "got gateways without hosts, want both or neither: a Service without hosts publishes nothing")
+	}
+	checkDuration(s.GetConnectTimeout(), "connectTimeout", report)
+	if d, err := time.ParseDuration(s.GetConnectTimeout()); err == nil && d == 0 {
+		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
+	}
+	first := map[netip.AddrPort]int{}
+	for i, e := range s.GetEndpoints() {
+		at := itemPath("endpoints", i) + ".address"
+		address, err := ParseAddress(e.GetAddress())
+		if err != nil {
+			report(at, CodeBadAddress, err.Error())
+			continue
+		}
+		if j, ok := first[address]; ok {
+			report(at, CodeRepeated, fmt.Sprintf("got %s, which endpoints[%d] is already, want each once: give that one a greater weight", address, j))
+			continue
+		}
+		first[address] = i
+	}
+}
+
+func checkTest(t *sluicev1.Test, report reporter) {
+	raw := t.GetRequest().GetUrl()
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
+		report("request.url", CodeURL, fmt.Sprintf("got %q, want an absolute URL such as https://shop.example.com/cart", shorten(raw)))
+	case u.User != nil || u.Fragment != "":
+		report("request.url", CodeURL, fmt.Sprintf("got %q, want a URL without user and fragment: clients do not send them in it", shorten(raw)))
+	}
+}
+
+// checkHosts looks for names that DNS cannot hold (RFC 1035, 2.3.4).
+func checkHosts(hosts []string, at string, report reporter) {
+	for i, host := range hosts {
+		if len(host) > 253 {
+			report(itemPath(at, i), CodeInvalidValue, fmt.Sprintf("got %d characters, want a host of at most 253", len(host)))
+		}
+	}
+}
+
+// checkDuration looks at a duration's size; its shape is a rule. Envoy counts request time-outs in milliseconds, and
+// takes less than one for none at all.
+func checkDuration(text, at string, report reporter) {
+	d, err := ParseDuration(text)
+	switch {
+	case err != nil:
+		report(at, CodeDuration, fmt.Sprintf("got %q, want at most 8760h", text))
+	case d > longestDuration:
+		report(at, CodeDuration, fmt.Sprintf("got %s, want at most 8760h, a year", text))
+	case d%time.Millisecond != 0:
+		report(at, CodeDuration, fmt.Sprintf("got %s, want whole milliseconds", text))
+	}
+}

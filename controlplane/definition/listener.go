@@ -1,0 +1,84 @@
+package definition
+
+import (
+	"fmt"
+	"net/netip"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+)
+
+func checkGateway(g *sluicev1.Gateway, report reporter) {
+	names := map[string]int{}
+	for i, l := range g.GetListeners() {
+		at := itemPath("listeners", i)
+		if first, ok := names[l.GetName()]; ok && l.GetName() != "" {
+			report(at+".name", CodeDuplicateName, fmt.Sprintf("got %s, which listeners[%d] is named already, want a name of its own", l.GetName(), first))
+		} else {
+			names[l.GetName()] = i
+		}
+		checkHosts(l.GetHosts(), at+".hosts", report)
+		checkDuration(l.GetIdleTimeout(), at+".idleTimeout", report)
+		checkWeights(l.GetBackends(), at+".backends", report)
+		checkBind(l.GetAddress(), at+".address", report)
+		checkShape(l, at, report)
+	}
+}
+
+// checkBind looks for addresses that would be one socket under two names.
+func checkBind(address, at string, report reporter) {
+	parsed, err := netip.ParseAddr(address)
+	switch {
+	case err != nil: // none, or a rule has said it
+	case parsed.Zone() != "":
+		report(at, CodeBadAddress, fmt.Sprintf("got a zone in %q, want an IP address without one", address))
+	case parsed.Is4In6():
+		report(at, CodeBadAddress, fmt.Sprintf("got %q, want it as IPv4: %s", address, parsed.Unmap()))
+	}
+}
+
+// checkShape looks for fields that a listener's protocol does not take, and those that it needs.
+func checkShape(l *sluicev1.Listener, at string, report reporter) {
+	unwanted := func(set bool, field, remedy string) {
+		if set {
+			report(at+"."+field, CodeListenerShape, fmt.Sprintf("got %s on a listener of protocol %s, want none%s", field, l.GetProtocol(), remedy))
+		}
+	}
+	const needsHTTPS, needsTCP = ": only HTTPS takes it", ": only TCP takes it; HTTP and HTTPS are served by Routes"
+	switch l.GetProtocol() {
+	case sluicev1.Listener_HTTP:
+		unwanted(len(l.GetCertificates()) > 0, "certificates", needsHTTPS)
+		unwanted(l.GetStrictSni(), "strictSNI", needsHTTPS)
+		unwanted(len(l.GetBackends()) > 0, "backends", needsTCP)
+	case sluicev1.Listener_HTTPS:
+		if len(l.GetCertificates()) == 0 {
+			report(at+".certificates", CodeListenerShape, "got nothing, want at least one: a listener of protocol HTTPS needs a Certificate")
+		}
+		unwanted(len(l.GetBackends()) > 0, "backends", needsTCP)
+	case sluicev1.Listener_TCP:
+		const needsHTTP = ": only HTTP and HTTPS take it"
+		unwanted(len(l.GetHosts()) > 0, "hosts", needsHTTP)
+		unwanted(len(l.GetCertificates()) > 0, "certificates", needsHTTPS)
+		unwanted(l.GetStrictSni(), "strictSNI", needsHTTPS)
+		unwanted(l.GetRedirect() != nil, "redirect", needsHTTP)
+		if len(l.GetBackends()) == 0 {
+			report(at+".backends", CodeListenerShape, "got nothing, want at least one: a listener of protocol TCP carries bytes to its own backends")
+		}
+	}
+	if redirectsToItself(l) {
+		report(at+".redirect", CodeListenerShape, "got a redirect to the listener itself, want another scheme, host or port")
+	}
+}
+
+// redirectsToItself: a client would follow the redirect back to it for ever.
+func redirectsToItself(l *sluicev1.Listener) bool {
+	r := l.GetRedirect()
+	own := map[sluicev1.Listener_Protocol]string{sluicev1.Listener_HTTP: "http", sluicev1.Listener_HTTPS: "https"}[l.GetProtocol()]
+	if r == nil || r.GetHost() != "" || (r.GetScheme() != "" && r.GetScheme() != own) {
+		return false
+	}
+	port := r.GetPort()
+	if port == 0 && r.GetScheme() != "" {
+		port = map[string]uint32{"http": 80, "https": 443}[own]
+	}
+	return port == 0 || port == l.GetPort()
+}

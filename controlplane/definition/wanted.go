@@ -1,0 +1,125 @@
+package definition
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+)
+
+// wanted says what a field takes, for "want …", from its type and its rules.
+func wanted(fd protoreflect.FieldDescriptor) string {
+	if fd.IsMap() {
+		return "a mapping of key: value"
+	}
+	rules := rulesOf(fd)
+	switch fd.Kind() {
+	case protoreflect.MessageKind:
+		return "a mapping with " + fieldList(fd.Message())
+	case protoreflect.BoolKind:
+		return "true or false"
+	case protoreflect.EnumKind:
+		names := []string{}
+		for _, v := range enumValues(fd.Enum()) {
+			names = append(names, string(v.Name()))
+		}
+		return "one of " + strings.Join(names, ", ")
+	case protoreflect.StringKind:
+		return wantedText(rules.GetString())
+	}
+	low, high := Range(fd)
+	if in := rules.GetUint32().GetIn(); len(in) > 0 {
+		words := []string{}
+		for _, v := range in {
+			if v != 0 { // not set
+				words = append(words, fmt.Sprint(v))
+			}
+		}
+		return "one of " + strings.Join(words, ", ")
+	}
+	return fmt.Sprintf("a whole number from %d to %d", low, high)
+}
+
+func wantedText(rules *validate.StringRules) string {
+	switch {
+	case rules == nil:
+		return "text"
+	case proto.HasExtension(rules, sluicev1.E_Name):
+		return "a name: 1 to 63 of a-z, 0-9 and '-'"
+	case proto.HasExtension(rules, sluicev1.E_Duration):
+		return "a duration such as 250ms, 5s or 1h30m"
+	case proto.HasExtension(rules, sluicev1.E_Host):
+		return "a host such as shop.example.com, *.example.com or *"
+	case rules.GetPrefix() == "/":
+		return "a path that begins with '/'"
+	case rules.GetIp():
+		return "an IP address"
+	case rules.GetHostname():
+		return "a host name"
+	case len(rules.GetIn()) > 0:
+		words := []string{}
+		for _, v := range rules.GetIn() {
+			if v != "" { // not set
+				words = append(words, v)
+			}
+		}
+		return "one of " + strings.Join(words, ", ")
+	}
+	return "text"
+}
+
+// Range is the least and the greatest value of a field that is a number.
+func Range(fd protoreflect.FieldDescriptor) (low, high int64) {
+	if fd.Kind() == protoreflect.Int32Kind {
+		return math.MinInt32, math.MaxInt32
+	}
+	low, high = 0, math.MaxUint32
+	rules := rulesOf(fd).GetUint32()
+	if rules.HasGte() {
+		low = int64(rules.GetGte())
+	}
+	if rules.HasLte() {
+		high = int64(rules.GetLte())
+	}
+	if low == 0 && !fd.HasPresence() {
+		low = 1 // 0 would be "not set"
+	}
+	return low, high
+}
+
+// rulesOf are the rules of a field, of its items if it is a list; never nil.
+func rulesOf(fd protoreflect.FieldDescriptor) *validate.FieldRules {
+	rules, err := protovalidate.ResolveFieldRules(fd)
+	if err != nil || rules == nil {
+		return &validate.FieldRules{}
+	}
+	if fd.IsList() {
+		rules = rules.GetRepeated().GetItems()
+	}
+	if rules == nil {
+		return &validate.FieldRules{}
+	}
+	return rules
+}
+
+// orLeaveOut is what a field takes, or, if it need not be written, that.
+func orLeaveOut(fd protoreflect.FieldDescriptor) string {
+	want := wanted(fd)
+	if fd.IsList() {
+		want = "at least one item"
+	}
+	rules, err := protovalidate.ResolveFieldRules(fd)
+	if err == nil && (rules.GetRequired() || rules.GetRepeated().GetMinItems() > 0) {
+		return want
+	}
+	if oneof := fd.ContainingOneof(); oneof != nil {
+		return want
+	}
+	return want + ": leave the field out for its default"
+}
