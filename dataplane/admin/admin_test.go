@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestServer(t *testing.T) {
+	api := cluster.New(&config.Cluster{Name: "api", MaxRequests: 1},
+		[]config.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 2}}, nil)
+	api.Acquire()
+	api.Acquire()
+	api.Stats.Status[2].Add(5)
+	var state atomic.Value
+	state.Store(Initializing)
+	drained := make(chan struct{})
+	s := New(Options{
+		Version: "1.2.3",
+		State:   func() State { return state.Load().(State) },
+		View: func() View {
+			return View{
+				Listeners: []Listener{{Name: "0.0.0.0:8443", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")}, ConnectionsTotal: 9, Requests: [6]int64{2: 7}}},
+				Clusters:  []*cluster.Cluster{api},
+			}
+		},
+		XDS: func() XDS {
+			return XDS{Connected: true, Updates: map[string]int64{"LDS": 3}, Rejects: map[string]int64{"RDS": 1}}
+		},
+		ConfigDump:     func() ([]byte, error) { return []byte(`{"configs":[]}`), nil },
+		DrainListeners: func() { close(drained) },
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, listener) }()
+	client := &http.Client{}
+	ask := func(method, path string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+listener.Addr().String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+
+	if code, body := ask("GET", "/ready"); code != 503 || body != "INITIALIZING\n" {
+		t.Errorf("before the configuration: got %d %q, want 503 INITIALIZING", code, body)
+	}
+	state.Store(Live)
+	for _, c := range []struct {
+		method, path string
+		code         int
+		want         []string
+	}{
+		{"GET", "/ready", 200, []string{"LIVE"}},
+		{"GET", "/", 200, []string{"/config_dump"}},
+		{"GET", "/nope", 404, nil},
+		{"GET", "/config_dump", 200, []string{`{"configs":[]}`}},
+		{"GET", "/listeners", 200, []string{"0.0.0.0:8443::0.0.0.0:8443"}},
+		{"GET", "/listeners?format=json", 200, []string{`"listener_statuses"`, `"cx_total": 9`}},
+		{"GET", "/clusters", 200, []string{"api::rq_total::1", "api::10.0.0.1:80::weight::2"}},
+		{"GET", "/clusters?format=json", 200, []string{`"cluster_statuses"`, `"weight": 2`}},
+		{"GET", "/server_info", 200, []string{`"state": "LIVE"`, `"version": "1.2.3"`}},
+		{"GET", "/drain_listeners", 405, nil},
+		{"POST", "/quitquitquit", 501, nil},
+		{"POST", "/drain_listeners", 200, nil},
+		{"GET", "/stats/prometheus", 200, []string{
+			`sluice_build_info{version="1.2.3"} 1`,
+			`sluice_http_requests_total{class="2xx",listener="0.0.0.0:8443"} 7`,
+			`sluice_cluster_overflows_total{cluster="api"} 1`,
+			`sluice_cluster_responses_total{class="2xx",cluster="api"} 5`,
+			`sluice_xds_rejects_total{type="RDS"} 1`,
+		}},
+	} {
+		code, body := ask(c.method, c.path)
+		if code != c.code {
+			t.Errorf("%s %s: got %d, want %d", c.method, c.path, code, c.code)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s %s: got %s, want %s in it", c.method, c.path, body, want)
+			}
+		}
+	}
+	<-drained
+	client.CloseIdleConnections()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}

@@ -1,0 +1,119 @@
+package admin
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sluice_"+name, help, labels, nil)
+}
+
+// The metrics. docs/metrics.md lists them for people.
+var (
+	buildInfo = desc("build_info", "1, with the version.", "version")
+	isLive    = desc("live", "1 when serving, 0 before the first complete configuration and while draining.")
+
+	listenerConnections       = desc("listener_connections_total", "Connections accepted.", "listener")
+	listenerConnectionsActive = desc("listener_connections_active", "Connections open.", "listener")
+	listenerHandshakeFailures = desc("listener_handshake_failures_total", "Connections that ended before a filter chain took them.", "listener")
+	httpRequests              = desc("http_requests_total", "Requests ended, by class of the answer's status; class none is no answer.", "listener", "class")
+	httpRequestsActive        = desc("http_requests_active", "Requests under way.", "listener")
+
+	clusterRequests          = desc("cluster_requests_total", "Requests sent to the cluster.", "cluster")
+	clusterRequestsActive    = desc("cluster_requests_active", "Requests under way.", "cluster")
+	clusterResponses         = desc("cluster_responses_total", "Answers, by class of status.", "cluster", "class")
+	clusterOverflows         = desc("cluster_overflows_total", "Requests refused by the circuit breaker.", "cluster")
+	clusterConnections       = desc("cluster_connections_total", "Connections made.", "cluster")
+	clusterConnectionsActive = desc("cluster_connections_active", "Connections open.", "cluster")
+	clusterConnectFailures   = desc("cluster_connect_failures_total", "Connections that could not be made, time-outs included.", "cluster")
+	clusterResets            = desc("cluster_resets_total", "Upstreams that went away before the end of their answer.", "cluster")
+	clusterTimeouts          = desc("cluster_timeouts_total", "Requests that took too long.", "cluster")
+	clusterRetries           = desc("cluster_retries_total", "Requests sent again.", "cluster")
+	clusterEndpoints         = desc("cluster_endpoints", "Endpoints.", "cluster")
+
+	xdsConnected = desc("xds_connected", "1 while the control plane's stream is open.")
+	xdsUpdates   = desc("xds_updates_total", "Responses accepted, by type.", "type")
+	xdsRejects   = desc("xds_rejects_total", "Responses rejected, by type.", "type")
+)
+
+// collector reads the state when it is asked: the request path only counts.
+type collector struct{ server *Server }
+
+// Describe sends nothing: which series there are depends on the configuration (an "unchecked" collector).
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect is one reading.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	options := &c.server.options
+	gauge(buildInfo, 1, options.Version)
+	gauge(isLive, truth(options.State() == Live))
+	view := options.View()
+	for _, l := range view.Listeners {
+		counter(listenerConnections, l.ConnectionsTotal, l.Name)
+		gauge(listenerConnectionsActive, float64(l.ConnectionsActive), l.Name)
+		counter(listenerHandshakeFailures, l.HandshakeFailures, l.Name)
+		gauge(httpRequestsActive, float64(l.RequestsActive), l.Name)
+		for i, n := range l.Requests {
+			counter(httpRequests, n, l.Name, class(i))
+		}
+	}
+	for _, cl := range view.Clusters {
+		name, stats := cl.Config.Name, cl.Stats
+		counter(clusterRequests, stats.Requests.Load(), name)
+		gauge(clusterRequestsActive, float64(stats.RequestsActive.Load()), name)
+		for i := 1; i < len(stats.Status); i++ {
+			counter(clusterResponses, stats.Status[i].Load(), name, class(i))
+		}
+		counter(clusterOverflows, stats.Overflows.Load(), name)
+		counter(clusterConnections, stats.ConnectionsTotal.Load(), name)
+		gauge(clusterConnectionsActive, float64(stats.ConnectionsActive.Load()), name)
+		counter(clusterConnectFailures, stats.ConnectFailures.Load(), name)
+		counter(clusterResets, stats.Resets.Load(), name)
+		counter(clusterTimeouts, stats.Timeouts.Load(), name)
+		counter(clusterRetries, stats.Retries.Load(), name)
+		gauge(clusterEndpoints, float64(len(cl.Endpoints)), name)
+	}
+	if options.XDS == nil {
+		return
+	}
+	xds := options.XDS()
+	gauge(xdsConnected, truth(xds.Connected))
+	for _, t := range sortedKeys(xds.Updates) {
+		counter(xdsUpdates, xds.Updates[t], t)
+	}
+	for _, t := range sortedKeys(xds.Rejects) {
+		counter(xdsRejects, xds.Rejects[t], t)
+	}
+}
+
+func class(i int) string {
+	if i == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%dxx", i)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func sortedKeys(m map[string]int64) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
