@@ -1,0 +1,231 @@
+// Package compile turns definitions into what each fleet serves: references resolved, defaults filled in, conflicts
+// decided.
+//
+// In: documents that are right by themselves, and the bytes of certificates. Out: ir.Fleets, and problems that belong to
+// documents. It is best effort: what is wrong is left out at the smallest scale that is safe (a Route, a listener, a
+// certificate, a Service) and the rest is there. It is pure: equal input gives equal output, in whatever order the
+// documents come. It must not know files, what was served before (but for who was first), or Envoy.
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// Input is all that the output depends on.
+type Input struct {
+	// Documents in any order.
+	Documents []*definition.Document
+	// Certificates resolves a Certificate document to PEM. Both PEM and an error mean that these bytes are an earlier
+	// state that still serves: the error is reported all the same. An error should be a *CertificateError.
+	Certificates func(d *definition.Document) (chain, key []byte, err error)
+	// Served are the documents that are being served now. Where two want one name or one socket, the one that has it keeps
+	// it. Nil on a cold start: the first by path has it.
+	Served map[definition.Ref]*definition.Document
+	// HeldBack are documents that exist and cannot be used, and where they stand: a reference to one is told so, and no
+	// built-in document takes its place.
+	HeldBack map[definition.Ref]definition.Position
+	// Now is for the expiry of certificates. The zero value is the time of the call.
+	Now time.Time
+}
+
+// Output is what is served, and what is wrong.
+type Output struct {
+	// Fleets are sorted by name. A fleet is there if a Gateway names it.
+	Fleets []*ir.Fleet
+	// Problems are sorted by position. An error means that the document, or the part that its field names, is not in Fleets.
+	Problems []definition.Problem
+	// Origins says where things stand: "Route/shop#rule", "Route/shop", "Service/api", "Gateway/web/https", "Certificate/shop".
+	Origins map[string]definition.Position
+	// Missing says who refers to what is not there. A listener is Ref{"Listener", "web/https"}.
+	Missing map[definition.Ref][]definition.Ref
+}
+
+// Compile reads like the language: names, services, certificates, sockets, routes, then what each fleet gets of it.
+func Compile(in Input) *Output {
+	if in.Now.IsZero() {
+		in.Now = time.Now()
+	}
+	c := &compiler{
+		in:       in,
+		out:      &Output{Origins: map[string]definition.Position{}, Missing: map[definition.Ref][]definition.Ref{}},
+		services: map[string]*service{},
+		certs:    map[string]*certificate{},
+		gateways: map[string]*gateway{},
+		fleets:   map[string]*fleet{},
+		held:     maps.Clone(in.HeldBack),
+	}
+	if c.held == nil {
+		c.held = map[definition.Ref]definition.Position{}
+	}
+	documents, problems := Unique(in.Documents, in.Served)
+	c.out.Problems = problems
+	c.byName(documents)
+	c.addBuiltin()
+	c.resolveServices()
+	c.resolveCertificates()
+	c.resolveGateways()
+	c.claimSockets()
+	c.resolveRoutes()
+	c.joinRoutes()
+	for _, name := range sortedKeys(c.fleets) {
+		c.out.Fleets = append(c.out.Fleets, c.fleet(name, c.fleets[name]))
+	}
+	c.warnUnreachable()
+	c.warnUnused()
+	sortProblems(c.out.Problems)
+	for missing, by := range c.out.Missing {
+		slices.SortFunc(by, compareRefs)
+		c.out.Missing[missing] = slices.Compact(by)
+	}
+	return c.out
+}
+
+// compiler holds the nouns of one run, by name.
+type compiler struct {
+	in  Input
+	out *Output
+
+	// held is Input.HeldBack, and what turned out to be bad.
+	held map[definition.Ref]definition.Position
+
+	services map[string]*service
+	certs    map[string]*certificate
+	gateways map[string]*gateway
+	routes   []*route               // sorted by name, the bad ones left out
+	fleets   map[string]*fleet      // what the gateways name
+	docs     []*definition.Document // Routes, before resolveRoutes
+	tally    tally                  // for warnUnreachable
+}
+
+// builtin is parsed once.
+var builtin = sync.OnceValue(definition.BuiltinGateway)
+
+func isBuiltin(d *definition.Document) bool { return slices.Contains(builtin(), d) }
+
+func (c *compiler) byName(documents []*definition.Document) {
+	for _, d := range documents {
+		c.add(d)
+	}
+}
+
+func (c *compiler) add(d *definition.Document) {
+	switch m := d.Message.(type) {
+	case *sluicev1.Service:
+		c.services[d.Ref.Name] = &service{doc: d, msg: definition.WithDefaults(m)}
+	case *sluicev1.Certificate:
+		c.certs[d.Ref.Name] = &certificate{doc: d, msg: definition.WithDefaults(m)}
+	case *sluicev1.Gateway:
+		c.gateways[d.Ref.Name] = &gateway{doc: d, msg: definition.WithDefaults(m)}
+	case *sluicev1.Route:
+		c.docs = append(c.docs, d)
+	default: // Tests are for validate
+		return
+	}
+	c.out.Origins[d.Ref.String()] = d.Position
+}
+
+// addBuiltin adds the built-in Gateway if something joins it, and the built-in Certificate if something presents it,
+// where no document has the name.
+func (c *compiler) addBuiltin() {
+	for _, d := range builtin() {
+		if _, held := c.held[d.Ref]; held {
+			continue
+		}
+		switch d.Message.(type) {
+		case *sluicev1.Gateway:
+			if c.gateways[d.Ref.Name] == nil && c.anyJoins(d.Ref.Name) {
+				c.add(d)
+			}
+		case *sluicev1.Certificate:
+			if c.certs[d.Ref.Name] == nil && c.anyPresents(d.Ref.Name) {
+				c.add(d)
+			}
+		}
+	}
+}
+
+func (c *compiler) anyJoins(gateway string) bool {
+	joins := func(refs []string) bool {
+		return len(refs) == 0 && gateway == definition.DefaultGateway ||
+			slices.ContainsFunc(refs, func(ref string) bool { g, _ := splitGatewayRef(ref); return g == gateway })
+	}
+	for _, d := range c.docs {
+		if joins(d.Message.(*sluicev1.Route).GetGateways()) {
+			return true
+		}
+	}
+	for _, s := range c.services {
+		if len(s.msg.GetHosts()) > 0 && joins(s.msg.GetGateways()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *compiler) anyPresents(certificate string) bool {
+	for _, g := range c.gateways {
+		for _, l := range g.msg.GetListeners() {
+			if slices.Contains(l.GetCertificates(), certificate) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *compiler) problem(severity definition.Severity, d *definition.Document, field, code, format string, args ...any) {
+	c.out.Problems = append(c.out.Problems, definition.Problem{
+		Position: d.At(field), Code: code, Severity: severity, Ref: d.Ref, Field: field, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+func (c *compiler) errorf(d *definition.Document, field, code, format string, args ...any) {
+	c.problem(definition.SeverityError, d, field, code, format, args...)
+}
+
+func (c *compiler) warnf(d *definition.Document, field, code, format string, args ...any) {
+	c.problem(definition.SeverityWarning, d, field, code, format, args...)
+}
+
+// missing reports a reference to what is not there, or is there and held back.
+func (c *compiler) missing(d *definition.Document, field, code string, to definition.Ref) {
+	c.out.Missing[to] = append(c.out.Missing[to], d.Ref)
+	if at, held := c.held[to]; held {
+		c.errorf(d, field, code, "%s is held back: see %s", to, at)
+		return
+	}
+	c.errorf(d, field, code, "got %s, want the name of a %s that is defined", to.Name, to.Kind)
+}
+
+func sortProblems(problems []definition.Problem) {
+	slices.SortStableFunc(problems, func(a, b definition.Problem) int {
+		return cmp.Or(comparePositions(a.Position, b.Position), compareRefs(a.Ref, b.Ref), cmp.Compare(a.Code, b.Code),
+			cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
+	})
+}
+
+func comparePositions(a, b definition.Position) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+}
+
+func compareRefs(a, b definition.Ref) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

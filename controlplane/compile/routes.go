@@ -1,0 +1,175 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// route is a Route, or the one that a Service with hosts stands for.
+type route struct {
+	// doc is where it is written: a Route or a Service.
+	doc *definition.Document
+	msg *sluicev1.Route // with defaults
+	// rules are the rules of the language; each stands for one or more ir.Rules.
+	rules []rule
+	// listeners that it joins, sorted by name.
+	listeners []*listener
+}
+
+type rule struct {
+	id    string // Route/shop#name
+	field string // rules[0]; "" in a Service's short form
+	ir    []ir.Rule
+}
+
+// resolveRoutes makes the rules of every Route, and of every Service that publishes itself. A Route with a fault is left
+// out as a whole: without one of its rules, requests would go to a later one that was not meant for them.
+func (c *compiler) resolveRoutes() {
+	type source struct {
+		doc *definition.Document
+		msg *sluicev1.Route
+	}
+	byName := map[string]source{}
+	for _, d := range c.docs {
+		byName[d.Ref.Name] = source{d, d.Message.(*sluicev1.Route)}
+	}
+	for _, name := range sortedKeys(c.services) {
+		s := c.services[name]
+		published := definition.RouteOf(s.msg)
+		if published == nil {
+			continue
+		}
+		short := source{s.doc, published}
+		long, twice := byName[name]
+		if twice {
+			loser, winner := long, short
+			if c.in.Served[long.doc.Ref] != nil && !c.publishes(s.doc.Ref) {
+				loser, winner = short, long
+			}
+			field := "name"
+			if loser.doc == s.doc {
+				field = "hosts"
+			}
+			c.errorf(loser.doc, field, definition.CodeDuplicateName, "got a Route %s, which %s (%s) is already: a Service with hosts is a Route of its name",
+				name, winner.doc.Ref, winner.doc.Position)
+			byName[name] = winner
+			continue
+		}
+		byName[name] = short
+	}
+	for _, name := range sortedKeys(byName) {
+		r := &route{doc: byName[name].doc, msg: definition.WithDefaults(byName[name].msg)}
+		if c.route(r) {
+			c.routes = append(c.routes, r)
+		}
+	}
+}
+
+// publishes says whether the Service, as it is served now, has hosts.
+func (c *compiler) publishes(ref definition.Ref) bool {
+	d := c.in.Served[ref]
+	if d == nil {
+		return false
+	}
+	s, ok := d.Message.(*sluicev1.Service)
+	return ok && len(s.GetHosts()) > 0
+}
+
+func (r *route) short() bool { return r.doc.Ref.Kind == "Service" }
+
+// route resolves what a Route refers to.
+func (c *compiler) route(r *route) bool {
+	ok := true
+	for i, ref := range r.msg.GetGateways() {
+		joined, good := c.gatewayRef(r.doc, fmt.Sprintf("gateways[%d]", i), ref)
+		ok = ok && good
+		r.listeners = append(r.listeners, joined...)
+	}
+	slices.SortFunc(r.listeners, func(a, b *listener) int { return cmp.Compare(a.name, b.name) })
+	r.listeners = slices.Compact(r.listeners)
+	for i, m := range r.msg.GetRules() {
+		field := fmt.Sprintf("rules[%d]", i)
+		if r.short() {
+			field = ""
+		}
+		rule, good := c.rule(r, field, m)
+		ok = ok && good
+		r.rules = append(r.rules, rule)
+	}
+	if !ok {
+		return false
+	}
+	if !r.short() {
+		c.out.Origins["Route/"+r.msg.GetName()] = r.doc.Position
+	}
+	for _, rule := range r.rules {
+		c.out.Origins[rule.id] = r.doc.At(rule.field)
+	}
+	return true
+}
+
+// rule resolves one rule and multiplies its matches out.
+func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
+	out := rule{id: "Route/" + r.msg.GetName() + "#" + m.GetName(), field: field}
+	template := ir.Rule{ID: out.id}
+	ok := true
+	var err error
+	if template.Timeout, err = definition.ParseDuration(m.GetTimeout()); err != nil {
+		c.errorf(r.doc, field+".timeout", definition.CodeDuration, "got %s: %v", m.GetTimeout(), err)
+		ok = false
+	}
+	if m.GetRedirect() != nil {
+		template.Redirect = redirect(m.GetRedirect())
+	} else {
+		backends := field + ".backends"
+		if r.short() {
+			backends = ""
+		}
+		var good bool
+		template.Backends, good = c.backends(r.doc, backends, m.GetBackends())
+		ok = ok && good
+	}
+	matches := m.GetMatches()
+	if len(matches) == 0 {
+		matches = []*sluicev1.Match{m.GetMatch()} // nil is anything
+	}
+	for _, match := range matches {
+		for _, one := range expandMatch(match) {
+			template.Match = one
+			out.ir = append(out.ir, template)
+		}
+	}
+	return out, ok
+}
+
+func redirect(m *sluicev1.Redirect) *ir.Redirect {
+	return &ir.Redirect{Scheme: m.GetScheme(), Host: m.GetHost(), Port: uint16(m.GetPort()), Status: int(m.GetStatusCode())}
+}
+
+// joinRoutes tells each listener its Routes, and warns about hosts that fit nowhere.
+func (c *compiler) joinRoutes() {
+	for _, r := range c.routes {
+		for _, l := range r.listeners {
+			l.joins = append(l.joins, r)
+		}
+		if len(r.listeners) == 0 {
+			continue
+		}
+		for i, host := range r.msg.GetHosts() {
+			fits := slices.ContainsFunc(r.listeners, func(l *listener) bool {
+				return slices.ContainsFunc(l.msg.GetHosts(), func(h string) bool { _, ok := intersect(h, host); return ok })
+			})
+			if !fits {
+				c.warnf(r.doc, indexed("hosts", i), definition.CodeUnreachableRule, "got %s, which fits no host of the listeners that it joins (%s): no request for it comes here",
+					host, r.listeners[0].name)
+			}
+		}
+	}
+}
+
+func indexed(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }

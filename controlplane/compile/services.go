@@ -1,0 +1,98 @@
+package compile
+
+import (
+	"fmt"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// maxWeight is the greatest sum of weights that Envoy takes: 2^32-1.
+const maxWeight = 1<<32 - 1
+
+type service struct {
+	doc     *definition.Document
+	msg     *sluicev1.Service // with defaults
+	cluster ir.Cluster
+	// used: a rule or a listener refers to it.
+	used bool
+}
+
+// resolveServices makes the clusters. A Service with a fault is left out.
+func (c *compiler) resolveServices() {
+	for _, name := range sortedKeys(c.services) {
+		s := c.services[name]
+		if !c.cluster(s) {
+			delete(c.services, name)
+			c.hold(s.doc)
+		}
+	}
+}
+
+// hold notes that a document turned out to be bad, so that what refers to it says so.
+func (c *compiler) hold(d *definition.Document) { c.held[d.Ref] = d.Position }
+
+func (c *compiler) cluster(s *service) bool {
+	ok := true
+	m := s.msg
+	s.cluster = ir.Cluster{Name: m.GetName(), HTTP2: m.GetProtocol() == sluicev1.Service_HTTP2}
+	timeout, err := definition.ParseDuration(m.GetConnectTimeout())
+	if err != nil {
+		c.errorf(s.doc, "connectTimeout", definition.CodeDuration, "%v", err)
+		ok = false
+	}
+	s.cluster.ConnectTimeout = timeout
+	if l := m.GetLoadBalancer().GetLeastRequest(); l != nil {
+		s.cluster.Policy, s.cluster.ChoiceCount = ir.LeastRequest, l.GetChoiceCount()
+	}
+	var sum uint64
+	for i, e := range m.GetEndpoints() {
+		field := fmt.Sprintf("endpoints[%d].address", i)
+		address, err := definition.ParseAddress(e.GetAddress())
+		if err != nil {
+			c.errorf(s.doc, field, definition.CodeBadAddress, "%s", err)
+			ok = false
+			continue
+		}
+		sum += uint64(e.GetWeight())
+		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{Address: address, Weight: e.GetWeight()})
+	}
+	if sum > maxWeight {
+		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))
+		ok = false
+	}
+	return ok
+}
+
+// backends resolves a list of backends. One Service that stands there twice gets both shares.
+func (c *compiler) backends(d *definition.Document, field string, list []*sluicev1.Backend) ([]ir.Backend, bool) {
+	ok := true
+	var backends []ir.Backend
+	at := map[string]int{}
+	for i, b := range list {
+		name := b.GetService()
+		s := c.services[name]
+		if s == nil {
+			c.missing(d, fmt.Sprintf("%s[%d].service", field, i), definition.CodeUnknownService, definition.Ref{Kind: "Service", Name: name})
+			ok = false
+			continue
+		}
+		s.used = true
+		if j, twice := at[name]; twice {
+			backends[j].Weight += b.GetWeight()
+			continue
+		}
+		at[name] = len(backends)
+		backends = append(backends, ir.Backend{Cluster: name, Weight: b.GetWeight()})
+	}
+	return backends, ok
+}
+
+func (c *compiler) warnUnused() {
+	for _, name := range sortedKeys(c.services) {
+		if s := c.services[name]; !s.used {
+			c.warnf(s.doc, "", definition.CodeUnusedService, "no Route and no listener uses this Service")
+		}
+	}
+}

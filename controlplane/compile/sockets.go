@@ -1,0 +1,98 @@
+package compile
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+)
+
+// claimSockets gives each fleet's sockets to listeners. Who is being served on a socket keeps it; then who comes first by
+// path. The newcomer is left out and told who has it.
+func (c *compiler) claimSockets() {
+	byFleet := map[string][]*listener{}
+	for _, name := range sortedKeys(c.gateways) {
+		g := c.gateways[name]
+		byFleet[g.msg.GetFleet()] = append(byFleet[g.msg.GetFleet()], g.listeners...)
+	}
+	for _, name := range sortedKeys(byFleet) {
+		claims := byFleet[name]
+		slices.SortStableFunc(claims, func(a, b *listener) int {
+			return cmp.Or(cmp.Compare(c.rank(a), c.rank(b)),
+				comparePositions(a.gateway.doc.At(a.field), b.gateway.doc.At(b.field)))
+		})
+		byPort := map[uint16][]*listener{}
+		for _, l := range claims {
+			port := l.address.Port()
+			if c.conflicts(l, byPort[port]) {
+				g := l.gateway
+				g.listeners = slices.DeleteFunc(g.listeners, func(x *listener) bool { return x == l })
+				g.bad = append(g.bad, l.msg.GetName())
+				continue
+			}
+			byPort[port] = append(byPort[port], l)
+			c.fleets[name].listeners = append(c.fleets[name].listeners, l)
+		}
+		slices.SortFunc(c.fleets[name].listeners, func(a, b *listener) int { return cmp.Compare(a.name, b.name) })
+	}
+}
+
+// rank is 0 for a listener that is served on its socket now, 1 for a newcomer, 2 for the built-in Gateway's.
+func (c *compiler) rank(l *listener) int {
+	if d := c.in.Served[l.gateway.doc.Ref]; d != nil {
+		if served, ok := d.Message.(*sluicev1.Gateway); ok {
+			served = definition.WithDefaults(served)
+			for _, m := range served.GetListeners() {
+				addr, err := netip.ParseAddr(m.GetAddress())
+				if err == nil && served.GetFleet() == l.gateway.msg.GetFleet() && m.GetProtocol() == l.msg.GetProtocol() &&
+					netip.AddrPortFrom(addr, uint16(m.GetPort())) == l.address {
+					return 0
+				}
+			}
+		}
+	}
+	if isBuiltin(l.gateway.doc) {
+		return 2
+	}
+	return 1
+}
+
+// conflicts reports the first of the listeners on the same port that l cannot live with.
+func (c *compiler) conflicts(l *listener, others []*listener) bool {
+	d := l.gateway.doc
+	for _, o := range others {
+		at := o.gateway.doc.At(o.field)
+		switch {
+		case l.address != o.address && !overlap(l.address.Addr(), o.address.Addr()):
+			continue
+		case l.address == o.address && l.https() && o.https():
+			for _, host := range l.msg.GetHosts() {
+				if slices.Contains(o.msg.GetHosts(), host) {
+					c.errorf(d, l.field+".hosts", definition.CodeHostConflict,
+						"got host %s on %s, which Gateway/%s (%s) has already on that socket, want distinct hosts", host, l.address, o.name, at)
+					return true
+				}
+			}
+		case l.address == o.address:
+			c.errorf(d, l.field+".port", definition.CodePortConflict,
+				"got %s, which Gateway/%s (%s) has already, want another port; only HTTPS listeners with distinct hosts share one", l.address, o.name, at)
+			return true
+		default:
+			c.errorf(d, l.field+".port", definition.CodePortConflict,
+				"got %s, which %s of Gateway/%s (%s) takes in already, want another port", l.address, o.address, o.name, at)
+			return true
+		}
+	}
+	return false
+}
+
+// overlap: two different addresses cannot both be bound on one port. "::" takes IPv4 too.
+func overlap(a, b netip.Addr) bool {
+	v6Any := netip.IPv6Unspecified()
+	if a == v6Any || b == v6Any {
+		return true
+	}
+	return a.Is4() && b.Is4() && (a.IsUnspecified() || b.IsUnspecified())
+}
