@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/route"
@@ -30,8 +31,12 @@ type Stream interface {
 	Flush() error
 	// End ends the answer; trailer may be nil.
 	End(trailer message.Header) error
-	// Reset breaks the answer off, so that the client sees that it is not whole.
+	// Reset breaks the answer off, so that the client sees that it is not whole. Any goroutine may call it; it wakes Read
+	// and Write.
 	Reset()
+	// SetReadDeadline fails a Read that waits, then or already, with failure.RequestTimeout; the answer can still be sent.
+	// Any goroutine may call it.
+	SetReadDeadline(t time.Time) error
 }
 
 // Conn is what is known of a downstream connection. Read-only after accept.
