@@ -8,6 +8,8 @@ import (
 	"time"
 
 	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
 // ClientOptions are one upstream connection's.
@@ -68,11 +70,11 @@ func (c *ClientConn) Ping(ctx context.Context) error { return c.conn.Ping(ctx) }
 func (c *ClientConn) NewExchange() *ClientStream {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &ClientStream{
-		conn:   c,
-		ctx:    ctx,
-		cancel: cancel,
-		early:  make(chan *responseHead, maxEarly),
-		result: make(chan roundTrip, 1),
+		conn:     c,
+		ctx:      ctx,
+		cancel:   cancel,
+		early:    make(chan *message.Response, maxEarly),
+		answered: make(chan struct{}),
 	}
 }
 

@@ -20,8 +20,6 @@ import (
 // maxEarly is how many 1xx heads may wait for ReadResponse; an upstream that sends more is broken.
 const maxEarly = 16
 
-type responseHead = message.Response
-
 type roundTrip struct {
 	res *http.Response
 	err error
@@ -42,8 +40,10 @@ type ClientStream struct {
 	request *http.Request
 	trailer http.Header
 
-	early  chan *responseHead
-	result chan roundTrip
+	early chan *message.Response
+	// trip is set before answered is closed.
+	answered chan struct{}
+	trip     roundTrip
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -97,8 +97,8 @@ func (s *ClientStream) WriteRequest(head *message.Request, end bool) error {
 	s.reused = s.conn.opened.Add(1) > 1
 	s.begun = true
 	go func() {
-		res, err := s.conn.conn.RoundTrip(s.request)
-		s.result <- roundTrip{res, err}
+		s.trip.res, s.trip.err = s.conn.conn.RoundTrip(s.request)
+		close(s.answered)
 	}()
 	return nil
 }
@@ -192,25 +192,23 @@ func (s *ClientStream) got1xx(status int, header textproto.MIMEHeader) error {
 
 // ReadResponse waits for a head: those of status 1xx come one by one before the final one.
 func (s *ClientStream) ReadResponse() (*message.Response, error) {
-	var trip roundTrip
 	select {
 	case head := <-s.early:
 		return head, nil
-	case trip = <-s.result:
+	case <-s.answered:
 	case <-s.ctx.Done():
 		return nil, failure.New(failure.Reset, errClosed)
 	}
 	// What came before the final head is read before it.
 	select {
 	case head := <-s.early:
-		s.result <- trip
 		return head, nil
 	default:
 	}
-	if trip.err != nil {
-		return nil, s.failed(trip.err)
+	if s.trip.err != nil {
+		return nil, s.failed(s.trip.err)
 	}
-	return s.final(trip.res)
+	return s.final(s.trip.res)
 }
 
 func (s *ClientStream) final(res *http.Response) (*message.Response, error) {
@@ -329,8 +327,8 @@ func (s *ClientStream) Close(_ bool) {
 		// RoundTrip returns soon once its context has ended. Its body must be closed, or the bytes that wait in it
 		// stay taken off the connection's window.
 		go func() {
-			if trip := <-s.result; trip.res != nil {
-				trip.res.Body.Close()
+			if <-s.answered; s.trip.res != nil {
+				s.trip.res.Body.Close()
 			}
 		}()
 		return
