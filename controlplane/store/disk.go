@@ -1,0 +1,250 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+)
+
+// The state folder holds two files of lines, each `<16 hex digits of the SHA-256 of the rest> <JSON>`, so that damage
+// costs one line. The first line is a header, which tells a file that was cut short.
+const (
+	documentsFile    = "documents.jsonl"
+	certificatesFile = "certificates.jsonl"
+	stateFormat      = 1
+)
+
+type header struct {
+	Format  int `json:"sluiceState"`
+	Records int `json:"records"`
+}
+
+// documentRecord is a document as it was written: it is parsed again when it is loaded.
+type documentRecord struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Text string `json:"text"`
+}
+
+type certificateRecord struct {
+	Name string `json:"name"`
+	certificate
+}
+
+// Save writes what changed since the last Save. Without a folder it does nothing.
+func (s *Store) Save() error {
+	if s.dir == "" {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dirty {
+		var records []any
+		for _, d := range s.accepted {
+			records = append(records, documentRecord{Kind: d.Ref.Kind, Name: d.Ref.Name, File: d.Position.File, Line: d.Position.Line, Text: string(d.Text)})
+		}
+		if err := writeRecords(filepath.Join(s.dir, documentsFile), records); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		s.dirty = false
+	}
+	c := s.certs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dirty {
+		var records []any
+		for name, cert := range c.good {
+			records = append(records, certificateRecord{name, cert})
+		}
+		if err := writeRecords(filepath.Join(s.dir, certificatesFile), records); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		c.dirty = false
+	}
+	return nil
+}
+
+// Close lets go of the state folder. What was not saved is lost.
+func (s *Store) Close() error { return s.lock.close() }
+
+// Certificates are the bytes of certificates, as they are served.
+func (s *Store) Certificates() *Certificates { return s.certs }
+
+// load reads the folder. Damage is logged, and taken for what it is: a last good version less.
+func (s *Store) load() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockFolder(s.dir)
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	err = s.readRecords(documentsFile, func(line []byte) error {
+		var r documentRecord
+		if err := json.Unmarshal(line, &r); err != nil {
+			return err
+		}
+		d, err := r.document()
+		if err != nil {
+			return err
+		}
+		s.accepted[d.Ref] = d
+		return nil
+	})
+	if err == nil {
+		err = s.readRecords(certificatesFile, func(line []byte) error {
+			var r certificateRecord
+			if err := json.Unmarshal(line, &r); err != nil {
+				return err
+			}
+			if _, bad := compile.CheckCertificate(r.Chain, r.Key); bad != nil {
+				return bad
+			}
+			s.certs.good[r.Name] = r.certificate
+			return nil
+		})
+	}
+	if err != nil {
+		lock.close()
+	}
+	return err
+}
+
+// document parses a record again, with line numbers as they were.
+func (r documentRecord) document() (*definition.Document, error) {
+	d, err := r.parse(0)
+	if err != nil {
+		return nil, err
+	}
+	if shift := r.Line - d.Position.Line; shift > 0 && shift < 1<<24 {
+		return r.parse(shift)
+	}
+	return d, nil
+}
+
+func (r documentRecord) parse(shift int) (*definition.Document, error) {
+	documents, problems := definition.Parse(r.File, append(bytes.Repeat([]byte("\n"), shift), r.Text...))
+	if len(problems) > 0 {
+		return nil, problems[0]
+	}
+	if len(documents) != 1 || documents[0].Ref != (definition.Ref{Kind: r.Kind, Name: r.Name}) {
+		return nil, fmt.Errorf("got %d documents, want %s/%s", len(documents), r.Kind, r.Name)
+	}
+	d := *documents[0]
+	d.Text = []byte(r.Text)
+	return &d, nil
+}
+
+// readRecords calls take for each line that is whole. Only a folder that cannot be read is an error.
+func (s *Store) readRecords(name string, take func(line []byte) error) error {
+	path := filepath.Join(s.dir, name)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	damaged := func(line int, err error) {
+		s.log.Warn("the state folder is damaged, and this is left out", "file", path, "line", line, "error", err)
+	}
+	want, got := -1, 0
+	for number, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
+		body, err := openLine([]byte(line))
+		switch {
+		case err != nil:
+			damaged(number+1, err)
+		case number == 0:
+			var h header
+			if err := json.Unmarshal(body, &h); err != nil || h.Format != stateFormat {
+				s.log.Warn("the state file is of another version, and left out", "file", path)
+				return nil
+			}
+			want = h.Records
+			continue
+		default:
+			if err := take(body); err != nil {
+				damaged(number+1, err)
+			}
+		}
+		got++
+	}
+	if want >= 0 && got != want {
+		damaged(got+1, fmt.Errorf("got %d records, want %d", got, want))
+	}
+	return nil
+}
+
+func sum(body []byte) string {
+	s := sha256.Sum256(body)
+	return hex.EncodeToString(s[:8])
+}
+
+func openLine(line []byte) ([]byte, error) {
+	want, body, ok := bytes.Cut(line, []byte(" "))
+	if !ok || sum(body) != string(want) {
+		return nil, errors.New("the checksum does not fit")
+	}
+	return body, nil
+}
+
+// writeRecords writes a file so that it is either the old one or the new one, whatever happens.
+func writeRecords(path string, records []any) error {
+	var lines []string
+	for _, r := range records {
+		body, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, string(body))
+	}
+	slices.Sort(lines)
+	first, err := json.Marshal(header{Format: stateFormat, Records: len(lines)})
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	w := bufio.NewWriter(f)
+	for _, line := range append([]string{string(first)}, lines...) {
+		fmt.Fprintf(w, "%s %s\n", sum([]byte(line)), line)
+	}
+	err = errors.Join(w.Flush(), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Accepted are the last good versions, by name.
+func (s *Store) Accepted() map[definition.Ref]*definition.Document {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.accepted)
+}

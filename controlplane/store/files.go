@@ -1,0 +1,52 @@
+package store
+
+import (
+	"bytes"
+
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/source"
+)
+
+// Files turns files into Sets. It parses again only what changed. It is for one goroutine.
+type Files struct {
+	parsed map[string]parsed
+}
+
+type parsed struct {
+	data      []byte
+	documents []*definition.Document
+	problems  []definition.Problem
+}
+
+// Set parses files.
+func (f *Files) Set(files []source.File) Set {
+	var set Set
+	next := make(map[string]parsed, len(files))
+	for _, file := range files {
+		if file.Err != nil {
+			set.Unknown = append(set.Unknown, file.Path)
+			set.Problems = append(set.Problems, definition.Problem{
+				Position: definition.Position{File: file.Path}, Code: definition.CodeMissingFile, Severity: definition.SeverityError,
+				Message: "cannot be read: " + file.Err.Error(),
+			})
+			continue
+		}
+		p, ok := f.parsed[file.Path]
+		if !ok || !bytes.Equal(p.data, file.Data) {
+			p = parsed{data: file.Data}
+			p.documents, p.problems = definition.Parse(file.Path, file.Data)
+		}
+		next[file.Path] = p
+		set.Documents = append(set.Documents, p.documents...)
+		set.Problems = append(set.Problems, p.problems...)
+		for _, problem := range p.problems {
+			// A document whose name cannot be read may be any of those that stood here.
+			if problem.Severity == definition.SeverityError && problem.Ref.Name == "" {
+				set.Unknown = append(set.Unknown, file.Path)
+				break
+			}
+		}
+	}
+	f.parsed = next
+	return set
+}

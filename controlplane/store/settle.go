@@ -1,0 +1,128 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+)
+
+// settle compiles until nothing is left to mend. Each step only takes fresh versions away or adds documents that are
+// kept, so it ends. Causes go before effects: a Route whose Service is bad is well once the Service is mended.
+func (b *build) settle() *compile.Output {
+	for {
+		out := compile.Compile(compile.Input{
+			Documents: b.documents(), Certificates: b.certificates, Served: b.store.served, HeldBack: b.held, Now: b.now,
+		})
+		if !b.keepNeeded(out) && !b.revert(out, false) && !b.revert(out, true) && !b.revertCulprits(out) {
+			return out
+		}
+	}
+}
+
+func (b *build) documents() []*definition.Document {
+	documents := make([]*definition.Document, 0, len(b.chosen))
+	for _, d := range b.chosen {
+		documents = append(documents, d)
+	}
+	return documents // compile sorts
+}
+
+// keepNeeded brings back documents that were deleted while others still refer to them.
+func (b *build) keepNeeded(out *compile.Output) bool {
+	kept := false
+	for ref, by := range out.Missing {
+		good := b.store.accepted[ref]
+		if good == nil || b.chosen[ref] != nil {
+			continue
+		}
+		b.chosen[ref], kept = good, true
+		b.problems = append(b.problems, Problem{definition.Problem{
+			Position: good.Position, Code: unknownCode(ref.Kind), Severity: definition.SeverityError, Ref: ref,
+			Message: fmt.Sprintf("deleted, but %s still uses it: still served", names(by)),
+		}, ServingLastGood})
+	}
+	return kept
+}
+
+func names(refs []definition.Ref) string {
+	const most = 3
+	var list []string
+	for _, r := range refs[:min(most, len(refs))] {
+		list = append(list, r.String())
+	}
+	if more := len(refs) - most; more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(list, ", ")
+}
+
+func unknownCode(kind string) string {
+	switch kind {
+	case "Gateway":
+		return definition.CodeUnknownGateway
+	case "Certificate":
+		return definition.CodeUnknownCertificate
+	}
+	return definition.CodeUnknownService
+}
+
+// dangling says whether a problem is but the effect of something that is not there.
+func dangling(code string) bool {
+	switch code {
+	case definition.CodeUnknownService, definition.CodeUnknownGateway, definition.CodeUnknownListener, definition.CodeUnknownCertificate:
+		return true
+	}
+	return false
+}
+
+// revert chooses the last good version of documents with errors: first of those that are bad by themselves, then, if
+// there are none, of those that refer to what is not there.
+func (b *build) revert(out *compile.Output, effects bool) bool {
+	bad := map[definition.Ref]bool{}
+	for _, p := range out.Problems {
+		if p.Severity == definition.SeverityError && dangling(p.Code) == effects && b.revertible(p.Ref) {
+			bad[p.Ref] = true
+		}
+	}
+	for _, p := range out.Problems {
+		if bad[p.Ref] && p.Severity == definition.SeverityError {
+			b.problems = append(b.problems, Problem{p, ServingLastGood})
+		}
+	}
+	for ref := range bad {
+		b.chosen[ref], b.reverted[ref] = b.store.accepted[ref], true
+	}
+	return len(bad) > 0
+}
+
+// revertible: a fresh version was chosen, and there is an older one that says something else.
+func (b *build) revertible(ref definition.Ref) bool {
+	fresh, good := b.chosen[ref], b.store.accepted[ref]
+	return fresh != nil && fresh == b.fresh[ref] && good != nil && good.Hash != fresh.Hash && !b.reverted[ref]
+}
+
+// revertCulprits holds back an edit of a Gateway that takes away a listener which a served Route names: what is running
+// is never withdrawn because of a newcomer.
+func (b *build) revertCulprits(out *compile.Output) bool {
+	culprits := map[definition.Ref]bool{}
+	for missing, by := range out.Missing {
+		gateway, _, _ := strings.Cut(missing.Name, "/")
+		ref := definition.Ref{Kind: "Gateway", Name: gateway}
+		served := slices.IndexFunc(by, func(r definition.Ref) bool { return b.store.accepted[r] != nil })
+		if missing.Kind != "Listener" || culprits[ref] || served < 0 || !b.revertible(ref) {
+			continue
+		}
+		culprits[ref] = true
+		b.problems = append(b.problems, Problem{definition.Problem{
+			Position: b.fresh[ref].At("listeners"), Code: definition.CodeUnknownListener, Severity: definition.SeverityError, Ref: ref, Field: "listeners",
+			Message: fmt.Sprintf("got no listener %s that a Route can join, but %s still joins it", missing.Name, by[served]),
+		}, ServingLastGood})
+	}
+	for ref := range culprits {
+		b.chosen[ref], b.reverted[ref] = b.store.accepted[ref], true
+	}
+	return len(culprits) > 0
+}

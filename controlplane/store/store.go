@@ -1,0 +1,274 @@
+// Package store keeps the last accepted version of every document, and decides which versions are compiled.
+//
+// In: what stands in the files now. Out: what is served now, and what is wrong. A document that is bad, by itself or in
+// company, is replaced by its last good version; one that is gone but still needed is kept; everything else goes on.
+// With a folder, all of this survives a restart. It must not know how files are watched, xDS, or proxies.
+package store
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+)
+
+// Set is what stands in the files.
+type Set struct {
+	Documents []*definition.Document
+	Problems  []definition.Problem
+	// Unknown are files and folders that could not be read, or not in full: what stood there before is not taken for
+	// deleted.
+	Unknown []string
+}
+
+// What is served in the place of a document in trouble.
+const (
+	ServingLastGood = "last good version"
+	ServingNothing  = "nothing"
+)
+
+// Problem is a definition.Problem, and what is served in the place of the document, or of the part that its field
+// names: ServingLastGood, ServingNothing, or "" for a warning.
+type Problem struct {
+	definition.Problem
+	Serving string
+}
+
+// Result is one build. It is not changed afterwards.
+type Result struct {
+	// Compiled is what is served.
+	Compiled *compile.Output
+	// Problems are all that is wrong, sorted by position: with the files, and with documents together.
+	Problems []Problem
+	// Documents are the versions that were compiled, sorted by name.
+	Documents []*definition.Document
+	// Files are those that documents refer to, to be watched.
+	Files []string
+}
+
+// Options for Open.
+type Options struct {
+	// Dir keeps the state. Empty: it lives in memory alone.
+	Dir string
+	// Now is the clock. Nil is time.Now.
+	Now func() time.Time
+	// Logger gets what is wrong with the state folder. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Store is safe for concurrent use.
+type Store struct {
+	// Read-only after Open.
+	dir  string
+	now  func() time.Time
+	log  *slog.Logger
+	lock *folderLock
+
+	// Certificates hold the bytes of certificates.
+	certs *Certificates
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	accepted map[definition.Ref]*definition.Document // the last good versions
+	served   map[definition.Ref]*definition.Document // what the last build compiled
+	dirty    bool                                    // accepted differs from what is on disk
+}
+
+// Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The
+// folder is for one control plane at a time.
+func Open(opts Options) (*Store, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{
+		dir: opts.Dir, now: opts.Now, log: opts.Logger, certs: newCertificates(opts.Now),
+		accepted: map[definition.Ref]*definition.Document{},
+	}
+	if s.dir != "" {
+		if err := s.load(); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+	}
+	s.served = maps.Clone(s.accepted)
+	return s, nil
+}
+
+// Update decides what is served, now that the files hold set.
+func (s *Store) Update(set Set) *Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &build{
+		store: s, set: set, certificates: s.certs.Reader(), now: s.now(),
+		fresh: map[definition.Ref]*definition.Document{}, chosen: map[definition.Ref]*definition.Document{},
+		held: map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
+	}
+	b.choose()
+	out := b.settle()
+	result := b.result(out)
+	s.accept(b, out)
+	return result
+}
+
+// accept remembers the versions that turned out to be good, and forgets what is gone.
+func (s *Store) accept(b *build, out *compile.Output) {
+	bad := map[definition.Ref]bool{}
+	for _, p := range out.Problems {
+		if p.Severity == definition.SeverityError {
+			bad[p.Ref] = true
+		}
+	}
+	for ref, d := range b.chosen {
+		old := s.accepted[ref]
+		if bad[ref] || old == d {
+			continue
+		}
+		s.accepted[ref] = d
+		s.dirty = s.dirty || old == nil || old.Hash != d.Hash || old.Position.File != d.Position.File
+	}
+	for ref := range s.accepted {
+		if b.chosen[ref] == nil {
+			delete(s.accepted, ref)
+			s.dirty = true
+		}
+	}
+	s.served = b.chosen
+	s.certs.keepOnly(func(name string) bool { return b.chosen[definition.Ref{Kind: "Certificate", Name: name}] != nil })
+}
+
+// build is one Update.
+type build struct {
+	store        *Store
+	set          Set
+	certificates func(*definition.Document) (chain, key []byte, err error)
+	now          time.Time
+
+	// fresh are the documents of the files; chosen are those to compile: fresh ones, or last good versions.
+	fresh, chosen map[definition.Ref]*definition.Document
+	// held are documents that exist, and have no version that can be used.
+	held map[definition.Ref]definition.Position
+	// reverted are fresh documents in whose place the last good version was chosen.
+	reverted map[definition.Ref]bool
+	problems []Problem
+}
+
+// choose takes every document as it stands, and last good versions of those that cannot be read.
+func (b *build) choose() {
+	accepted := b.store.accepted
+	unique, twice := compile.Unique(b.set.Documents, b.store.served)
+	for _, p := range twice {
+		b.problems = append(b.problems, Problem{p, ServingNothing})
+	}
+	for _, d := range unique {
+		if _, test := d.Message.(*sluicev1.Test); !test {
+			b.fresh[d.Ref], b.chosen[d.Ref] = d, d
+		}
+	}
+	inFile := map[string]bool{} // files some of whose documents are kept as they were
+	for ref, good := range accepted {
+		if b.chosen[ref] == nil && b.unknown(good.Position.File) {
+			b.chosen[ref] = good
+			inFile[good.Position.File] = true
+		}
+	}
+	for _, p := range b.set.Problems {
+		serving := ""
+		switch {
+		case p.Severity != definition.SeverityError:
+		case p.Ref == (definition.Ref{}):
+			serving = ServingNothing
+			for file := range inFile {
+				if below(file, p.File) {
+					serving = ServingLastGood
+				}
+			}
+		case b.fresh[p.Ref] != nil: // another document of the name is good
+			serving = ServingNothing
+		case accepted[p.Ref] != nil:
+			b.chosen[p.Ref], serving = accepted[p.Ref], ServingLastGood
+		default:
+			b.held[p.Ref], serving = p.Position, ServingNothing
+		}
+		b.problems = append(b.problems, Problem{p, serving})
+	}
+	if len(b.set.Documents) == 0 {
+		b.vanished()
+	}
+}
+
+// vanished keeps everything when nothing is left: a folder that is unmounted, moved or half-way through a checkout must
+// not stop a running fleet. Who really wants to serve nothing leaves one document, or starts with an empty state folder.
+func (b *build) vanished() {
+	kept := 0
+	for ref, good := range b.store.accepted {
+		if b.chosen[ref] == nil {
+			b.chosen[ref] = good
+			kept++
+		}
+	}
+	if kept == 0 {
+		return
+	}
+	b.problems = append(b.problems, Problem{definition.Problem{
+		Code: definition.CodeMissingFile, Severity: definition.SeverityError,
+		Message: fmt.Sprintf("all documents are gone at once, which is taken for an accident: the last %d go on being served; to serve nothing, leave one document (a Service that nothing uses will do) or restart with an empty state folder", kept),
+	}, ServingLastGood})
+}
+
+// unknown says whether what stands in a file is not known for sure.
+func (b *build) unknown(file string) bool {
+	return slices.ContainsFunc(b.set.Unknown, func(place string) bool { return below(file, place) })
+}
+
+// below says whether file is place, or in that folder.
+func below(file, place string) bool {
+	return file == place || place == "." && !filepath.IsAbs(file) || strings.HasPrefix(file, strings.TrimSuffix(place, "/")+"/")
+}
+
+// result puts the build into words.
+func (b *build) result(out *compile.Output) *Result {
+	r := &Result{Compiled: out}
+	for _, p := range out.Problems {
+		serving := ""
+		switch {
+		case p.Severity != definition.SeverityError:
+			if b.reverted[p.Ref] {
+				continue // of a version that does not stand in the files any more
+			}
+		case p.Ref.Kind == "Certificate" && b.store.accepted[p.Ref] != nil:
+			serving = ServingLastGood
+		default:
+			serving = ServingNothing
+		}
+		b.problems = append(b.problems, Problem{p, serving})
+	}
+	r.Problems = b.problems
+	slices.SortStableFunc(r.Problems, func(x, y Problem) int {
+		return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column),
+			cmp.Compare(x.Ref.String(), y.Ref.String()), cmp.Compare(x.Code, y.Code), cmp.Compare(x.Field, y.Field), cmp.Compare(x.Message, y.Message))
+	})
+	r.Problems = slices.Compact(r.Problems)
+	for _, documents := range []map[definition.Ref]*definition.Document{b.chosen, b.fresh} {
+		for _, d := range documents {
+			r.Files = append(r.Files, certificateFiles(d)...)
+		}
+	}
+	slices.Sort(r.Files)
+	r.Files = slices.Compact(r.Files)
+	for _, d := range b.chosen {
+		r.Documents = append(r.Documents, d)
+	}
+	slices.SortFunc(r.Documents, func(x, y *definition.Document) int { return cmp.Compare(x.Ref.String(), y.Ref.String()) })
+	return r
+}
