@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
-// ServerOptions are one downstream connection's. They are shared by connections, and read-only.
+// ServerOptions are one downstream connection's.
 type ServerOptions struct {
 	// MaxHeaderBytes limits a request's line and header section: 431; 0 is 60 KiB.
 	MaxHeaderBytes int
@@ -44,6 +44,6 @@ type ServerOptions struct {
 
 // ServeConn serves a connection in the caller's goroutine until it ends, and closes it. handle is called once for each
 // request, and has given the stream up when it returns.
-func ServeConn(conn net.Conn, opts *ServerOptions, handle func(s *ServerStream)) {
+func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) {
 	conn.Close() // the codec follows
 }
