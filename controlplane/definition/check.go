@@ -150,7 +150,7 @@ func checkTest(t *sluicev1.Test, report reporter) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
-		report("request.url", CodeURL, fmt.Sprintf("got %q, want an absolute URL such as https://shop.example.com/cart", shorten(raw)))
+		report("request.url", CodeURL, fmt.Sprintf("got %q, want %s", shorten(raw), wantedURL))
 	case u.User != nil || u.Fragment != "":
 		report("request.url", CodeURL, fmt.Sprintf("got %q, want a URL without user and fragment: clients do not send them in it", shorten(raw)))
 	}

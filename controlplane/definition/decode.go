@@ -51,7 +51,7 @@ func (d *decoder) pairs(n *yaml.Node, path string, join func(path, key string) s
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode || key.Anchor != "" || key.ShortTag() == "!!merge" {
 			if key.ShortTag() == "!!merge" || key.Kind == yaml.AliasNode || key.Anchor != "" {
-				d.node(key, path, CodeAnchor, "got "+describeAnchor(key)+", want the fields written out: anchors, aliases and merge keys are not supported")
+				d.node(key, path, CodeAnchor, "got "+describeAnchor(key)+", want the fields written out: "+noAnchors)
 			} else {
 				d.node(key, path, CodeWrongType, "got "+describe(key)+" for a key, want text")
 			}
@@ -73,7 +73,7 @@ func (d *decoder) pairs(n *yaml.Node, path string, join func(path, key string) s
 func (d *decoder) sound(n *yaml.Node, path string) bool {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		d.node(n, path, CodeAnchor, "got "+describeAnchor(n)+", want the value written out: anchors, aliases and merge keys are not supported")
+		d.node(n, path, CodeAnchor, "got "+describeAnchor(n)+", want the value written out: "+noAnchors)
 	case n.Style&yaml.TaggedStyle != 0:
 		d.node(n, path, CodeTag, fmt.Sprintf("got the tag %s, want the value without a tag", n.Tag))
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
@@ -90,17 +90,18 @@ func (d *decoder) field(key *yaml.Node, md protoreflect.MessageDescriptor, path 
 		return fd
 	}
 	at := fieldPath(path, key.Value)
-	if fd := md.Fields().ByTextName(key.Value); fd != nil {
-		d.node(key, at, CodeSpelling, fmt.Sprintf("got %s, want %s", key.Value, fd.JSONName()))
-		d.faulty = append(d.faulty, fieldPath(path, fd.JSONName()))
-		return nil
-	}
 	names := []string{}
 	if path == "" {
 		names = append(names, "kind")
 	}
 	for i := range md.Fields().Len() {
-		names = append(names, md.Fields().Get(i).JSONName())
+		fd := md.Fields().Get(i)
+		if string(fd.Name()) == key.Value || strings.EqualFold(fd.JSONName(), key.Value) {
+			d.node(key, at, CodeSpelling, fmt.Sprintf("got %s, want %s", key.Value, fd.JSONName()))
+			d.faulty = append(d.faulty, fieldPath(path, fd.JSONName()))
+			return nil
+		}
+		names = append(names, fd.JSONName())
 	}
 	message := "got an unknown field, want one of " + strings.Join(names, ", ")
 	switch near := Nearest(key.Value, names); {
@@ -129,18 +130,22 @@ func (d *decoder) value(n *yaml.Node, m protoreflect.Message, fd protoreflect.Fi
 		d.message(n, m.Mutable(fd).Message(), path)
 	default:
 		value, ok := d.scalar(n, fd, path)
-		if !ok {
-			return
-		}
-		// A field that cannot tell "not written" from "written as zero" must not be written as zero, unless that is
-		// its default anyway: it would be given another value silently.
-		if !fd.HasPresence() && fd.Kind() != protoreflect.BoolKind && fd.Kind() != protoreflect.Int32Kind &&
-			value.Equal(fd.Default()) && !mayBeEmpty[fd.FullName()] {
-			d.node(n, path, CodeEmpty, fmt.Sprintf("got %s, want %s", describe(n), orLeaveOut(fd)))
+		if !ok || !d.says(n, value, fd, path) {
 			return
 		}
 		m.Set(fd, value)
 	}
+}
+
+// says refuses the zero value of a field that cannot tell "not written" from "written as zero", unless zero is its
+// default anyway: it would silently be given another value.
+func (d *decoder) says(n *yaml.Node, value protoreflect.Value, fd protoreflect.FieldDescriptor, path string) bool {
+	if fd.HasPresence() || fd.Kind() == protoreflect.BoolKind || fd.Kind() == protoreflect.Int32Kind ||
+		!value.Equal(fd.Default()) || mayBeEmpty[fd.FullName()] {
+		return true
+	}
+	d.node(n, path, CodeEmpty, fmt.Sprintf("got %s, want %s", describe(n), orLeaveOut(fd)))
+	return false
 }
 
 func (d *decoder) list(n *yaml.Node, m protoreflect.Message, fd protoreflect.FieldDescriptor, path string) {
@@ -208,7 +213,7 @@ func (d *decoder) message(n *yaml.Node, m protoreflect.Message, path string) {
 		d.mapping(n, m, path)
 	case ok && n.Kind == yaml.ScalarNode:
 		fd := md.Fields().ByName(short)
-		if value, ok := d.scalar(n, fd, path); ok {
+		if value, ok := d.scalar(n, fd, path); ok && d.says(n, value, fd, path) {
 			d.positions[fieldPath(path, fd.JSONName())] = d.position(n)
 			m.Set(fd, value)
 		}

@@ -220,8 +220,10 @@ func ParseAddress(address string) (netip.AddrPort, error) {
 	}
 	parsed, err := netip.ParseAddrPort(address)
 	switch {
+	case err != nil && looksLikeHost(address):
+		return netip.AddrPort{}, fmt.Errorf("got a host name in %q, want %s: names are not resolved yet", shorten(address), wantedAddress)
 	case err != nil:
-		return netip.AddrPort{}, fmt.Errorf("got %q, want IP:port such as 10.0.0.1:8080 or [::1]:8080", address)
+		return netip.AddrPort{}, fmt.Errorf("got %q, want %s", shorten(address), wantedAddress)
 	case parsed.Port() == 0:
 		return netip.AddrPort{}, fmt.Errorf("got port 0, want 1 to 65535")
 	case parsed.Addr().Zone() != "":
@@ -230,4 +232,11 @@ func ParseAddress(address string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("got %q, want it as IPv4: %s", address, netip.AddrPortFrom(parsed.Addr().Unmap(), parsed.Port()))
 	}
 	return parsed, nil
+}
+
+// looksLikeHost tells api.example.com:80, or api alone, from an IP address that is misspelt.
+func looksLikeHost(address string) bool {
+	host, _, _ := strings.Cut(address, ":")
+	return strings.ContainsFunc(host, func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }) &&
+		strings.Count(address, ":") < 2
 }

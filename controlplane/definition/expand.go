@@ -1,4 +1,131 @@
 package definition
 
-// Expand is a document as YAML, with short forms written out and every default filled in.
-func Expand(d *Document) ([]byte, error) { panic("being written") }
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+)
+
+// Expand is what a document means, as YAML with short forms written out and every default filled in. A Service with
+// hosts is two documents: the Service, and the Route that its hosts stand for.
+func Expand(d *Document) ([]byte, error) {
+	messages := []proto.Message{d.Message}
+	if service, ok := d.Message.(*sluicev1.Service); ok && len(service.GetHosts()) > 0 {
+		alone := proto.CloneOf(service)
+		alone.Hosts, alone.Gateways = nil, nil
+		messages = []proto.Message{alone, RouteOf(service)}
+	}
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	for _, m := range messages {
+		full := WithDefaults(m).ProtoReflect()
+		root := messageNode(full)
+		root.Content = append([]*yaml.Node{textNode("kind"), textNode(string(full.Descriptor().Name()))}, root.Content...)
+		if err := encoder.Encode(root); err != nil {
+			return nil, fmt.Errorf("definition: %s: %w", d.Ref, err)
+		}
+	}
+	if err := encoder.Close(); err != nil {
+		return nil, fmt.Errorf("definition: %s: %w", d.Ref, err)
+	}
+	return out.Bytes(), nil
+}
+
+// messageNode is a message as a mapping, its fields in the order of the .proto file, which is that in which one reads.
+func messageNode(m protoreflect.Message) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for _, fd := range fieldsInOrder(m.Descriptor()) {
+		if !m.Has(fd) {
+			continue
+		}
+		node.Content = append(node.Content, textNode(fd.JSONName()), fieldNode(m.Get(fd), fd))
+	}
+	if len(node.Content) == 0 {
+		node.Style = yaml.FlowStyle
+	}
+	return node
+}
+
+func fieldNode(value protoreflect.Value, fd protoreflect.FieldDescriptor) *yaml.Node {
+	switch {
+	case fd.IsMap():
+		node := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		keys := []string{}
+		for key := range value.Map().Range {
+			keys = append(keys, key.String())
+		}
+		slices.Sort(keys)
+		for _, key := range keys {
+			entry := value.Map().Get(protoreflect.ValueOfString(key).MapKey())
+			node.Content = append(node.Content, textNode(key), valueNode(entry, fd.MapValue()))
+		}
+		return node
+	case fd.IsList():
+		node := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+		for i := range value.List().Len() {
+			item := valueNode(value.List().Get(i), fd)
+			if short(item) {
+				flow(item)
+			}
+			node.Content = append(node.Content, item)
+		}
+		if fd.Kind() != protoreflect.MessageKind {
+			node.Style = yaml.FlowStyle
+		}
+		return node
+	}
+	return valueNode(value, fd)
+}
+
+// short tells whether a mapping reads better on one line: few scalars, and nothing else.
+func short(n *yaml.Node) bool {
+	const most = 3
+	return n.Kind == yaml.MappingNode && len(n.Content) <= 2*most && !slices.ContainsFunc(n.Content, func(c *yaml.Node) bool {
+		return c.Kind != yaml.ScalarNode || c.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
+	})
+}
+
+// flow puts a mapping of scalars on one line, with one kind of quotes.
+func flow(n *yaml.Node) {
+	n.Style = yaml.FlowStyle
+	for _, c := range n.Content {
+		if strings.ContainsAny(c.Value, ":,[]{}") {
+			c.Style = yaml.DoubleQuotedStyle
+		}
+	}
+}
+
+func valueNode(value protoreflect.Value, fd protoreflect.FieldDescriptor) *yaml.Node {
+	switch fd.Kind() {
+	case protoreflect.MessageKind:
+		return messageNode(value.Message())
+	case protoreflect.StringKind:
+		return textNode(value.String())
+	case protoreflect.BoolKind:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(value.Bool())}
+	case protoreflect.EnumKind:
+		return textNode(string(fd.Enum().Values().ByNumber(value.Enum()).Name()))
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: value.String()}
+}
+
+// textNode is a text, in quotes where it would be read as something else.
+func textNode(text string) *yaml.Node {
+	node := &yaml.Node{}
+	node.SetString(text)
+	var read yaml.Node
+	// yaml.v3 leaves bare what YAML 1.1 takes for a time or a date; the reader of what we print may be another.
+	if err := yaml.Unmarshal([]byte(text), &read); node.Style == 0 && (err != nil || len(read.Content) == 0 || read.Content[0].ShortTag() != "!!str") {
+		node.Style = yaml.DoubleQuotedStyle
+	}
+	return node
+}

@@ -24,9 +24,9 @@ type reporter func(field, code, message string)
 
 // phase runs some checks, and drops what they say of fields in, under or above which an earlier phase found a fault.
 func (d *decoder) phase(run func(reporter)) {
-	earlier := d.faulty[:len(d.faulty):len(d.faulty)]
+	d.told = d.faulty[:len(d.faulty):len(d.faulty)]
 	run(func(field, code, message string) {
-		for _, path := range earlier {
+		for _, path := range d.told {
 			if within(path, field) || within(field, path) {
 				return
 			}
@@ -64,50 +64,48 @@ func (d *decoder) rules(m protoreflect.Message, report reporter) {
 
 // violation words one violation.
 func (d *decoder) violation(m protoreflect.Message, v *protovalidate.Violation, report reporter) {
-	path, oneof, parent := pathOf(m, v.Proto.GetField())
-	if oneof != nil {
-		d.missingMember(oneof, parent, report)
-		return
-	}
-	fd, id := v.FieldDescriptor, v.Proto.GetRuleId()
-	got := gotValue(v.FieldValue, fd)
+	at := resolve(m, v.Proto.GetField())
+	id, message := v.Proto.GetRuleId(), v.Proto.GetMessage()
 	switch {
+	case at.oneof != nil:
+		d.missingMember(at.oneof, at.path)
 	case id == "required":
-		report(path, CodeRequired, "got nothing, want "+wanted(fd))
+		report(at.path, CodeRequired, "got nothing, want "+wanted(at.field))
 	case id == "repeated.min_items":
-		report(path, CodeRequired, "got nothing, want at least one")
+		report(at.path, CodeRequired, "got nothing, want at least one")
 	case id == "repeated.unique":
-		list := v.FieldValue.List()
+		list := at.value.List()
 		first := map[string]bool{}
 		for i := range list.Len() {
 			if item := list.Get(i).String(); first[item] {
-				report(itemPath(path, i), CodeRepeated, fmt.Sprintf("got %q twice, want each once", item))
+				report(itemPath(at.path, i), CodeRepeated, fmt.Sprintf("got %q twice, want each once", item))
 			} else {
 				first[item] = true
 			}
 		}
 	case id == "string.max_len":
-		report(path, CodeInvalidValue, fmt.Sprintf("got %d characters, want at most %d", utf8.RuneCountInString(v.FieldValue.String()), v.RuleValue.Uint()))
+		report(at.path, CodeInvalidValue, fmt.Sprintf("got %d characters, want at most %d", utf8.RuneCountInString(at.value.String()), v.RuleValue.Uint()))
 	case id == "string.not_contains":
-		report(path, CodePath, fmt.Sprintf("got %s, want a path without %q: the query is no part of it", got, v.RuleValue.String()))
-	case fd == nil || !v.FieldValue.IsValid() || fd.Kind() == protoreflect.MessageKind:
-		// A rule over a whole message: its words are ours.
-		report(path, CodeExclusive, gotFields(parent)+", "+v.Proto.GetMessage())
-	case strings.HasPrefix(v.Proto.GetMessage(), "want "):
-		report(path, CodeInvalidValue, "got "+got+", "+v.Proto.GetMessage())
+		report(at.path, CodePath, fmt.Sprintf("got %q, want a path without %q: the query is no part of it", shorten(at.value.String()), v.RuleValue.String()))
+	case at.message != nil: // a rule over the whole of it, in our words
+		report(at.path, CodeExclusive, gotFields(at.message)+", "+message)
+	case strings.HasPrefix(message, "want "): // a rule of ours
+		report(at.path, CodeInvalidValue, fmt.Sprintf("got %q, %s", shorten(at.value.String()), message))
+	case at.field.Kind() == protoreflect.StringKind:
+		report(at.path, CodeInvalidValue, fmt.Sprintf("got %q, want %s", shorten(at.value.String()), wanted(at.field)))
 	default:
-		report(path, CodeInvalidValue, "got "+got+", want "+wanted(fd))
+		report(at.path, CodeInvalidValue, fmt.Sprintf("got %s, want %s", at.value, wanted(at.field)))
 	}
 }
 
 // missingMember reports a oneof of which no member is written, unless one was meant to be.
-func (d *decoder) missingMember(oneof protoreflect.OneofDescriptor, path string, report reporter) {
+func (d *decoder) missingMember(oneof protoreflect.OneofDescriptor, path string) {
 	names := []string{}
 	for i := range oneof.Fields().Len() {
 		name := oneof.Fields().Get(i).JSONName()
 		names = append(names, name)
-		for _, faulty := range d.faulty {
-			if within(faulty, fieldPath(path, name)) {
+		for _, told := range d.told {
+			if within(told, fieldPath(path, name)) || within(path, told) {
 				return
 			}
 		}
@@ -115,68 +113,56 @@ func (d *decoder) missingMember(oneof protoreflect.OneofDescriptor, path string,
 	d.add(d.at(path), path, CodeExclusive, "got nothing, want one of "+strings.Join(names, ", "))
 }
 
-// pathOf is a violation's path as written in YAML. Where the path ends at a oneof, oneof is that, and parent the path of
-// its message; else parent describes the message at the path, if it is one, for gotFields.
-func pathOf(m protoreflect.Message, steps *validate.FieldPath) (path string, oneof protoreflect.OneofDescriptor, parent string) {
-	md := m.Descriptor()
-	current := m
-	for _, step := range steps.GetElements() {
-		fd := md.Fields().ByName(protoreflect.Name(step.GetFieldName()))
-		if fd == nil {
-			return path, md.Oneofs().ByName(protoreflect.Name(step.GetFieldName())), path
-		}
-		path = fieldPath(path, fd.JSONName())
-		var next protoreflect.Message
-		switch subscript := step.GetSubscript().(type) {
-		case *validate.FieldPathElement_Index:
-			path = itemPath(path, int(subscript.Index))
-			if fd.Kind() == protoreflect.MessageKind {
-				next = current.Get(fd).List().Get(int(subscript.Index)).Message()
-			}
-		case *validate.FieldPathElement_StringKey:
-			path = keyPath(path, subscript.StringKey)
-		default:
-			if fd.Kind() == protoreflect.MessageKind && !fd.IsList() && !fd.IsMap() {
-				next = current.Get(fd).Message()
-			}
-		}
-		if next == nil {
-			return path, nil, ""
-		}
-		current, md = next, next.Descriptor()
-	}
-	return path, nil, written(current)
+// place is where a violation is.
+type place struct {
+	path string
+	// field and value are those at the path, a single item's if the path ends in one.
+	field protoreflect.FieldDescriptor
+	value protoreflect.Value
+	// message is that at the path, if it is one.
+	message protoreflect.Message
+	// oneof is set if the violation is that none of its members is written; path is then its message's.
+	oneof protoreflect.OneofDescriptor
 }
 
-// written are the names of the fields of a message that are set.
-func written(m protoreflect.Message) string {
+// resolve follows a violation's path from a document's message.
+func resolve(m protoreflect.Message, steps *validate.FieldPath) place {
+	at := place{message: m}
+	for _, step := range steps.GetElements() {
+		fields := at.message.Descriptor()
+		at.field = fields.Fields().ByName(protoreflect.Name(step.GetFieldName()))
+		if at.field == nil {
+			at.oneof = fields.Oneofs().ByName(protoreflect.Name(step.GetFieldName()))
+			return at
+		}
+		at.path = fieldPath(at.path, at.field.JSONName())
+		at.value = at.message.Get(at.field)
+		at.message = nil
+		switch subscript := step.GetSubscript().(type) {
+		case *validate.FieldPathElement_Index:
+			at.path = itemPath(at.path, int(subscript.Index))
+			at.value = at.value.List().Get(int(subscript.Index))
+		case *validate.FieldPathElement_StringKey:
+			at.path = keyPath(at.path, subscript.StringKey)
+			at.value = at.value.Map().Get(protoreflect.ValueOfString(subscript.StringKey).MapKey())
+		}
+		if message, ok := at.value.Interface().(protoreflect.Message); ok {
+			at.message = message
+		}
+	}
+	return at
+}
+
+// gotFields are the fields of a message that are written.
+func gotFields(m protoreflect.Message) string {
 	names := []string{}
 	for _, fd := range fieldsInOrder(m.Descriptor()) {
 		if m.Has(fd) {
 			names = append(names, fd.JSONName())
 		}
 	}
-	return strings.Join(names, ", ")
-}
-
-func gotFields(names string) string {
-	if names == "" {
+	if len(names) == 0 {
 		return "got none"
 	}
-	return "got " + names
-}
-
-// gotValue is a value for "got …".
-func gotValue(value protoreflect.Value, fd protoreflect.FieldDescriptor) string {
-	switch {
-	case !value.IsValid() || fd == nil:
-		return "nothing"
-	case fd.Kind() == protoreflect.StringKind:
-		if text, ok := value.Interface().(string); ok {
-			return fmt.Sprintf("%q", shorten(text))
-		}
-	case fd.Kind() == protoreflect.EnumKind:
-		return "another"
-	}
-	return value.String()
+	return "got " + strings.Join(names, ", ")
 }

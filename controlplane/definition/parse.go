@@ -131,6 +131,8 @@ type decoder struct {
 	problems  []Problem
 	// faulty are the paths at which something is wrong: what follows from it is not told as well.
 	faulty []string
+	// told are those of the earlier phases: see phase.
+	told []string
 }
 
 func (d *decoder) position(n *yaml.Node) Position {

@@ -40,7 +40,11 @@ func (d *decoder) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, path str
 func (d *decoder) text(n *yaml.Node, fd protoreflect.FieldDescriptor, path string) (value protoreflect.Value, ok bool) {
 	switch tag := n.ShortTag(); tag {
 	case "!!int", "!!float", "!!bool":
-		d.node(n, path, CodeWrongType, fmt.Sprintf("got %s, want text: write %q", describe(n), n.Value))
+		message := "got " + describe(n) + ", want " + wanted(fd)
+		if wanted(fd) == "text" || tag != "!!float" && wanted(fd) != wantedDuration && wants[fd.FullName()] == "" {
+			message += fmt.Sprintf(": write %q", n.Value)
+		}
+		d.node(n, path, CodeWrongType, message)
 		return value, false
 	}
 	return protoreflect.ValueOfString(n.Value), true

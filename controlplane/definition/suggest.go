@@ -1,6 +1,9 @@
 package definition
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // Nearest is the name that a misspelt one was probably meant to be; "" if none is near.
 func Nearest(word string, names []string) string {
@@ -21,7 +24,7 @@ func Nearest(word string, names []string) string {
 func distance(a, b string) int {
 	const longest = 64
 	if len(a) > longest || len(b) > longest {
-		return longest
+		return math.MaxInt
 	}
 	var rows [longest + 1][longest + 1]int
 	for i := range len(a) + 1 {

@@ -19,6 +19,8 @@ type syntaxError struct {
 	message      string
 }
 
+const noAnchors = "anchors, aliases and merge keys are not supported"
+
 // parseYAML reads the one document of a text; nil for an empty one.
 func parseYAML(text []byte) (*yaml.Node, *syntaxError) {
 	if fault := findDirective(text); fault != nil {
@@ -30,6 +32,10 @@ func parseYAML(text []byte) (*yaml.Node, *syntaxError) {
 	}
 	line := locate(text, err)
 	fault := &syntaxError{line: line, column: 1, code: CodeSyntax, message: wordSyntax(reason(err))}
+	if name, ok := strings.CutPrefix(reason(err), "unknown anchor '"); ok {
+		fault.code = CodeAnchor
+		fault.message = "got the alias *" + strings.TrimSuffix(name, "' referenced") + ", want the value written out: " + noAnchors
+	}
 	content := lineOf(text, line)
 	indent := len(content) - len(bytes.TrimLeft(content, " "))
 	if indent < len(content) && content[indent] == '\t' {
@@ -110,6 +116,10 @@ func wordSyntax(reason string) string {
 		return "got a mapping that is not closed, want ',' or '}'"
 	case strings.Contains(reason, "unexpected end of stream"):
 		return "got text in quotes that does not end, want the closing quote"
+	case strings.Contains(reason, "did not find expected <document start>"):
+		return "got more text after the document, want --- on a line of its own before it"
+	case strings.Contains(reason, "control characters are not allowed"):
+		return "got a control character, want it escaped in quotes, such as \"\\x01\""
 	case strings.Contains(reason, "cannot start any token"):
 		return "got a character that begins no value, want the text in quotes"
 	case strings.HasPrefix(reason, "got "):

@@ -13,6 +13,21 @@ import (
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 )
 
+const wantedDuration = "a duration such as 250ms, 5s or 1h30m"
+
+// wants are what fields take whose rules do not say it.
+var wants = map[protoreflect.FullName]string{
+	"sluice.v1.Endpoint.address":             wantedAddress,
+	"sluice.v1.TestRequest.url":              wantedURL,
+	"sluice.v1.CertificateFiles.certificate": "the path of a PEM file",
+	"sluice.v1.CertificateFiles.private_key": "the path of a PEM file",
+}
+
+const (
+	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080"
+	wantedURL     = "an absolute URL such as https://shop.example.com/cart"
+)
+
 // wanted says what a field takes, for "want …", from its type and its rules.
 func wanted(fd protoreflect.FieldDescriptor) string {
 	if fd.IsMap() {
@@ -31,6 +46,9 @@ func wanted(fd protoreflect.FieldDescriptor) string {
 		}
 		return "one of " + strings.Join(names, ", ")
 	case protoreflect.StringKind:
+		if want := wants[fd.FullName()]; want != "" {
+			return want
+		}
 		return wantedText(rules.GetString())
 	}
 	low, high := Range(fd)
@@ -53,7 +71,7 @@ func wantedText(rules *validate.StringRules) string {
 	case proto.HasExtension(rules, sluicev1.E_Name):
 		return "a name: 1 to 63 of a-z, 0-9 and '-'"
 	case proto.HasExtension(rules, sluicev1.E_Duration):
-		return "a duration such as 250ms, 5s or 1h30m"
+		return wantedDuration
 	case proto.HasExtension(rules, sluicev1.E_Host):
 		return "a host such as shop.example.com, *.example.com or *"
 	case rules.GetPrefix() == "/":

@@ -595,16 +595,16 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x05rules\x18\b \x03(\v2\x0f.sluice.v1.RuleB\b\xbaH\x05\x92\x01\x02\b\x01R\x05rules\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd3\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xce\x03\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
 	"\amatches\x18\x03 \x03(\v2\x10.sluice.v1.MatchR\amatches\x12.\n" +
 	"\bbackends\x18\x04 \x03(\v2\x12.sluice.v1.BackendR\bbackends\x12/\n" +
 	"\bredirect\x18\x05 \x01(\v2\x13.sluice.v1.RedirectR\bredirect\x12#\n" +
-	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout:\xd1\x01\xbaH\xcd\x01\x1a`\n" +
+	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout:\xcc\x01\xbaH\xc8\x01\x1a[\n" +
 	"\n" +
-	"rule.match\x12$match and matches exclude each other\x1a,!(has(this.match) && size(this.matches) > 0)\x1ai\n" +
+	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1ai\n" +
 	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\"\xea\x01\n" +
 	"\x05Match\x12(\n" +
 	"\x04path\x18\x01 \x01(\v2\x14.sluice.v1.PathMatchR\x04path\x12\x84\x01\n" +

@@ -107,7 +107,7 @@ func (x *Test) GetExpect() *TestExpectation {
 // TestRequest is a request as a client would send it.
 type TestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The method. Default: GET.
+	// The method, upper case. Default: GET.
 	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
 	// The URL, absolute. Its scheme and port choose the listener.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
@@ -263,9 +263,10 @@ const file_sluice_v1_test_proto_rawDesc = "" +
 	"\x06expect\x18\x05 \x01(\v2\x1a.sluice.v1.TestExpectationB\x06\xbaH\x03\xc8\x01\x01R\x06expect\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x01\n" +
-	"\vTestRequest\x12\x16\n" +
-	"\x06method\x18\x01 \x01(\tR\x06method\x12\x18\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x02\n" +
+	"\vTestRequest\x12\x89\x01\n" +
+	"\x06method\x18\x01 \x01(\tBq\xbaHn\xba\x01k\n" +
+	"\x06method\x12.want an HTTP method in upper case, such as GET\x1a1this == '' || this.matches('^[A-Z][A-Z-]{0,31}$')R\x06method\x12\x18\n" +
 	"\x03url\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x03url\x12=\n" +
 	"\aheaders\x18\x03 \x03(\v2#.sluice.v1.TestRequest.HeadersEntryR\aheaders\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
