@@ -1,0 +1,95 @@
+package decode
+
+import (
+	"time"
+
+	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	upstreampb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+// What Envoy takes where a cluster says nothing.
+const (
+	defaultConnectTimeout = 5 * time.Second
+	defaultBreaker        = 1024
+	defaultChoiceCount    = 2
+	// maxChoiceCount bounds the work per request.
+	maxChoiceCount = 100
+)
+
+// cluster reads a CDS resource.
+func (d *decoder) cluster() *config.Cluster {
+	m := d.message.(*clusterpb.Cluster)
+	c := &config.Cluster{
+		Name:           m.GetName(),
+		ConnectTimeout: d.positive("connect_timeout", m.GetConnectTimeout(), defaultConnectTimeout),
+		IdleTimeout:    defaultIdleTimeout,
+		MaxConnections: defaultBreaker,
+		MaxPending:     defaultBreaker,
+		MaxRequests:    defaultBreaker,
+	}
+	d.discovery(m, c)
+	d.balancing(m, c)
+	for _, t := range m.GetCircuitBreakers().GetThresholds() {
+		// Envoy takes the first of a priority, and the walk has refused all but the default one.
+		c.MaxConnections = number(t.GetMaxConnections(), defaultBreaker)
+		c.MaxPending = number(t.GetMaxPendingRequests(), defaultBreaker)
+		c.MaxRequests = number(t.GetMaxRequests(), defaultBreaker)
+		break
+	}
+	for key, packed := range m.GetTypedExtensionProtocolOptions() {
+		at := "typed_extension_protocol_options[" + quote(key) + "]"
+		options, ok := open[*upstreampb.HttpProtocolOptions](d, packed)
+		if !ok {
+			continue
+		}
+		if key != upstreamOptions.Name {
+			d.refuse(at, "got the key %s, want %s", quote(key), upstreamOptions.Name)
+		}
+		c.IdleTimeout = d.duration(at+".common_http_protocol_options.idle_timeout",
+			options.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdleTimeout)
+		c.HTTP2 = options.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil
+	}
+	return c
+}
+
+// discovery reads where the endpoints come from.
+func (d *decoder) discovery(m *clusterpb.Cluster, c *config.Cluster) {
+	switch m.GetType() {
+	case clusterpb.Cluster_STATIC:
+		if m.GetEdsClusterConfig() != nil {
+			d.refuse("eds_cluster_config", "got it in a cluster of type STATIC, want EDS")
+		}
+		if m.GetLoadAssignment() == nil {
+			d.refuse("load_assignment", "got none, want the endpoints of a cluster of type STATIC")
+			return
+		}
+		c.Static = d.endpoints("load_assignment", m.GetLoadAssignment())
+	case clusterpb.Cluster_EDS:
+		if m.GetLoadAssignment() != nil {
+			d.refuse("load_assignment", "got it in a cluster of type EDS, want STATIC")
+		}
+		if m.GetEdsClusterConfig() == nil {
+			d.refuse("eds_cluster_config", "got none, want where a cluster of type EDS has its endpoints from")
+			return
+		}
+		d.configSource("eds_cluster_config.eds_config", m.GetEdsClusterConfig().GetEdsConfig())
+		c.AssignmentName = m.GetEdsClusterConfig().GetServiceName()
+		if c.AssignmentName == "" {
+			c.AssignmentName = c.Name
+		}
+	}
+}
+
+// balancing reads how an endpoint is chosen. Options of the policy that is not used mean nothing to Envoy either.
+func (d *decoder) balancing(m *clusterpb.Cluster, c *config.Cluster) {
+	if m.GetLbPolicy() != clusterpb.Cluster_LEAST_REQUEST {
+		return
+	}
+	c.Policy = config.LeastRequest
+	c.ChoiceCount = number(m.GetLeastRequestLbConfig().GetChoiceCount(), defaultChoiceCount)
+	if c.ChoiceCount < 2 || c.ChoiceCount > maxChoiceCount {
+		d.refuse("least_request_lb_config.choice_count", "got %d, want 2 to %d: %s", c.ChoiceCount, maxChoiceCount, notSupported)
+	}
+}

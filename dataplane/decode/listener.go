@@ -1,0 +1,132 @@
+package decode
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	rawbufferpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+// What Envoy takes where a listener says nothing.
+const (
+	defaultPeekTimeout = 15 * time.Second
+	defaultReusePort   = true
+)
+
+// listener reads an LDS resource.
+func (d *decoder) listener() *config.Listener {
+	m := d.message.(*listenerpb.Listener)
+	l := &config.Listener{
+		Name:             m.GetName(),
+		Address:          d.address("address", m.GetAddress()),
+		IPv4Compat:       m.GetAddress().GetSocketAddress().GetIpv4Compat(),
+		ReusePort:        defaultReusePort,
+		HandshakeTimeout: d.positive("listener_filters_timeout", m.GetListenerFiltersTimeout(), defaultPeekTimeout),
+	}
+	if v := m.GetEnableReusePort(); v != nil {
+		l.ReusePort = v.GetValue()
+	}
+	for _, f := range m.GetListenerFilters() {
+		if _, ok := open[*tlsinspectorpb.TlsInspector](d, f.GetTypedConfig()); ok {
+			l.InspectTLS = true
+		}
+	}
+	if len(m.GetFilterChains()) == 0 && m.GetDefaultFilterChain() == nil {
+		d.refuse("filter_chains", "got none, want a filter chain")
+	}
+	seen := map[string]int{}
+	for i, c := range m.GetFilterChains() {
+		at := fmt.Sprintf("filter_chains[%d]", i)
+		chain := d.filterChain(at, c, l)
+		l.Chains = append(l.Chains, chain)
+		// As Envoy: two chains that take the same connections are a mistake.
+		key := fmt.Sprintf("%q", chain.Match)
+		if first, twice := seen[key]; twice {
+			d.refuse(at+".filter_chain_match", "matches the same as filter_chains[%d]", first)
+		}
+		seen[key] = i
+	}
+	if c := m.GetDefaultFilterChain(); c != nil {
+		l.Default = d.filterChain("default_filter_chain", c, l)
+	}
+	return l
+}
+
+// filterChain reads a chain, and lets it shorten the listener's handshake timeout.
+func (d *decoder) filterChain(at string, m *listenerpb.FilterChain, l *config.Listener) *config.FilterChain {
+	c := &config.FilterChain{Name: m.GetName(), Match: d.chainMatch(at+".filter_chain_match", m.GetFilterChainMatch())}
+	if t := d.duration(at+".transport_socket_connect_timeout", m.GetTransportSocketConnectTimeout(), 0); t > 0 {
+		l.HandshakeTimeout = min(l.HandshakeTimeout, t)
+	}
+	if s := m.GetTransportSocket(); s != nil {
+		if tls, ok := open[*tlspb.DownstreamTlsContext](d, s.GetTypedConfig()); ok {
+			c.TLS = d.downstreamTLS(at+".transport_socket.typed_config.common_tls_context", tls.GetCommonTlsContext())
+		} else if _, ok := open[*rawbufferpb.RawBuffer](d, s.GetTypedConfig()); !ok {
+			d.refuse(at+".transport_socket", "got no type, want %s or %s", tlsSocket.Name, rawBuffer.Name)
+		}
+	}
+	if n := len(m.GetFilters()); n != 1 {
+		d.refuse(at+".filters", "got %d filters, want one: %s or %s", n, httpManager.Name, tcpProxy.Name)
+		return c
+	}
+	packed := m.GetFilters()[0].GetTypedConfig()
+	inner := at + ".filters[0].typed_config"
+	if hcm, ok := open[*hcmpb.HttpConnectionManager](d, packed); ok {
+		c.HTTP = d.http(inner, hcm)
+	} else if tcp, ok := open[*tcppb.TcpProxy](d, packed); ok {
+		c.TCP = d.tcp(inner, tcp)
+	} else {
+		d.refuse(at+".filters[0]", "got no type, want %s or %s", httpManager.Name, tcpProxy.Name)
+	}
+	return c
+}
+
+func (d *decoder) chainMatch(at string, m *listenerpb.FilterChainMatch) config.ChainMatch {
+	match := config.ChainMatch{
+		TransportProtocol:    m.GetTransportProtocol(),
+		ApplicationProtocols: m.GetApplicationProtocols(),
+	}
+	for i, name := range m.GetServerNames() {
+		name = strings.ToLower(name)
+		if strings.Contains(strings.TrimPrefix(name, "*."), "*") || name == "" {
+			d.refuse(fmt.Sprintf("%s.server_names[%d]", at, i), `got %s, want a name or "*.suffix"`, quote(name))
+		}
+		match.ServerNames = append(match.ServerNames, name)
+	}
+	return match
+}
+
+// address reads a TCP address.
+func (d *decoder) address(at string, m *corepb.Address) netip.AddrPort {
+	at += ".socket_address"
+	s := m.GetSocketAddress()
+	if s == nil {
+		d.refuse(at, "got none, want an address and a port")
+		return netip.AddrPort{}
+	}
+	ip, err := netip.ParseAddr(s.GetAddress())
+	if err != nil || ip.Zone() != "" {
+		d.refuse(at+".address", "got %s, want an IP address", quote(s.GetAddress()))
+	}
+	if _, ok := s.GetPortSpecifier().(*corepb.SocketAddress_PortValue); !ok || s.GetPortValue() > 65535 {
+		d.refuse(at+".port_value", "got %d, want 0 to 65535", s.GetPortValue())
+	}
+	return netip.AddrPortFrom(ip, uint16(s.GetPortValue()))
+}
+
+// configSource wants what is asked for to come on the same stream.
+func (d *decoder) configSource(at string, m *corepb.ConfigSource) {
+	if m.GetAds() == nil && m.GetSelf() == nil {
+		d.refuse(at, "want ads or self")
+	}
+}

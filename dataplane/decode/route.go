@@ -1,0 +1,187 @@
+package decode
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+// What Envoy takes where a route says nothing.
+const (
+	defaultRouteTimeout = 15 * time.Second
+	defaultMaxBody      = 4096
+)
+
+// routeTable reads an RDS resource.
+func (d *decoder) routeTable() *config.RouteTable {
+	return d.routeConfiguration("", d.message.(*routepb.RouteConfiguration))
+}
+
+// routeConfiguration reads a table, in its own resource (at is empty) or in a listener.
+func (d *decoder) routeConfiguration(at string, m *routepb.RouteConfiguration) *config.RouteTable {
+	if at != "" {
+		at += "."
+	}
+	t := &config.RouteTable{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching()}
+	maxBody := int(number(m.GetMaxDirectResponseBodySizeBytes(), defaultMaxBody))
+	names, domains := map[string]bool{}, map[string]string{}
+	for i, vh := range m.GetVirtualHosts() {
+		here := fmt.Sprintf("%svirtual_hosts[%d]", at, i)
+		if names[vh.GetName()] {
+			d.refuse(here+".name", "got %s twice, want it once", quote(vh.GetName()))
+		}
+		names[vh.GetName()] = true
+		host := &config.VirtualHost{Name: vh.GetName()}
+		for j, domain := range vh.GetDomains() {
+			domain = strings.ToLower(domain)
+			place := fmt.Sprintf("%s.domains[%d]", here, j)
+			d.domain(place, domain)
+			if first, twice := domains[domain]; twice {
+				d.refuse(place, "got %s, which %s is too", quote(domain), first)
+			}
+			domains[domain] = place
+			host.Domains = append(host.Domains, domain)
+		}
+		for j, r := range vh.GetRoutes() {
+			host.Routes = append(host.Routes, d.route(fmt.Sprintf("%s.routes[%d]", here, j), r, maxBody))
+		}
+		t.Hosts = append(t.Hosts, host)
+	}
+	return t
+}
+
+// domain wants at most one '*', at the beginning or at the end.
+func (d *decoder) domain(at, domain string) {
+	rest := strings.TrimPrefix(domain, "*")
+	if rest == domain {
+		rest = strings.TrimSuffix(domain, "*")
+	}
+	if strings.Contains(rest, "*") || domain == "" {
+		d.refuse(at, `got %s, want a host, "*.suffix", "prefix.*" or "*"`, quote(domain))
+	}
+}
+
+func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route {
+	r := &config.Route{Name: m.GetName(), Match: d.match(at+".match", m.GetMatch())}
+	switch a := m.GetAction().(type) {
+	case *routepb.Route_Route:
+		d.forward(at+".route", a.Route, r)
+	case *routepb.Route_Redirect:
+		r.Redirect = redirect(a.Redirect)
+	case *routepb.Route_DirectResponse:
+		body := inline(a.DirectResponse.GetBody())
+		if len(body) > maxBody {
+			d.refuse(at+".direct_response.body", "got %d bytes, want at most max_direct_response_body_size_bytes, %d", len(body), maxBody)
+		}
+		r.Respond = &config.Response{Status: int(a.DirectResponse.GetStatus()), Body: string(body)}
+	default:
+		d.refuse(at, "got no action, want route, redirect or direct_response")
+	}
+	return r
+}
+
+func (d *decoder) match(at string, m *routepb.RouteMatch) config.Match {
+	var out config.Match
+	switch p := m.GetPathSpecifier().(type) {
+	case *routepb.RouteMatch_Prefix:
+		out.PathKind, out.Path = config.PathPrefix, p.Prefix
+	case *routepb.RouteMatch_Path:
+		out.PathKind, out.Path = config.PathExact, p.Path
+	case *routepb.RouteMatch_PathSeparatedPrefix:
+		out.PathKind, out.Path = config.PathSeparatedPrefix, p.PathSeparatedPrefix
+	default:
+		d.refuse(at, "got no path, want prefix, path or path_separated_prefix")
+	}
+	for i, h := range m.GetHeaders() {
+		out.Headers = append(out.Headers, d.header(fmt.Sprintf("%s.headers[%d]", at, i), h))
+	}
+	return out
+}
+
+func (d *decoder) header(at string, m *routepb.HeaderMatcher) config.HeaderMatch {
+	out := config.HeaderMatch{Name: strings.ToLower(m.GetName())}
+	if out.Name == "host" {
+		// Envoy holds the Host header under this name only.
+		out.Name = ":authority"
+	}
+	switch {
+	case m.GetStringMatch() != nil:
+		out.Exact = m.GetStringMatch().GetExact()
+		if out.Exact == "" {
+			d.refuse(at+".string_match", "want exact, not empty: %s", notSupported)
+		}
+	case m.GetExactMatch() != "":
+		out.Exact = m.GetExactMatch()
+	default:
+		d.refuse(at, "want string_match: %s", notSupported)
+	}
+	return out
+}
+
+func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
+	r.Timeout = d.duration(at+".timeout", m.GetTimeout(), defaultRouteTimeout)
+	if m.GetIdleTimeout() != nil {
+		idle := d.duration(at+".idle_timeout", m.GetIdleTimeout(), 0)
+		r.IdleTimeout = &idle
+	}
+	switch s := m.GetClusterSpecifier().(type) {
+	case *routepb.RouteAction_Cluster:
+		r.Clusters = []config.WeightedCluster{{Name: s.Cluster, Weight: 1}}
+	case *routepb.RouteAction_WeightedClusters:
+		for i, c := range s.WeightedClusters.GetClusters() {
+			if c.GetName() == "" {
+				d.refuse(fmt.Sprintf("%s.weighted_clusters.clusters[%d].name", at, i), `got "", want a name`)
+			}
+			// Unset is 0 to Envoy too.
+			r.Clusters = append(r.Clusters, config.WeightedCluster{Name: c.GetName(), Weight: c.GetWeight().GetValue()})
+		}
+		d.weights(at+".weighted_clusters", r.Clusters, s.WeightedClusters.GetTotalWeight())
+	default:
+		d.refuse(at, "got no cluster, want cluster or weighted_clusters")
+	}
+}
+
+// weights wants a sum above 0 that 32 bits can hold, and the total, if stated, to be the sum.
+func (d *decoder) weights(at string, clusters []config.WeightedCluster, total *wrapperspb.UInt32Value) {
+	var sum uint64
+	for _, c := range clusters {
+		sum += uint64(c.Weight)
+	}
+	switch {
+	case sum == 0:
+		d.refuse(at, "got weights that sum to 0, want more")
+	case sum > math.MaxUint32:
+		d.refuse(at, "got weights that sum to %d, want at most %d", sum, uint32(math.MaxUint32))
+	case total != nil && uint64(total.GetValue()) != sum:
+		d.refuse(at+".total_weight", "got %d, want %d, the sum of the weights", total.GetValue(), sum)
+	}
+}
+
+// redirectStatus is the status of each of Envoy's names.
+var redirectStatus = map[routepb.RedirectAction_RedirectResponseCode]int{
+	routepb.RedirectAction_MOVED_PERMANENTLY:  301,
+	routepb.RedirectAction_FOUND:              302,
+	routepb.RedirectAction_SEE_OTHER:          303,
+	routepb.RedirectAction_TEMPORARY_REDIRECT: 307,
+	routepb.RedirectAction_PERMANENT_REDIRECT: 308,
+}
+
+func redirect(m *routepb.RedirectAction) *config.Redirect {
+	r := &config.Redirect{
+		Scheme: m.GetSchemeRedirect(),
+		Host:   m.GetHostRedirect(),
+		Port:   uint16(m.GetPortRedirect()),
+		Status: redirectStatus[m.GetResponseCode()],
+	}
+	if m.GetHttpsRedirect() {
+		r.Scheme = "https"
+	}
+	return r
+}

@@ -1,0 +1,125 @@
+package decode
+
+const noHealth = "there are no health checks"
+
+var clusterTable = []messageRules{
+	{message: clusterType, fields: []Field{
+		yes("name"),
+		only("type", "STATIC", "EDS"),
+		yes("eds_cluster_config"),
+		yes("load_assignment"),
+		yes("connect_timeout"),
+		only("lb_policy", "ROUND_ROBIN", "LEAST_REQUEST"),
+		yes("least_request_lb_config"),
+		yes("round_robin_lb_config"),
+		yes("circuit_breakers"),
+		holds("typed_extension_protocol_options", upstreamOptions),
+		yes("transport_socket"),
+		yes("common_lb_config"),
+		only("protocol_selection", "USE_CONFIGURED_PROTOCOL"),
+		only("close_connections_on_host_health_failure", "false"),
+		only("connection_pool_per_downstream_connection", "false"),
+		harmless("alt_stat_name", forStats),
+		harmless("track_timeout_budgets", forStats),
+		harmless("track_cluster_stats", forStats),
+		harmless("metadata", forOthers),
+		harmless("per_connection_buffer_limit_bytes", ownBuffers),
+		harmless("per_connection_buffer_high_watermark_timeout", ownBuffers),
+		harmless("ignore_health_on_host_removal", noHealth),
+		harmless("wait_for_warm_on_init", "concerns health checks and DNS"),
+		harmless("cleanup_interval", "concerns ORIGINAL_DST"),
+		harmless("dns_lookup_family", "concerns DNS"),
+		harmless("respect_dns_ttl", "concerns DNS"),
+		harmless("dns_refresh_rate", "concerns DNS"),
+		harmless("dns_jitter", "concerns DNS"),
+		harmless("dns_failure_refresh_rate", "concerns DNS"),
+		harmless("lrs_report_endpoint_metrics", "there are no load reports"),
+	}},
+	{message: "envoy.config.cluster.v3.Cluster.EdsClusterConfig", fields: []Field{
+		yes("eds_config"),
+		yes("service_name"),
+	}},
+	{message: "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", fields: []Field{
+		{Name: "choice_count", Support: Implemented, Note: "2 to 100"},
+	}},
+	{message: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig"},
+	{message: "envoy.config.cluster.v3.Cluster.CommonLbConfig", fields: []Field{
+		harmless("healthy_panic_threshold", "an endpoint that EDS calls unhealthy never gets a request here"),
+		harmless("update_merge_window", "changes of endpoints are used at once"),
+		harmless("ignore_new_hosts_until_first_hc", noHealth),
+	}},
+	{message: "envoy.config.cluster.v3.CircuitBreakers", fields: []Field{
+		yes("thresholds"),
+	}},
+	{message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds", fields: []Field{
+		only("priority", "DEFAULT"),
+		yes("max_connections"),
+		yes("max_pending_requests"),
+		yes("max_requests"),
+		harmless("max_retries", "there are no retries to limit"),
+		harmless("retry_budget", "there are no retries to limit"),
+		harmless("track_remaining", forStats),
+	}},
+	{message: "envoy.config.core.v3.TransportSocket", within: clusterType, fields: []Field{
+		harmless("name", typeDecides),
+		holds("typed_config", rawBuffer),
+	}},
+	{message: "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"},
+}
+
+var endpointTable = []messageRules{
+	{message: "envoy.config.endpoint.v3.ClusterLoadAssignment", fields: []Field{
+		yes("cluster_name"),
+		yes("endpoints"),
+		yes("policy"),
+	}},
+	{message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", fields: []Field{
+		harmless("overprovisioning_factor", "concerns priorities, and there is one"),
+		harmless("weighted_priority_health", "concerns priorities, and there is one"),
+	}},
+	{message: "envoy.config.endpoint.v3.LocalityLbEndpoints", fields: []Field{
+		harmless("locality", "all endpoints of priority 0 are used together, as Envoy does without zone-aware balancing"),
+		harmless("metadata", forOthers),
+		yes("lb_endpoints"),
+		harmless("load_balancing_weight", "is read by locality-weighted balancing only"),
+		only("priority", "0"),
+		harmless("proximity", forOthers),
+	}},
+	{message: "envoy.config.endpoint.v3.LbEndpoint", fields: []Field{
+		yes("endpoint"),
+		only("health_status", "UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT"),
+		harmless("metadata", forOthers),
+		yes("load_balancing_weight"),
+	}},
+	{message: "envoy.config.endpoint.v3.Endpoint", fields: []Field{
+		yes("address"),
+		harmless("hostname", "is read by health checks and host rewriting only"),
+		harmless("observability_name", forStats),
+	}},
+}
+
+var coreTable = []messageRules{
+	{message: "envoy.config.core.v3.Address", fields: []Field{
+		yes("socket_address"),
+	}},
+	{message: "envoy.config.core.v3.SocketAddress", fields: []Field{
+		only("protocol", "TCP"),
+		yes("address"),
+		yes("port_value"),
+		yes("ipv4_compat"),
+	}},
+	{message: "envoy.config.core.v3.DataSource", fields: []Field{
+		yes("inline_bytes"),
+		yes("inline_string"),
+	}},
+	{message: "envoy.config.core.v3.ConfigSource", fields: []Field{
+		yes("ads"),
+		yes("self"),
+		only("resource_api_version", "V3"),
+		harmless("initial_fetch_timeout", "a resource that does not come is reported after 15 s; what needs it waits"),
+	}},
+	{message: "envoy.config.core.v3.AggregatedConfigSource"},
+	{message: "envoy.config.core.v3.SelfConfigSource", fields: []Field{
+		only("transport_api_version", "V3"),
+	}},
+}

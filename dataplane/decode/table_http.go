@@ -1,0 +1,166 @@
+package decode
+
+var httpTable = []messageRules{
+	{message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", fields: []Field{
+		only("codec_type", "AUTO", "HTTP1", "HTTP2"),
+		harmless("stat_prefix", forStats),
+		yes("rds"),
+		yes("route_config"),
+		yes("http_filters"),
+		yes("common_http_protocol_options"),
+		yes("http_protocol_options"),
+		yes("http2_protocol_options"),
+		yes("server_name"),
+		yes("server_header_transformation"),
+		yes("max_request_headers_kb"),
+		yes("stream_idle_timeout"),
+		yes("request_timeout"),
+		yes("request_headers_timeout"),
+		yes("drain_timeout"),
+		harmless("delayed_close_timeout", "how long Envoy waits for a client to close first; this proxy's wait is fixed"),
+		yes("access_log"),
+		only("flush_access_log_on_new_request", "false"),
+		yes("use_remote_address"),
+		yes("xff_num_trusted_hops"),
+		only("skip_xff_append", "false"),
+		yes("generate_request_id"),
+		yes("preserve_external_request_id"),
+		yes("always_set_request_id_in_response"),
+		only("forward_client_cert_details", "SANITIZE"),
+		only("proxy_100_continue", "false"),
+		only("represent_ipv4_remote_address_as_ipv4_mapped_ipv6", "false"),
+		yes("normalize_path"),
+		yes("merge_slashes"),
+		only("path_with_escaped_slashes_action", "IMPLEMENTATION_SPECIFIC_DEFAULT", "KEEP_UNCHANGED"),
+		only("strip_matching_host_port", "false"),
+		only("strip_any_host_port", "false"),
+		only("strip_trailing_host_dot", "false"),
+		only("stream_error_on_invalid_http_message", "false"),
+		only("append_x_forwarded_port", "false"),
+		only("append_local_overload", "false"),
+		harmless("add_proxy_protocol_connection_state", "there is no PROXY protocol"),
+		harmless("record_route_resolution_stats", forStats),
+	}},
+	{message: "envoy.extensions.filters.network.http_connection_manager.v3.Rds", fields: []Field{
+		yes("config_source"),
+		yes("route_config_name"),
+	}},
+	{message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter", fields: []Field{
+		harmless("name", typeDecides),
+		holds("typed_config", router),
+		harmless("is_optional", "a filter that is not known is refused all the same"),
+		only("disabled", "false"),
+	}},
+	{message: "envoy.extensions.filters.http.router.v3.Router", fields: []Field{
+		must("suppress_envoy_headers", "true", "this proxy adds no x-envoy-* headers"),
+		only("start_child_span", "false"),
+		only("respect_expected_rq_timeout", "false"),
+		harmless("dynamic_stats", forStats),
+		harmless("suppress_grpc_request_failure_code_stats", forStats),
+		harmless("reject_connect_request_early_data", "there is no CONNECT"),
+	}},
+	{message: "envoy.config.core.v3.HttpProtocolOptions", within: listenerType, fields: []Field{
+		yes("idle_timeout"),
+		yes("max_connection_duration"),
+		yes("max_headers_count"),
+		only("headers_with_underscores_action", "ALLOW", "REJECT_REQUEST"),
+	}},
+	{message: "envoy.config.core.v3.HttpProtocolOptions", within: clusterType, fields: []Field{
+		yes("idle_timeout"),
+	}},
+	{message: "envoy.config.core.v3.Http1ProtocolOptions", within: listenerType, fields: []Field{
+		only("allow_absolute_url", "true"),
+		yes("accept_http_10"),
+		harmless("enable_trailers", "trailers are always forwarded"),
+		harmless("use_balsa_parser", "names Envoy's parser"),
+		harmless("allow_custom_methods", "every method is taken"),
+		only("override_stream_error_on_invalid_http_message", "false"),
+	}},
+	{message: "envoy.config.core.v3.Http1ProtocolOptions", within: clusterType, fields: []Field{
+		harmless("enable_trailers", "trailers are always forwarded"),
+		harmless("use_balsa_parser", "names Envoy's parser"),
+		harmless("allow_custom_methods", "every method is taken"),
+	}},
+	{message: "envoy.config.core.v3.Http2ProtocolOptions", within: listenerType, fields: append([]Field{
+		yes("max_concurrent_streams"),
+		yes("initial_stream_window_size"),
+		yes("initial_connection_window_size"),
+		only("override_stream_error_on_invalid_http_message", "false"),
+	}, http2Harmless...)},
+	{message: "envoy.config.core.v3.Http2ProtocolOptions", within: clusterType, fields: append([]Field{
+		harmless("max_concurrent_streams", "the upstream's own limit is kept"),
+		harmless("initial_stream_window_size", ownBuffers),
+		harmless("initial_connection_window_size", ownBuffers),
+		harmless("override_stream_error_on_invalid_http_message", "a broken answer ends its connection"),
+	}, http2Harmless...)},
+	{message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", fields: []Field{
+		yes("common_http_protocol_options"),
+		yes("explicit_http_config"),
+	}},
+	{message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig", fields: []Field{
+		yes("http_protocol_options"),
+		yes("http2_protocol_options"),
+	}},
+}
+
+// http2Harmless is the same on both sides.
+var http2Harmless = []Field{
+	only("allow_connect", "false"),
+	only("allow_metadata", "false"),
+	harmless("hpack_table_size", ownBuffers),
+	harmless("max_outbound_frames", ownFloodLimits),
+	harmless("max_outbound_control_frames", ownFloodLimits),
+	harmless("max_consecutive_inbound_frames_with_empty_payload", ownFloodLimits),
+	harmless("max_inbound_priority_frames_per_stream", ownFloodLimits),
+	harmless("max_inbound_window_update_frames_per_data_frame_sent", ownFloodLimits),
+	harmless("max_metadata_size", "there are no METADATA frames"),
+	harmless("max_header_field_size_kb", ownFloodLimits),
+	harmless("stream_reset_burst", ownFloodLimits),
+	harmless("stream_reset_rate", ownFloodLimits),
+	harmless("use_oghttp2_codec", "names Envoy's codec"),
+	harmless("enable_huffman_encoding", "a matter of compression"),
+}
+
+var tcpTable = []messageRules{
+	{message: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", fields: []Field{
+		harmless("stat_prefix", forStats),
+		yes("cluster"),
+		yes("weighted_clusters"),
+		yes("idle_timeout"),
+		yes("access_log"),
+		yes("max_connect_attempts"),
+		only("flush_access_log_on_connected", "false"),
+		only("upstream_connect_mode", "IMMEDIATE"),
+		only("check_drain_close", "false"),
+	}},
+	{message: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster", fields: []Field{
+		yes("clusters"),
+	}},
+	{message: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight", fields: []Field{
+		yes("name"),
+		yes("weight"),
+	}},
+}
+
+var accessLogTable = []messageRules{
+	{message: "envoy.config.accesslog.v3.AccessLog", fields: []Field{
+		harmless("name", typeDecides),
+		holds("typed_config", fileLog, stdoutLog, stderrLog),
+	}},
+	{message: "envoy.extensions.access_loggers.file.v3.FileAccessLog", fields: []Field{
+		yes("path"),
+		yes("format"),
+		yes("json_format"),
+		yes("log_format"),
+	}},
+	{message: "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", fields: []Field{yes("log_format")}},
+	{message: "envoy.extensions.access_loggers.stream.v3.StderrAccessLog", fields: []Field{yes("log_format")}},
+	{message: "envoy.config.core.v3.SubstitutionFormatString", fields: []Field{
+		yes("text_format"),
+		{Name: "json_format", Support: Implemented, Note: "one level of keys with texts"},
+		yes("text_format_source"),
+		only("omit_empty_values", "false"),
+		harmless("content_type", "is of local replies, not of logs"),
+		harmless("json_format_options", "the order of keys means nothing; this proxy's is always sorted"),
+	}},
+}

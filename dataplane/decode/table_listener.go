@@ -1,0 +1,129 @@
+package decode
+
+// Extensions that this proxy has.
+var (
+	tlsInspector    = Extension{"envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}
+	tlsSocket       = Extension{"envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"}
+	rawBuffer       = Extension{"envoy.transport_sockets.raw_buffer", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}
+	httpManager     = Extension{"envoy.filters.network.http_connection_manager", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"}
+	tcpProxy        = Extension{"envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"}
+	router          = Extension{"envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router"}
+	fileLog         = Extension{"envoy.access_loggers.file", "envoy.extensions.access_loggers.file.v3.FileAccessLog"}
+	stdoutLog       = Extension{"envoy.access_loggers.stdout", "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}
+	stderrLog       = Extension{"envoy.access_loggers.stderr", "envoy.extensions.access_loggers.stream.v3.StderrAccessLog"}
+	upstreamOptions = Extension{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"}
+)
+
+// Types of resources, for rules that hold within one.
+const (
+	listenerType = "envoy.config.listener.v3.Listener"
+	clusterType  = "envoy.config.cluster.v3.Cluster"
+)
+
+// Reasons that stand more than once.
+const (
+	typeDecides    = "the type decides; the name is for people"
+	forStats       = "names Envoy's statistics; this proxy counts by the names of its configuration"
+	forOthers      = "nothing that this proxy has reads it"
+	ownBuffers     = "a limit of Envoy's buffers; this proxy's are fixed"
+	ownFloodLimits = "a limit of Envoy's codec against floods; this proxy has its own"
+	ownKernel      = "tunes the kernel's queues, not what is served"
+)
+
+var listenerTable = []messageRules{
+	{message: listenerType, fields: []Field{
+		yes("name"),
+		yes("address"),
+		yes("filter_chains"),
+		yes("default_filter_chain"),
+		yes("listener_filters"),
+		yes("listener_filters_timeout"),
+		yes("enable_reuse_port"),
+		only("bind_to_port", "true"),
+		only("drain_type", "DEFAULT"),
+		only("continue_on_listener_filters_timeout", "false"),
+		only("transparent", "false"),
+		only("freebind", "false"),
+		only("use_original_dst", "false"),
+		harmless("stat_prefix", forStats),
+		harmless("metadata", forOthers),
+		harmless("traffic_direction", forOthers),
+		harmless("per_connection_buffer_limit_bytes", ownBuffers),
+		harmless("per_connection_buffer_high_watermark_timeout", ownBuffers),
+		harmless("tcp_backlog_size", ownKernel),
+		harmless("tcp_fast_open_queue_length", ownKernel),
+		harmless("max_connections_to_accept_per_socket_event", "spreads Envoy's event loops; this proxy has none"),
+		harmless("connection_balance_config", "spreads connections over Envoy's workers; the Go scheduler does that"),
+		harmless("ignore_global_conn_limit", "there is no global limit to ignore"),
+		harmless("bypass_overload_manager", "there is no overload manager to bypass"),
+	}},
+	{message: "envoy.config.listener.v3.ListenerFilter", fields: []Field{
+		harmless("name", typeDecides),
+		holds("typed_config", tlsInspector),
+	}},
+	{message: "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", fields: []Field{
+		harmless("enable_ja3_fingerprinting", "nothing here reads fingerprints; a log format that does is refused"),
+		harmless("enable_ja4_fingerprinting", "nothing here reads fingerprints; a log format that does is refused"),
+		harmless("initial_read_buffer_size", ownBuffers),
+		harmless("max_client_hello_size", ownFloodLimits),
+		only("close_connection_on_client_hello_parsing_errors", "false"),
+	}},
+	{message: "envoy.config.listener.v3.FilterChain", fields: []Field{
+		yes("name"),
+		yes("filter_chain_match"),
+		yes("filters"),
+		yes("transport_socket"),
+		{Name: "transport_socket_connect_timeout", Support: Implemented, Note: "the shortest of all chains' and of listener_filters_timeout holds for the whole listener"},
+		only("use_proxy_proto", "false"),
+		harmless("metadata", forOthers),
+	}},
+	{message: "envoy.config.listener.v3.FilterChainMatch", fields: []Field{
+		yes("server_names"),
+		only("transport_protocol", `"tls"`, `"raw_buffer"`),
+		yes("application_protocols"),
+	}},
+	{message: "envoy.config.listener.v3.Filter", fields: []Field{
+		harmless("name", typeDecides),
+		holds("typed_config", httpManager, tcpProxy),
+	}},
+	{message: "envoy.config.core.v3.TransportSocket", within: listenerType, fields: []Field{
+		harmless("name", typeDecides),
+		holds("typed_config", tlsSocket, rawBuffer),
+	}},
+}
+
+var tlsTable = []messageRules{
+	{message: "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", fields: []Field{
+		yes("common_tls_context"),
+		only("require_client_certificate", "false"),
+		only("require_sni", "false"),
+		only("ocsp_staple_policy", "LENIENT_STAPLING"),
+		harmless("disable_stateless_session_resumption", "resumption is crypto/tls's own; it only saves time"),
+		harmless("disable_stateful_session_resumption", "there is none to disable"),
+		harmless("session_timeout", "resumption is crypto/tls's own; it only saves time"),
+		harmless("full_scan_certs_on_sni_mismatch", "all certificates of a chain are always looked at"),
+		harmless("prefer_client_ciphers", "crypto/tls chooses the cipher by what both sides' hardware does well"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext", fields: []Field{
+		yes("tls_params"),
+		yes("tls_certificates"),
+		yes("tls_certificate_sds_secret_configs"),
+		yes("alpn_protocols"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.TlsParameters", fields: []Field{
+		yes("tls_minimum_protocol_version"),
+		yes("tls_maximum_protocol_version"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", fields: []Field{
+		yes("name"),
+		yes("sds_config"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.Secret", fields: []Field{
+		yes("name"),
+		yes("tls_certificate"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.TlsCertificate", fields: []Field{
+		yes("certificate_chain"),
+		yes("private_key"),
+	}},
+}

@@ -1,0 +1,86 @@
+package decode
+
+import (
+	"crypto/tls"
+	"fmt"
+
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+// tlsVersions are crypto/tls's numbers; TLS_AUTO is 0, "the default".
+var tlsVersions = map[tlspb.TlsParameters_TlsProtocol]uint16{
+	tlspb.TlsParameters_TLS_AUTO: 0,
+	tlspb.TlsParameters_TLSv1_0:  tls.VersionTLS10,
+	tlspb.TlsParameters_TLSv1_1:  tls.VersionTLS11,
+	tlspb.TlsParameters_TLSv1_2:  tls.VersionTLS12,
+	tlspb.TlsParameters_TLSv1_3:  tls.VersionTLS13,
+}
+
+// downstreamTLS reads how a listener terminates TLS.
+func (d *decoder) downstreamTLS(at string, m *tlspb.CommonTlsContext) *config.DownstreamTLS {
+	t := &config.DownstreamTLS{
+		ALPN:       m.GetAlpnProtocols(),
+		MinVersion: tlsVersions[m.GetTlsParams().GetTlsMinimumProtocolVersion()],
+		MaxVersion: tlsVersions[m.GetTlsParams().GetTlsMaximumProtocolVersion()],
+	}
+	if t.MinVersion != 0 && t.MaxVersion != 0 && t.MinVersion > t.MaxVersion {
+		d.refuse(at+".tls_params", "got a minimum of %s above the maximum of %s",
+			tls.VersionName(t.MinVersion), tls.VersionName(t.MaxVersion))
+	}
+	for i, s := range m.GetTlsCertificateSdsSecretConfigs() {
+		here := fmt.Sprintf("%s.tls_certificate_sds_secret_configs[%d]", at, i)
+		if s.GetName() == "" {
+			d.refuse(here+".name", `got "", want a name`)
+		}
+		d.configSource(here+".sds_config", s.GetSdsConfig())
+		t.CertificateNames = append(t.CertificateNames, s.GetName())
+	}
+	for i, c := range m.GetTlsCertificates() {
+		t.Certificates = append(t.Certificates, d.keyPair(fmt.Sprintf("%s.tls_certificates[%d]", at, i), "", c))
+	}
+	if len(t.CertificateNames)+len(t.Certificates) == 0 {
+		d.refuse(at, "got no certificate, want tls_certificates or tls_certificate_sds_secret_configs")
+	}
+	return t
+}
+
+// certificate reads an SDS resource.
+func (d *decoder) certificate() *config.Certificate {
+	m := d.message.(*tlspb.Secret)
+	if m.GetTlsCertificate() == nil {
+		d.refuse("tls_certificate", "got none, want a certificate and its key")
+		return nil
+	}
+	return d.keyPair("tls_certificate", m.GetName(), m.GetTlsCertificate())
+}
+
+// keyPair checks that the chain can be read and that the key is its own, so that a bad renewal is a NACK, and the old
+// certificate is kept. Errors of crypto/tls show no key.
+func (d *decoder) keyPair(at, name string, m *tlspb.TlsCertificate) *config.Certificate {
+	c := &config.Certificate{Name: name, Chain: inline(m.GetCertificateChain()), Key: inline(m.GetPrivateKey())}
+	switch {
+	case len(c.Chain) == 0:
+		d.refuse(at+".certificate_chain", "want PEM in inline_bytes or inline_string")
+	case len(c.Key) == 0:
+		d.refuse(at+".private_key", "want PEM in inline_bytes or inline_string")
+	default:
+		if _, err := tls.X509KeyPair(c.Chain, c.Key); err != nil {
+			d.refuse(at, "%v", err)
+		}
+	}
+	return c
+}
+
+// inline is the bytes that stand in the resource itself.
+func inline(m *corepb.DataSource) []byte {
+	switch s := m.GetSpecifier().(type) {
+	case *corepb.DataSource_InlineBytes:
+		return s.InlineBytes
+	case *corepb.DataSource_InlineString:
+		return []byte(s.InlineString)
+	}
+	return nil
+}
