@@ -1,0 +1,142 @@
+package translate
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// fleets are the inputs of the golden tests: one for each subject.
+func fleets() map[string]*ir.Fleet {
+	idle := 5 * time.Minute
+	http := func(table string) *ir.HTTP { return &ir.HTTP{RouteTable: table, IdleTimeout: idle} }
+	return map[string]*ir.Fleet{
+		"empty": {Name: "empty"},
+
+		// One name on one port: the hello world.
+		"plain": {
+			Name: "default",
+			Listeners: []ir.Listener{{
+				Name:    "127.0.0.1:8080",
+				Address: netip.MustParseAddrPort("127.0.0.1:8080"),
+				Chains:  []ir.FilterChain{{Name: "default/http", HTTP: http("default/http")}},
+			}},
+			RouteTables: []ir.RouteTable{{Name: "default/http", Hosts: []ir.VirtualHost{{
+				Name: "hello.localhost", Host: "hello.localhost",
+				Rules: []ir.Rule{{ID: "Route/hello#1f0c", Backends: []ir.Backend{{Cluster: "hello", Weight: 1}}}},
+			}}}},
+			Clusters: []ir.Cluster{{
+				Name: "hello", ConnectTimeout: 5 * time.Second,
+				Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("127.0.0.1:3000"), Weight: 1}},
+			}},
+		},
+
+		// Two certificates on one port, a split by weight, and a port that redirects to it.
+		"https": {
+			Name: "edge",
+			Listeners: []ir.Listener{
+				{
+					Name:    "0.0.0.0:8080",
+					Address: netip.MustParseAddrPort("0.0.0.0:8080"),
+					Chains:  []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}},
+				},
+				{
+					Name:    "[::]:8443",
+					Address: netip.MustParseAddrPort("[::]:8443"),
+					Chains: []ir.FilterChain{
+						{Name: "web/https/api", ServerNames: []string{"api.example.com"}, Certificate: "api", HTTP: http("web/https")},
+						{Name: "web/https/shop", ServerNames: []string{"*.example.com", "example.com"}, Certificate: "shop", HTTP: http("web/https")},
+					},
+					Default: &ir.FilterChain{Name: "web/https/default", Certificate: "shop", HTTP: http("web/https")},
+				},
+			},
+			RouteTables: []ir.RouteTable{
+				{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+					{ID: "Gateway/web#http", Redirect: &ir.Redirect{Scheme: "https", Port: 8443, Status: 301}},
+				}}}},
+				{Name: "web/https", Hosts: []ir.VirtualHost{
+					{Name: "*.example.com", Host: "*.example.com", Rules: []ir.Rule{{
+						ID: "Route/shop#all", Timeout: 30 * time.Second,
+						Backends: []ir.Backend{{Cluster: "shop-v1", Weight: 90}, {Cluster: "shop-v2", Weight: 10}, {Cluster: "shop-v3", Weight: 0}},
+					}}},
+					{Name: "api.example.com", Host: "api.example.com", Rules: []ir.Rule{{
+						ID: "Route/api#all", Backends: []ir.Backend{{Cluster: "api", Weight: 1}},
+					}}},
+				}},
+			},
+			Clusters: []ir.Cluster{
+				{
+					Name: "api", ConnectTimeout: 250 * time.Millisecond, HTTP2: true, Policy: ir.LeastRequest, ChoiceCount: 3,
+					Endpoints: []ir.Endpoint{
+						{Address: netip.MustParseAddrPort("10.0.0.1:8080"), Weight: 1},
+						{Address: netip.MustParseAddrPort("[2001:db8::2]:8080"), Weight: 2},
+					},
+				},
+				{Name: "shop-v1", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.1.1:80"), Weight: 1}}},
+				// A Service without endpoints has an assignment all the same.
+				{Name: "shop-v2", ConnectTimeout: 5 * time.Second},
+				{Name: "shop-v3", ConnectTimeout: 5 * time.Second},
+			},
+			Certificates: []ir.Certificate{
+				{Name: "api", Chain: []byte("the chain of api\n"), Key: ir.Secret("the key of api\n")},
+				{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")},
+			},
+		},
+
+		"matches": {
+			Name: "default",
+			Listeners: []ir.Listener{{
+				Name:    "0.0.0.0:8080",
+				Address: netip.MustParseAddrPort("0.0.0.0:8080"),
+				// 0 is never.
+				Chains: []ir.FilterChain{{Name: "web/http", HTTP: &ir.HTTP{RouteTable: "web/http"}}},
+			}},
+			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+				rule("exact", ir.Match{PathKind: ir.PathExact, Path: "/exact"}),
+				rule("prefix", ir.Match{PathKind: ir.PathPrefix, Path: "/api"}),
+				rule("raw", ir.Match{PathKind: ir.PathRawPrefix, Path: "/raw"}),
+				rule("method", ir.Match{Method: "POST"}),
+				rule("headers", ir.Match{
+					PathKind: ir.PathPrefix, Path: "/a/b", Method: "GET",
+					Headers: []ir.HeaderMatch{{Name: "x-beta", Exact: "1"}, {Name: "host", Exact: "a.example.com"}},
+				}),
+				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421}},
+				{ID: "Gateway/web#long", Respond: &ir.Response{Status: 404, Body: strings.Repeat("long ", 1000)}},
+			}}}}},
+			Clusters: []ir.Cluster{{Name: "web", ConnectTimeout: 5 * time.Second}},
+		},
+
+		"tcp": {
+			Name: "db",
+			Listeners: []ir.Listener{
+				{
+					Name:    "[::1]:5432",
+					Address: netip.MustParseAddrPort("[::1]:5432"),
+					Chains: []ir.FilterChain{{Name: "db/postgres", TCP: &ir.TCP{
+						Backends: []ir.Backend{{Cluster: "postgres", Weight: 7}},
+					}}},
+				},
+				{
+					Name:    "[::]:6379",
+					Address: netip.MustParseAddrPort("[::]:6379"),
+					Chains: []ir.FilterChain{{Name: "db/redis", TCP: &ir.TCP{
+						Backends:    []ir.Backend{{Cluster: "redis-a", Weight: 1}, {Cluster: "redis-b", Weight: 3}, {Cluster: "redis-c", Weight: 0}},
+						IdleTimeout: time.Hour,
+					}}},
+				},
+			},
+			Clusters: []ir.Cluster{
+				{Name: "postgres", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.5:5432"), Weight: 1}}},
+				{Name: "redis-a", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.6:6379"), Weight: 1}}},
+				{Name: "redis-b", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.7:6379"), Weight: 1}}},
+				{Name: "redis-c", ConnectTimeout: 5 * time.Second},
+			},
+		},
+	}
+}
+
+func rule(name string, m ir.Match) ir.Rule {
+	return ir.Rule{ID: "Route/web#" + name, Match: m, Backends: []ir.Backend{{Cluster: "web", Weight: 1}}}
+}
