@@ -63,7 +63,7 @@ func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...stri
 		wg.Wait()
 		var wrong []string
 		for i, o := range outcomes {
-			for _, w := range o.Check(e) {
+			for _, w := range o.Check(e, harness.Kinds[i]) {
 				wrong = append(wrong, harness.Kinds[i]+": "+w)
 			}
 		}

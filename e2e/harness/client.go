@@ -51,7 +51,7 @@ type Answer struct {
 	Body    []byte
 	// Certificate is the first name of the certificate that was presented.
 	Certificate string
-	// Closed tells that the proxy closed the connection after the answer; looked at for RAW only.
+	// Closed tells that the proxy closed the connection after an HTTP/1 answer, if it was asked for.
 	Closed bool
 	// Refused is the error of the handshake, or of a connection that was closed without an answer.
 	Refused string
@@ -62,8 +62,8 @@ type Answer struct {
 // Get is all values of a name, joined by ", ".
 func (a *Answer) Get(name string) string { return joined(a.Header, name) }
 
-// Do sends a request on a new connection.
-func Do(r *Request) *Answer {
+// Do sends a request on a new connection. closed looks whether the proxy then closes it, which takes 2 s if it does not.
+func Do(r *Request, closed bool) *Answer {
 	a := &Answer{}
 	conn, err := dial(r, a)
 	if err != nil {
@@ -78,7 +78,7 @@ func Do(r *Request) *Answer {
 	case "HTTP/2":
 		doHTTP2(conn, r, a)
 	default:
-		doHTTP1(conn, r, a)
+		doHTTP1(conn, r, a, closed)
 	}
 	return a
 }
@@ -128,7 +128,7 @@ func doTCP(conn net.Conn, r *Request, a *Answer) {
 	}
 }
 
-func doHTTP1(conn net.Conn, r *Request, a *Answer) {
+func doHTTP1(conn net.Conn, r *Request, a *Answer, closed bool) {
 	reader := bufio.NewReader(conn)
 	head, body := r.Body, []byte(nil)
 	if r.Proto != "RAW" {
@@ -162,7 +162,7 @@ func doHTTP1(conn net.Conn, r *Request, a *Answer) {
 		readResponse(resp, a)
 		break
 	}
-	if r.Proto == "RAW" {
+	if closed {
 		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
 		_, err := reader.ReadByte()
 		a.Closed = err != nil && !isTimeout(err)
@@ -261,6 +261,9 @@ func readResponse(resp *http.Response, a *Answer) {
 	// net/http takes these out of the header.
 	if len(resp.TransferEncoding) > 0 && resp.ProtoMajor == 1 {
 		a.Header = append(a.Header, Field{"transfer-encoding", strings.Join(resp.TransferEncoding, ", ")})
+	}
+	if resp.Close && resp.ProtoMajor == 1 {
+		a.Header = append(a.Header, Field{"connection", "close"})
 	}
 	sortFields(a.Header)
 }

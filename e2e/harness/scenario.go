@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -33,6 +34,8 @@ type Exchange struct {
 	Port, At string
 
 	Expect Expect
+	// Envoy is what comes of it at Envoy, where that is known to differ; nil where it does not.
+	Envoy *Expect
 }
 
 // Expect is what must come of a request.
@@ -44,6 +47,11 @@ type Expect struct {
 	Served []Share
 	// Client are lines that the client must see, Upstream those that the upstream must.
 	Client, Upstream []Line
+}
+
+// looksAt tells whether an expectation of the client is about a name.
+func (x *Expect) looksAt(name string) bool {
+	return slices.ContainsFunc(x.Client, func(l Line) bool { return l.Name == name })
 }
 
 // Share is how many of the requests an upstream sees: exactly Count, or about Percent.
@@ -234,16 +242,21 @@ func (e *Exchange) parseRequestPart(text string) error {
 var sharePattern = regexp.MustCompile(`^([a-z0-9-]+)(?:([=~])([0-9]+))?$`)
 
 func (e *Exchange) parseOutcome(words []string) error {
+	expect := &e.Expect
+	if words[0] == Envoy && len(words) > 1 {
+		e.Envoy = &Expect{}
+		expect, words = e.Envoy, words[1:]
+	}
 	switch words[0] {
 	case "refused":
-		e.Expect.Refused = true
+		expect.Refused = true
 	case "ok":
 	default:
 		status, err := strconv.Atoi(words[0])
 		if err != nil {
 			return fmt.Errorf("want a status, ok or refused, got %q", words[0])
 		}
-		e.Expect.Status = status
+		expect.Status = status
 	}
 	for _, w := range words[1:] {
 		m := sharePattern.FindStringSubmatch(w)
@@ -256,15 +269,19 @@ func (e *Exchange) parseOutcome(words []string) error {
 				share.Count, share.Percent = -1, n
 			}
 		}
-		e.Expect.Served = append(e.Expect.Served, share)
+		expect.Served = append(expect.Served, share)
 	}
 	return nil
 }
 
 func (e *Exchange) parseExpectation(text string) error {
-	side, lines := text[0], &e.Expect.Client
+	expect := &e.Expect
+	if e.Envoy != nil {
+		expect = e.Envoy
+	}
+	side, lines := text[0], &expect.Client
 	if side == '>' {
-		lines = &e.Expect.Upstream
+		lines = &expect.Upstream
 	} else if side != '<' {
 		return fmt.Errorf("want < what the client sees or > what the upstream sees, got %q", text)
 	}

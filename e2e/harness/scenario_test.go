@@ -46,7 +46,7 @@ func TestUpstreamAndClient(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := test.r
 			r.Addr, r.Authority, r.Path = test.up.Addr, "shop.example.com", "/x?y"
-			a := Do(&r)
+			a := Do(&r, false)
 			if a.Status != test.want || a.Refused != "" || a.Broken != "" {
 				t.Fatalf("got %+v", a)
 			}
@@ -58,7 +58,7 @@ func TestUpstreamAndClient(t *testing.T) {
 	}
 	a := Do(&Request{Method: "GET", Proto: "HTTP/2", Addr: h2.Addr, Path: "/", Authority: "a", Header: []Field{
 		{"x-echo-trailer", "grpc-status: 0"}, {"x-echo-interim", "103"},
-	}})
+	}}, false)
 	if joined(a.Trailer, "grpc-status") != "0" || len(a.Interim) != 1 {
 		t.Fatalf("got %+v", a)
 	}
