@@ -1,0 +1,99 @@
+package server
+
+import (
+	"time"
+)
+
+// StreamID names a stream for as long as the server runs. IDs are not used again.
+type StreamID uint64
+
+// Node is who the client says that it is, in the first request of a stream.
+type Node struct {
+	// ID is the proxy; it is never empty.
+	ID string
+	// Cluster is the fleet: "default" if the client named none.
+	Cluster string
+	// Agent and Version are the client's software, "envoy" and "1.40.0"; empty if it does not say.
+	Agent, Version string
+}
+
+// Observer is told what happens on the streams. Calls for one stream come one after another, in order; those for
+// several come concurrently. It must not block.
+type Observer interface {
+	// StreamOpened comes first; peer is the remote address.
+	StreamOpened(id StreamID, peer string)
+	// StreamClosed comes last.
+	StreamClosed(id StreamID)
+	// Node comes once, after the first request was found to be allowed.
+	Node(id StreamID, n Node)
+	// Sent says that the client was sent all that it wants of this aggregate version of the type's resources, and has
+	// not answered yet. If a version changed nothing that the client wants, Sent and Acked follow at once.
+	Sent(id StreamID, typeURL, version string)
+	// Acked says that it accepted all that it wants of this version. Neither is called for what is sent on the way to
+	// a version, such as the half with which a removal still waits.
+	Acked(id StreamID, typeURL, version string)
+	// Nacked says that it refused something of this version; message is its own text.
+	Nacked(id StreamID, typeURL, version, message string)
+}
+
+// reporter tells the observer about one stream.
+type reporter struct {
+	id       StreamID
+	observer Observer // nil for none
+}
+
+func (r reporter) sent(k *kind, version string) {
+	k.sentVersion = version
+	if r.observer != nil && k.served {
+		r.observer.Sent(r.id, k.URL, version)
+	}
+}
+
+func (r reporter) accepted(k *kind, version string) {
+	k.ackedVersion = version
+	if r.observer != nil && k.served {
+		r.observer.Acked(r.id, k.URL, version)
+	}
+}
+
+func (r reporter) acked(k *kind, fl *flight) {
+	if fl.whole {
+		r.accepted(k, fl.version)
+	}
+}
+
+func (r reporter) nacked(k *kind, fl *flight, message string) {
+	k.sentVersion, k.ackedVersion = "", "" // whatever comes next is news again
+	if r.observer != nil && k.served {
+		r.observer.Nacked(r.id, k.URL, fl.version, message)
+	}
+}
+
+// settle tells the observer which types have come to rest, and lets go of what is remembered on the way there. It
+// returns when to look again, though nothing happened; the zero time for never.
+func (st *state) settle() (wake time.Time) {
+	now := st.now()
+	later := func(t time.Time) {
+		if wake.IsZero() || t.Before(wake) {
+			wake = t
+		}
+	}
+	for _, k := range st.kinds {
+		if k.restored && len(k.todo) > 0 && now.Before(st.grace) {
+			later(st.grace)
+		}
+		if !k.complete() {
+			continue
+		}
+		if len(k.owed) > 0 && now.Before(k.owedUntil) {
+			later(k.owedUntil) // it was just sent what makes it ask for these
+			continue
+		}
+		if version := k.set.Version(); k.sentVersion != version || k.ackedVersion != version {
+			st.report.sent(k, version)
+			st.report.accepted(k, version)
+		}
+		k.fold()
+	}
+	return wake
+}

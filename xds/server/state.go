@@ -1,0 +1,326 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sluice-proxy/sluice/xds/resource"
+	"github.com/sluice-proxy/sluice/xds/snapshot"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// request is a DiscoveryRequest or a DeltaDiscoveryRequest.
+type request struct {
+	typeURL string
+	node    *Node   // nil if absent
+	nonce   string  // of the response that it answers
+	refused *string // the text of error_detail; nil if there is none: an ACK, or no verdict (rule 2)
+
+	// State of the world.
+	names   []string
+	version string
+
+	// Delta.
+	subscribe, unsubscribe []string
+	initial                map[string]string
+}
+
+// maxKinds bounds the types that a stream may ask for in vain.
+const maxKinds = 32
+
+// state is one stream: what its client wants, has and refused. It is driven by handle and adopt, and asked by next; it
+// knows neither gRPC nor goroutines, and only the run loop touches it.
+type state struct {
+	config
+	grace time.Time // until when a client that came back may be about to say what more it has
+
+	snap  *snapshot.Snapshot
+	kinds []*kind // in push order, then unserved ones
+	count int     // responses
+}
+
+// config is what a state is made with. It is read-only.
+type config struct {
+	delta    bool
+	prefix   string        // of the nonces, so that another stream's are never taken for this one's
+	maxNames int           // per type
+	patience time.Duration // how long a request that must be coming is waited for
+	now      func() time.Time
+	report   reporter
+	unserved func(typeURL string)
+}
+
+func newState(c config) *state {
+	st := &state{config: c, grace: c.now().Add(c.patience)}
+	for _, t := range resource.PushOrder {
+		st.kinds = append(st.kinds, newKind(t, true))
+	}
+	return st
+}
+
+// kind finds the state of a type, and begins one for a type that Sluice does not serve: to ask for it is no reason to
+// end the stream, and the answer is that nothing of it exists.
+func (st *state) kind(typeURL string) (*kind, error) {
+	for _, k := range st.kinds {
+		if k.URL == typeURL {
+			return k, nil
+		}
+	}
+	if typeURL == "" {
+		return nil, status.Error(codes.InvalidArgument, "type_url: got nothing, want a type on an aggregated stream")
+	}
+	if len(st.kinds) == maxKinds {
+		return nil, status.Errorf(codes.ResourceExhausted, "type_url: got more than %d types on one stream", maxKinds)
+	}
+	st.unserved(typeURL)
+	k := newKind(resource.Type{URL: typeURL, Short: typeURL}, false)
+	if st.snap != nil {
+		k.set = st.snap.Set(typeURL)
+	}
+	st.kinds = append(st.kinds, k)
+	return k, nil
+}
+
+func (st *state) of(typeURL string) *kind {
+	for _, k := range st.kinds {
+		if k.URL == typeURL {
+			return k
+		}
+	}
+	return nil
+}
+
+// adopt takes the latest snapshot.
+func (st *state) adopt(s *snapshot.Snapshot) {
+	if s == nil || s == st.snap {
+		return
+	}
+	st.snap = s
+	for _, k := range st.kinds {
+		k.adopt(s.Set(k.URL))
+	}
+}
+
+// handle takes a request. An error ends the stream.
+func (st *state) handle(req *request) error {
+	k, err := st.kind(req.typeURL)
+	if err != nil {
+		return err
+	}
+	first := !k.requested
+	k.requested = true
+	if fl := k.find(req.nonce); fl != nil {
+		st.resolve(k, fl, req.refused)
+	}
+	var c change
+	if st.delta {
+		// A stale nonce does not cancel a change of the subscription (rule 4).
+		c = st.update(k, req)
+	} else {
+		if k.nonce != "" && req.nonce != k.nonce {
+			return nil // stale (rule 4): the client will answer the response that is on its way, with its names of then
+		}
+		if slices.Contains(req.names, wildcard) && !k.sub.all {
+			k.unfold()
+		}
+		c = k.sub.set(req.names, k.LegacyWildcard)
+		if first && k.FullState {
+			k.claim = req.version
+		}
+		// Full-state types answer every name that is new, though it may not exist (rule 9).
+		k.answer = k.answer || k.FullState && c.asked()
+	}
+	if len(k.sub.names) > st.maxNames {
+		return status.Errorf(codes.ResourceExhausted, "%s: got a subscription to more than %d names", k.Short, st.maxNames)
+	}
+	st.subscribed(k, c, first, req.initial)
+	return nil
+}
+
+func (st *state) update(k *kind, req *request) change {
+	if slices.Contains(req.subscribe, wildcard) && !k.sub.all {
+		k.unfold()
+	}
+	c := k.sub.update(req.subscribe, req.unsubscribe, k.LegacyWildcard)
+	// A client that begins with a wildcard waits for an answer, even if there is nothing; one that comes back does not.
+	k.answer = k.answer || c.widened && len(req.initial) == 0
+	return c
+}
+
+// subscribed puts on the list what a change of the subscription asks for.
+func (st *state) subscribed(k *kind, c change, first bool, initial map[string]string) {
+	for _, name := range c.fresh {
+		if k.sub.has(name) {
+			k.entries[name] = &entry{}
+			k.todo[name] = true
+		}
+	}
+	for _, name := range c.again {
+		if _, has := initial[name]; !(first && has) {
+			k.todo[name] = true
+		}
+	}
+	for _, name := range c.released {
+		k.todo[name] = true
+	}
+	if c.wildcard && k.set != nil {
+		for _, r := range k.set.All() {
+			if c.widened && !k.sub.explicit(r.Name) {
+				k.entries[r.Name] = &entry{}
+			}
+			k.todo[r.Name] = k.todo[r.Name] || !c.widened
+		}
+	}
+	if first && st.delta {
+		for name, version := range initial {
+			if k.sub.has(name) {
+				k.restored = true
+				r := snapshot.Claimed(name, version)
+				k.entries[name] = &entry{acked: r, sent: r}
+				k.todo[name] = false // as it has it, it is not sent again (rule 5), unless it is owed
+			}
+		}
+	}
+	if c.asked() {
+		for name := range k.owed {
+			if k.sub.has(name) {
+				delete(k.owed, name)
+				k.todo[name] = true
+			}
+		}
+	}
+	if c.shrunk {
+		k.forget()
+	}
+}
+
+// find is the response in flight with this nonce.
+func (k *kind) find(nonce string) *flight {
+	for _, fl := range k.flight {
+		if fl.nonce == nonce {
+			return fl
+		}
+	}
+	return nil
+}
+
+// land takes a response out of the air. In state of the world a client may answer only the last of several (Envoy does,
+// when it paused the type), so the earlier ones are settled with it: several are in flight only where each is the full
+// state, so that the last says all that they said.
+func (st *state) land(k *kind, fl *flight) {
+	i := slices.Index(k.flight, fl)
+	if st.delta {
+		k.flight = slices.Delete(k.flight, i, i+1)
+		return
+	}
+	k.flight = slices.Delete(k.flight, 0, i+1)
+}
+
+// resolve takes the verdict on a response.
+func (st *state) resolve(k *kind, fl *flight, refused *string) {
+	st.land(k, fl)
+	if refused == nil {
+		for _, it := range fl.items {
+			k.accept(it)
+		}
+		k.failed = false
+		st.report.acked(k, fl)
+		return
+	}
+	k.refuse(fl)
+	k.failed = k.set != nil && fl.version == k.set.Version()
+	st.report.nacked(k, fl, *refused)
+}
+
+func (k *kind) accept(it item) {
+	if !k.sub.has(it.name) {
+		return
+	}
+	e := k.entry(it.name)
+	e.maybe = nil
+	e.acked = it.res
+	if it.res == gone {
+		e.acked = nil
+		if e.sent == gone {
+			e.sent = nil
+		}
+	} else if e.sent == nil {
+		e.sent = it.res // refused in one response, accepted in another
+	}
+	if e.parked == it.res {
+		e.parked = nil
+		k.clearDoubt(it.name)
+	}
+}
+
+// refuse parks what a NACK may be about: the resources that the client had not accepted before, or, if it had accepted
+// them all, every one. Clients do not reliably say which one it was (rule 21), so all of them are in doubt together.
+func (k *kind) refuse(fl *flight) {
+	var doubt []item
+	for _, it := range fl.items {
+		if !k.sub.has(it.name) {
+			continue
+		}
+		e := k.entry(it.name)
+		if e.acked == it.res {
+			continue
+		}
+		if it.res != gone && len(e.maybe) < maxMaybe {
+			e.maybe = append(e.maybe, it.res)
+		}
+		if e.sent == it.res { // else something newer is on its way
+			doubt = append(doubt, it)
+		}
+	}
+	if len(doubt) == 0 {
+		for _, it := range fl.items {
+			if k.sub.has(it.name) && k.entry(it.name).sent == it.res {
+				doubt = append(doubt, it)
+			}
+		}
+	}
+	names := make([]string, 0, len(doubt))
+	for _, it := range doubt {
+		k.clearDoubt(it.name)
+		e := k.entry(it.name)
+		e.sent, e.parked = nil, it.res
+		names = append(names, it.name)
+	}
+	if len(names) > 0 {
+		k.doubts = append(k.doubts, names)
+	}
+	// It may have changed while the response was in flight: then it is not the same resource, and not parked for long.
+	k.dissolve(func(name string) bool {
+		e := k.entries[name]
+		return e != nil && e.parked != nil && e.parked != orGone(k.target(name))
+	})
+}
+
+func (k *kind) clearDoubt(name string) {
+	kept := k.doubts[:0]
+	for _, names := range k.doubts {
+		if i := slices.Index(names, name); i >= 0 {
+			names = slices.Delete(names, i, i+1)
+		}
+		if len(names) > 0 {
+			kept = append(kept, names)
+		}
+	}
+	clear(k.doubts[len(kept):])
+	k.doubts = kept
+}
+
+func orGone(r *snapshot.Resource) *snapshot.Resource {
+	if r == nil {
+		return gone
+	}
+	return r
+}
+
+func (st *state) nextNonce() string {
+	st.count++
+	return fmt.Sprintf("%s-%s", st.prefix, strconv.Itoa(st.count))
+}

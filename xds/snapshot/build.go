@@ -1,0 +1,174 @@
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/sluice-proxy/sluice/xds/resource"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// Build makes a snapshot of messages by type URL and name. What did not change since previous, which may be nil, is
+// the very same: resource, set, and, if nothing changed at all, previous itself.
+//
+// It adds an empty ClusterLoadAssignment for every EDS cluster that has none, since a service without endpoints is an
+// empty assignment and not a missing one (rule 14). Every other reference to a resource that is not in the set is an
+// error; errors are joined, and each names both ends. The messages are not kept.
+func Build(resources map[string]map[string]proto.Message, previous *Snapshot) (*Snapshot, error) {
+	if previous == nil {
+		previous = Empty
+	}
+	var errs []error
+	for url := range resources {
+		if _, ok := resource.ByURL(url); !ok {
+			errs = append(errs, fmt.Errorf("snapshot: type %q: got a type that is not served", url))
+		}
+	}
+	built := map[string][]*Resource{}
+	for _, t := range resource.PushOrder {
+		for _, name := range slices.Sorted(maps.Keys(resources[t.URL])) {
+			r, err := build(t, name, resources[t.URL][name], previous.Set(t.URL).Get(name))
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			built[t.URL] = append(built[t.URL], r)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if err := fillEndpoints(built, previous); err != nil {
+		return nil, err
+	}
+	if err := check(built); err != nil {
+		return nil, err
+	}
+	return assemble(built, previous), nil
+}
+
+// assemble reuses the sets that did not change, and previous if none did.
+func assemble(built map[string][]*Resource, previous *Snapshot) *Snapshot {
+	next := &Snapshot{sets: map[string]*Set{}}
+	same := true
+	for _, t := range resource.PushOrder {
+		old := previous.Set(t.URL)
+		if slices.Equal(old.all, built[t.URL]) {
+			next.sets[t.URL] = old
+			continue
+		}
+		same = false
+		next.sets[t.URL] = newSet(built[t.URL], old)
+	}
+	if same {
+		return previous
+	}
+	return next
+}
+
+func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resource, error) {
+	if got := nameOf(m); got != name || name == "" {
+		return nil, fmt.Errorf("snapshot: %s %q: name: got %q, want its key", t.Short, name, got)
+	}
+	if got := "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName()); got != t.URL {
+		return nil, fmt.Errorf("snapshot: %s %q: got a %s, want a %s", t.Short, name, got, t.URL)
+	}
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %s %q: %w", t.Short, name, err)
+	}
+	if old != nil && bytes.Equal(old.Any().GetValue(), value) {
+		return old, nil
+	}
+	refs, err := references(m)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %s %q: %w", t.Short, name, err)
+	}
+	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs}
+	r.wire = &discoverypb.Resource{Name: name, Version: r.Version, Resource: &anypb.Any{TypeUrl: t.URL, Value: value}}
+	r.size = proto.Size(r.wire)
+	return r, nil
+}
+
+// fillEndpoints adds what rule 14 asks for.
+func fillEndpoints(built map[string][]*Resource, previous *Snapshot) error {
+	endpoints, _ := resource.ByURL(resource.EndpointType)
+	have := index(built[endpoints.URL])
+	added := false
+	for _, c := range built[resource.ClusterType] {
+		for _, name := range c.Refs(endpoints.URL) {
+			if have[name] {
+				continue
+			}
+			m := &endpointpb.ClusterLoadAssignment{ClusterName: name}
+			r, err := build(endpoints, name, m, previous.Set(endpoints.URL).Get(name))
+			if err != nil {
+				return err
+			}
+			built[endpoints.URL] = append(built[endpoints.URL], r)
+			have[name], added = true, true
+		}
+	}
+	if added {
+		sortResources(built[endpoints.URL])
+	}
+	return nil
+}
+
+// check refuses a set in which something refers to nothing: a proxy would wait for it, or answer 503.
+func check(built map[string][]*Resource) error {
+	have := map[string]map[string]bool{}
+	for _, t := range resource.PushOrder {
+		have[t.URL] = index(built[t.URL])
+	}
+	var errs []error
+	for _, t := range resource.PushOrder {
+		for _, r := range built[t.URL] {
+			for _, to := range resource.PushOrder {
+				for _, name := range r.Refs(to.URL) {
+					if !have[to.URL][name] {
+						errs = append(errs, fmt.Errorf("snapshot: %s %q: refers to %s %q: got nothing of that name", t.Short, r.Name, to.Short, name))
+					}
+				}
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func index(all []*Resource) map[string]bool {
+	have := make(map[string]bool, len(all))
+	for _, r := range all {
+		have[r.Name] = true
+	}
+	return have
+}
+
+func nameOf(m proto.Message) string {
+	switch m := m.(type) {
+	case *endpointpb.ClusterLoadAssignment:
+		return m.GetClusterName()
+	case interface{ GetName() string }:
+		return m.GetName()
+	}
+	return ""
+}
+
+// endpointsOf is the name under which a cluster asks for its endpoints; "" if it does not ask.
+func endpointsOf(c *clusterpb.Cluster) string {
+	if c.GetType() != clusterpb.Cluster_EDS {
+		return ""
+	}
+	if name := c.GetEdsClusterConfig().GetServiceName(); name != "" {
+		return name
+	}
+	return c.GetName()
+}

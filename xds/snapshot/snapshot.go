@@ -1,0 +1,186 @@
+// Package snapshot holds what one fleet's proxies are to have: an immutable, consistent set of resources per type.
+//
+// In: Envoy messages by type and name, and the snapshot before. Out: each resource serialized once, with a version
+// that is the hash of its content, and with the names that it refers to; and a Cache that hands the latest to whoever
+// watches. It must not know streams, subscriptions or who is connected, nor the control plane that makes the messages.
+package snapshot
+
+import (
+	"encoding/hex"
+	"slices"
+	"sort"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/sluice-proxy/sluice/xds/resource"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// Resource is one serialized resource. It is immutable, and shared by every snapshot and stream that has it: the same
+// content under the same name is the same pointer for as long as it stays in the set.
+type Resource struct {
+	// Name is the resource's own name.
+	Name string
+	// Version is the hash of the content, 16 hexadecimal digits. It survives a restart of the control plane.
+	Version string
+
+	wire    *discoverypb.Resource
+	size    int
+	refs    [4][]string // sorted, by refIndex
+	claimed bool
+}
+
+// Any is the resource as it goes into a state-of-the-world response. It must not be changed.
+func (r *Resource) Any() *anypb.Any { return r.wire.GetResource() }
+
+// Wire is the resource as it goes into a delta response. It must not be changed.
+func (r *Resource) Wire() *discoverypb.Resource { return r.wire }
+
+// Size is the length of Wire when serialized, in bytes.
+func (r *Resource) Size() int { return r.size }
+
+// Refs are the names of the given type that the resource refers to, sorted. A cluster refers to endpoints and secrets,
+// a listener to routes, secrets and clusters, a route configuration to clusters.
+func (r *Resource) Refs(typeURL string) []string {
+	if i := refIndex(typeURL); i >= 0 {
+		return r.refs[i]
+	}
+	return nil
+}
+
+// Known reports whether the content, and so what it refers to, is known. Only what Claimed made is unknown.
+func (r *Resource) Known() bool { return !r.claimed }
+
+// Claimed stands for a resource that a client says that it has, in a version whose content nobody here knows.
+func Claimed(name, version string) *Resource {
+	return &Resource{Name: name, Version: version, claimed: true}
+}
+
+func refIndex(typeURL string) int {
+	switch typeURL {
+	case resource.ClusterType:
+		return 0
+	case resource.EndpointType:
+		return 1
+	case resource.SecretType:
+		return 2
+	case resource.RouteType:
+		return 3
+	}
+	return -1
+}
+
+// Set is all resources of one type in a snapshot.
+type Set struct {
+	id      uint64
+	version string
+	all     []*Resource // sorted by name
+	byName  map[string]*Resource
+
+	// What changed since the set from which this one was built: one diff serves all streams.
+	parent  uint64
+	changed []string
+}
+
+var setIDs atomic.Uint64
+
+func newSet(all []*Resource, parent *Set) *Set {
+	s := &Set{id: setIDs.Add(1), version: Version(all), all: all, byName: make(map[string]*Resource, len(all))}
+	for _, r := range all {
+		s.byName[r.Name] = r
+	}
+	if parent != nil {
+		s.changed = s.compare(parent)
+		s.parent = parent.id
+	}
+	return s
+}
+
+// Version is the aggregate version: a hash over the (name, version) pairs.
+func (s *Set) Version() string { return s.version }
+
+// All are the resources, sorted by name. The slice must not be changed.
+func (s *Set) All() []*Resource { return s.all }
+
+// Len is the number of resources.
+func (s *Set) Len() int { return len(s.all) }
+
+// Get finds a resource; nil if the set has none of that name.
+func (s *Set) Get(name string) *Resource {
+	if s == nil {
+		return nil
+	}
+	return s.byName[name]
+}
+
+// Changed names what was added, changed or removed since old, which may be nil. The slice must not be changed.
+// From one snapshot to the next it costs nothing: it was computed once, when the set was built.
+func (s *Set) Changed(old *Set) []string {
+	switch {
+	case old == s:
+		return nil
+	case old != nil && s.parent == old.id:
+		return s.changed
+	}
+	return s.compare(old)
+}
+
+func (s *Set) compare(old *Set) []string {
+	var names []string
+	for _, r := range s.all {
+		if old.Get(r.Name) != r {
+			names = append(names, r.Name)
+		}
+	}
+	if old != nil {
+		for _, r := range old.all {
+			if s.byName[r.Name] == nil {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	return names
+}
+
+// Version is the aggregate version of any resources, which must be sorted by name.
+func Version(sorted []*Resource) string {
+	h := xxhash.New()
+	for _, r := range sorted {
+		_, _ = h.WriteString(r.Name)
+		_, _ = h.Write([]byte{0})
+		_, _ = h.WriteString(r.Version)
+		_, _ = h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Snapshot is one fleet's resources of all types. It is immutable.
+type Snapshot struct {
+	sets map[string]*Set
+}
+
+// Set is the resources of one type. A type that Sluice does not serve is an empty set; it is never nil.
+func (s *Snapshot) Set(typeURL string) *Set {
+	if set := s.sets[typeURL]; set != nil {
+		return set
+	}
+	return emptySet
+}
+
+// Version is the aggregate version of one type.
+func (s *Snapshot) Version(typeURL string) string { return s.Set(typeURL).Version() }
+
+var emptySet = newSet(nil, nil)
+
+// Empty is the snapshot of a fleet that has nothing.
+var Empty = &Snapshot{}
+
+func sortResources(all []*Resource) {
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+}
+
+func sortedUnique(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
