@@ -1,0 +1,142 @@
+// Package admin answers people and their tools about a running control plane: the gRPC API behind the CLI, and the
+// operations port with health, readiness and metrics.
+//
+// In: the proxies' status, the problems of the documents, and what is served, each asked for through a function. Out:
+// answers. It must not know how any of it comes about, and changes nothing.
+package admin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/status"
+	"github.com/sluice-proxy/sluice/controlplane/store"
+)
+
+// Proxies is what is asked of the status of proxies.
+type Proxies interface {
+	Proxies(fleet string) []status.Proxy
+	Wait(ctx context.Context, fleet string, atLeast int) ([]status.Proxy, error)
+}
+
+// ServiceOptions say where the answers come from. All are required but Explain and Authorize.
+type ServiceOptions struct {
+	Proxies Proxies
+	// Problems are those of the documents now.
+	Problems func() []store.Problem
+	// Explain says where a request goes, as JSON. Nil: Explain is refused as not implemented.
+	Explain func(ctx context.Context, request *adminv1.ExplainRequest) ([]byte, error)
+	// Authorize refuses a caller with an error that carries a gRPC status. Nil lets everyone in.
+	Authorize func(ctx context.Context) error
+}
+
+// Service implements adminv1.AdminServiceServer.
+type Service struct {
+	adminv1.UnimplementedAdminServiceServer
+	opts ServiceOptions
+}
+
+var _ adminv1.AdminServiceServer = (*Service)(nil)
+
+// NewService makes a Service.
+func NewService(opts ServiceOptions) *Service { return &Service{opts: opts} }
+
+func (s *Service) authorize(ctx context.Context) error {
+	if s.opts.Authorize == nil {
+		return nil
+	}
+	return s.opts.Authorize(ctx)
+}
+
+// Status lists proxies and problems.
+func (s *Service) Status(ctx context.Context, request *adminv1.StatusRequest) (*adminv1.StatusResponse, error) {
+	if err := s.authorize(ctx); err != nil {
+		return nil, err
+	}
+	response := &adminv1.StatusResponse{Proxies: proxies(s.opts.Proxies.Proxies(request.GetFleet()))}
+	for _, p := range s.opts.Problems() {
+		response.Problems = append(response.Problems, problem(p))
+	}
+	return response, nil
+}
+
+// Wait answers when all proxies of a fleet have the newest.
+func (s *Service) Wait(ctx context.Context, request *adminv1.WaitRequest) (*adminv1.WaitResponse, error) {
+	if err := s.authorize(ctx); err != nil {
+		return nil, err
+	}
+	fleet := request.GetFleet()
+	if fleet == "" {
+		fleet = definition.DefaultGateway
+	}
+	// A gRPC client whose deadline is over hears nothing more, so the answer is given a little before.
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left-min(left/10, 250*time.Millisecond))
+		defer cancel()
+	}
+	accepted, err := s.opts.Proxies.Wait(ctx, fleet, int(max(1, request.GetAtLeast())))
+	if err != nil {
+		code := codes.DeadlineExceeded
+		if errors.Is(err, context.Canceled) {
+			code = codes.Canceled
+		}
+		return nil, grpcstatus.Error(code, err.Error())
+	}
+	return &adminv1.WaitResponse{Proxies: proxies(accepted)}, nil
+}
+
+// Explain says where a request would go.
+func (s *Service) Explain(ctx context.Context, request *adminv1.ExplainRequest) (*adminv1.ExplainResponse, error) {
+	if err := s.authorize(ctx); err != nil {
+		return nil, err
+	}
+	if s.opts.Explain == nil {
+		return nil, grpcstatus.Error(codes.Unimplemented, "this control plane cannot explain")
+	}
+	json, err := s.opts.Explain(ctx, request)
+	if err != nil {
+		if _, ok := grpcstatus.FromError(err); ok {
+			return nil, err
+		}
+		return nil, grpcstatus.Error(codes.InvalidArgument, err.Error())
+	}
+	return &adminv1.ExplainResponse{Json: json}, nil
+}
+
+func proxies(list []status.Proxy) []*adminv1.Proxy {
+	var out []*adminv1.Proxy
+	for _, p := range list {
+		view := &adminv1.Proxy{Id: p.ID, Fleet: p.Fleet, Agent: p.Agent, Connected: p.Connected, Since: stamp(p.Since)}
+		for _, t := range p.Types {
+			view.Types = append(view.Types, &adminv1.TypeStatus{
+				Type: t.Short, State: states[t.State], Accepted: t.Accepted, Sent: t.Sent, Error: t.Error, Since: stamp(t.Since),
+			})
+		}
+		out = append(out, view)
+	}
+	return out
+}
+
+var states = map[status.State]adminv1.TypeStatus_State{
+	status.Synced:  adminv1.TypeStatus_SYNCED,
+	status.NotSent: adminv1.TypeStatus_NOT_SENT,
+	status.Stale:   adminv1.TypeStatus_STALE,
+	status.Error:   adminv1.TypeStatus_ERROR,
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func problem(p store.Problem) *adminv1.Problem {
+	return &adminv1.Problem{
+		File: p.File, Line: int32(p.Line), Column: int32(p.Column), Document: p.Ref.String(), Code: p.Code,
+		Severity: string(p.Severity), Field: p.Field, Message: p.Message, Serving: p.Serving,
+	}
+}

@@ -1,0 +1,263 @@
+package controlplane
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/admin"
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/source"
+	"github.com/sluice-proxy/sluice/controlplane/status"
+	"github.com/sluice-proxy/sluice/controlplane/store"
+	"github.com/sluice-proxy/sluice/controlplane/translate"
+	"github.com/sluice-proxy/sluice/xds/resource"
+	"github.com/sluice-proxy/sluice/xds/snapshot"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+)
+
+// rebuildEvery is how often everything is looked at again though no file changed: certificates expire by themselves.
+const rebuildEvery = time.Hour
+
+// builder takes each set of files to the proxies.
+type builder struct {
+	// Read-only.
+	log       *slog.Logger
+	documents *store.Store
+	snapshots *snapshot.Cache
+	proxies   *status.Tracker
+	metrics   *admin.Metrics
+	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
+
+	latest atomic.Pointer[store.Result] // what is served, for who asks
+
+	// Only the run goroutine.
+	files       store.Files
+	previous    map[string]built         // by fleet
+	reported    map[string]store.Problem // problems that were logged
+	waiting     bool                     // it was logged that there is nothing to serve
+	saveFailing bool
+}
+
+// built is a fleet as it was published.
+type built struct {
+	fleet    *ir.Fleet
+	snapshot *snapshot.Snapshot
+	err      string // why the newest could not be; "" is fine
+}
+
+// run builds whenever the files change. tried is called after the first build.
+func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()) error {
+	again := time.NewTicker(rebuildEvery)
+	defer again.Stop()
+	var files []source.File
+	for first := true; ; first = false {
+		select {
+		case files = <-watcher.Updates():
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
+		result := b.build(files)
+		watcher.SetExtra(result.Files)
+		b.save()
+		if first {
+			tried()
+		}
+	}
+}
+
+// build is the walk: files, documents, the versions to serve, the fleets' ir, Envoy's resources, snapshots.
+func (b *builder) build(files []source.File) *store.Result {
+	start := time.Now()
+	result := b.documents.Update(b.files.Set(files))
+	b.latest.Store(result)
+	b.report(result.Problems)
+	changes := ""
+	if b.publishable(result) {
+		changes = b.publish(result.Compiled.Fleets)
+	}
+	took := time.Since(start)
+	kinds, severities := map[string]int{}, map[string]int{}
+	for _, d := range result.Documents {
+		kinds[d.Ref.Kind]++
+	}
+	for _, p := range result.Problems {
+		severities[string(p.Severity)]++
+	}
+	b.metrics.Built(took, changes != "", kinds, severities)
+	if changes != "" {
+		b.log.Info("published", "documents", len(result.Documents), "errors", severities["error"], "warnings", severities["warning"],
+			"changes", changes, "took", took.Round(10*time.Microsecond))
+	}
+	return result
+}
+
+// publishable: with no document at all after a start, proxies that still run what an earlier process gave them would be
+// emptied. That is never meant: they wait.
+func (b *builder) publishable(result *store.Result) bool {
+	if len(result.Documents) > 0 || b.snapshots.Ready() {
+		return true
+	}
+	if !b.waiting {
+		b.waiting = true
+		b.log.Warn("there is no document that can be served: proxies wait until there is one")
+	}
+	return false
+}
+
+// publish hands over what changed, and says what that was; "" is nothing.
+func (b *builder) publish(fleets []*ir.Fleet) string {
+	next := map[string]built{}
+	var changes []string
+	for _, f := range fleets {
+		old := b.previous[f.Name]
+		now := b.translate(f, old)
+		next[f.Name] = now
+		if now.err != "" && now.err != old.err {
+			b.log.Error("a fleet cannot be published and keeps what it has", "fleet", f.Name, "error", now.err)
+		}
+		if c := changed(old.snapshot, now.snapshot); c != "" {
+			changes = append(changes, f.Name+": "+c)
+		}
+	}
+	for name, old := range b.previous {
+		if _, ok := next[name]; !ok {
+			if c := changed(old.snapshot, snapshot.Empty); c != "" {
+				changes = append(changes, name+": "+c)
+			}
+		}
+	}
+	slices.Sort(changes)
+	b.previous = next
+
+	snapshots, published := map[string]*snapshot.Snapshot{}, map[string]map[string]status.Published{}
+	for name, f := range next {
+		if f.snapshot == nil {
+			continue
+		}
+		snapshots[name], published[name] = f.snapshot, map[string]status.Published{}
+		for _, t := range resource.PushOrder {
+			set := f.snapshot.Set(t.URL)
+			published[name][t.URL] = status.Published{Version: set.Version(), Resources: set.Len()}
+		}
+	}
+	if len(changes) > 0 || !b.snapshots.Ready() {
+		b.proxies.Publish(published)
+		b.snapshots.SetAll(snapshots)
+	}
+	return strings.Join(changes, "; ")
+}
+
+// translate makes a fleet's snapshot; an unchanged fleet keeps the very same.
+func (b *builder) translate(f *ir.Fleet, old built) built {
+	if old.err == "" && old.fleet != nil && reflect.DeepEqual(f, old.fleet) {
+		return old
+	}
+	resources, err := translate.Fleet(f)
+	if err == nil {
+		var s *snapshot.Snapshot
+		if s, err = snapshot.Build(resources, old.snapshot); err == nil {
+			return built{fleet: f, snapshot: s}
+		}
+	}
+	return built{fleet: f, snapshot: old.snapshot, err: err.Error()}
+}
+
+// changed counts the resources that differ, by type.
+func changed(old, now *snapshot.Snapshot) string {
+	if old == now || now == nil {
+		return ""
+	}
+	if old == nil {
+		old = snapshot.Empty
+	}
+	var parts []string
+	for _, t := range resource.PushOrder {
+		if n := len(now.Set(t.URL).Changed(old.Set(t.URL))); n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", t.Short, n))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// report logs each problem once when it comes and once when it goes. Where it stands may change in between.
+func (b *builder) report(problems []store.Problem) {
+	now := map[string]store.Problem{}
+	for _, p := range problems {
+		now[fmt.Sprint(p.Code, p.Ref, p.Field, p.Message, p.Serving)] = p
+	}
+	log := func(level slog.Level, text string, p store.Problem) {
+		args := []any{"at", p.Position.String(), "document", p.Ref.String(), "code", p.Code, "field", p.Field, "problem", p.Message}
+		if p.Serving != "" {
+			args = append(args, "serving", p.Serving)
+		}
+		b.log.Log(context.Background(), level, text, args...)
+	}
+	for _, k := range sorted(now) {
+		if _, known := b.reported[k]; !known {
+			level := slog.LevelError
+			if now[k].Severity == definition.SeverityWarning {
+				level = slog.LevelWarn
+			}
+			log(level, "problem", now[k])
+		}
+	}
+	for _, k := range sorted(b.reported) {
+		if _, still := now[k]; !still {
+			log(slog.LevelInfo, "problem gone", b.reported[k])
+		}
+	}
+	b.reported = now
+}
+
+func sorted(problems map[string]store.Problem) []string {
+	var keys []string
+	for k := range problems {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(x, y string) int {
+		a, b := problems[x], problems[y]
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(x, y))
+	})
+	return keys
+}
+
+// save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
+func (b *builder) save() {
+	err := b.documents.Save()
+	if err != nil && !b.saveFailing {
+		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)
+	}
+	b.saveFailing = err != nil
+}
+
+// problems are those of the documents now.
+func (b *builder) problems() []store.Problem {
+	if r := b.latest.Load(); r != nil {
+		return r.Problems
+	}
+	return nil
+}
+
+// explainRequest asks about what is served.
+func (b *builder) explainRequest(_ context.Context, request *adminv1.ExplainRequest) ([]byte, error) {
+	r := b.latest.Load()
+	switch {
+	case b.explain == nil:
+		return nil, grpcstatus.Error(codes.Unimplemented, "this control plane cannot explain")
+	case r == nil:
+		return nil, grpcstatus.Error(codes.Unavailable, "the first build is not done")
+	}
+	return b.explain(r.Compiled, request)
+}

@@ -1,0 +1,197 @@
+// Package controlplane runs the pipeline from the files to the proxies.
+//
+// In: paths with definitions, addresses to listen on. Out: xDS and the admin API on one port, health and metrics on
+// another. Here the rooms are joined, in the order of the walk; each knows its own work and not its neighbours'.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/admin"
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/identity"
+	"github.com/sluice-proxy/sluice/controlplane/source"
+	"github.com/sluice-proxy/sluice/controlplane/status"
+	"github.com/sluice-proxy/sluice/controlplane/store"
+	"github.com/sluice-proxy/sluice/xds/server"
+	"github.com/sluice-proxy/sluice/xds/snapshot"
+)
+
+// Options say what to serve, and where.
+type Options struct {
+	// Paths are files, folders, or "-" for Stdin, which is read once.
+	Paths []string
+	Stdin io.Reader
+
+	// Listen is the address for xDS and the admin API; ListenOps that for health and metrics, "" for none. The
+	// listeners, where given, are used instead, and closed in the end.
+	Listen, ListenOps     string
+	Listener, OpsListener net.Listener
+
+	// StateDir keeps the last good versions and the self-signed certificates across restarts. Empty: in memory.
+	StateDir string
+
+	// TLS is for Listen. The zero value is plaintext, which is for loopback addresses alone, since private keys are
+	// served; so is TLS without ClientCA.
+	TLS identity.Files
+	// Insecure lifts that.
+	Insecure bool
+
+	// HoldOff and MaxDelay are as in source.Options.
+	HoldOff, MaxDelay time.Duration
+
+	// Explain says, as JSON, where a request goes by what is served. Nil: nobody can ask.
+	Explain func(served *compile.Output, request *adminv1.ExplainRequest) ([]byte, error)
+	// Ready, if not nil, is called once, with the addresses that were bound (ops is nil if there is none), after the
+	// first build was tried.
+	Ready func(xds, ops net.Addr)
+	// Logger is for everything. Nil is slog.Default.
+	Logger *slog.Logger
+}
+
+// stopWithin is how long a stop may take before connections are cut.
+const stopWithin = 3 * time.Second
+
+// Run serves until ctx ends, which is no error. Nothing is served to proxies before the first full build.
+func Run(ctx context.Context, opts Options) (err error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	xdsListener, opsListener, err := opts.listen()
+	if err != nil {
+		return err
+	}
+	defer xdsListener.Close()
+	if opsListener != nil {
+		defer opsListener.Close()
+	}
+	credentials, err := opts.credentials(xdsListener.Addr())
+	if err != nil {
+		return err
+	}
+
+	documents, err := store.Open(store.Options{Dir: opts.StateDir, Logger: opts.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, documents.Close()) }()
+	proxies := status.New(status.Options{Logger: opts.Logger})
+	metrics := admin.NewMetrics(proxies, proxies)
+	snapshots := snapshot.NewCache()
+	builder := &builder{
+		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
+		explain: opts.Explain, previous: map[string]built{}, reported: map[string]store.Problem{},
+	}
+
+	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
+	rpc := grpc.NewServer(append(server.ServerOptions(), credentials...)...)
+	xds.Register(rpc)
+	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
+		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Authorize: opts.authorizeAdmin(),
+	}))
+	ops := admin.NewOps(metrics, snapshots.Ready)
+
+	group, ctx := errgroup.WithContext(ctx)
+	watcher := source.Watch(ctx, source.Options{
+		Paths: opts.Paths, Stdin: opts.Stdin, HoldOff: opts.HoldOff, MaxDelay: opts.MaxDelay, Logger: opts.Logger,
+	})
+	group.Go(func() error { return rpc.Serve(xdsListener) })
+	if opsListener != nil {
+		group.Go(func() error { return ignoreClosed(ops.Serve(opsListener)) })
+	}
+	group.Go(func() error {
+		return builder.run(ctx, watcher, func() {
+			if opts.Ready != nil {
+				opts.Ready(xdsListener.Addr(), address(opsListener))
+			}
+		})
+	})
+	group.Go(func() error { // the end
+		<-ctx.Done()
+		xds.Close()
+		cut := time.AfterFunc(stopWithin, rpc.Stop)
+		defer cut.Stop()
+		rpc.GracefulStop()
+		shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer cancel()
+		if ops.Shutdown(shutdown) != nil {
+			_ = ops.Close()
+		}
+		<-watcher.Done()
+		return nil
+	})
+	return group.Wait()
+}
+
+func (o *Options) listen() (xds, ops net.Listener, err error) {
+	if xds = o.Listener; xds == nil {
+		if xds, err = net.Listen("tcp", o.Listen); err != nil {
+			return nil, nil, fmt.Errorf("control plane: %w", err)
+		}
+	}
+	if ops = o.OpsListener; ops == nil && o.ListenOps != "" {
+		if ops, err = net.Listen("tcp", o.ListenOps); err != nil {
+			xds.Close()
+			return nil, nil, fmt.Errorf("control plane: %w", err)
+		}
+	}
+	return xds, ops, nil
+}
+
+// credentials refuses to hand out private keys to whoever can reach the port.
+func (o *Options) credentials(bound net.Addr) ([]grpc.ServerOption, error) {
+	if o.TLS == (identity.Files{}) || o.TLS.ClientCA == "" {
+		tcp, ok := bound.(*net.TCPAddr)
+		if ok && !tcp.IP.IsLoopback() && !o.Insecure {
+			return nil, fmt.Errorf("control plane: got address %s, which is not loopback, without mutual TLS: anyone who reaches it could fetch the private keys of certificates; want a certificate, a key and a client CA, or a loopback address, or an explicit insecure", bound)
+		}
+	}
+	if o.TLS == (identity.Files{}) {
+		return nil, nil
+	}
+	config, err := identity.ServerConfig(o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(config))}, nil
+}
+
+func (o *Options) authorizeProxy() func(context.Context, server.Node) error {
+	if o.TLS.ClientCA == "" {
+		return nil
+	}
+	return identity.AuthorizeProxy
+}
+
+func (o *Options) authorizeAdmin() func(context.Context) error {
+	if o.TLS.ClientCA == "" {
+		return nil
+	}
+	return identity.AuthorizeAdmin
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func address(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}

@@ -1,0 +1,90 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/sluice-proxy/sluice/xds/resource"
+)
+
+// WaitError says who had not accepted the newest when the wait ended.
+type WaitError struct {
+	// Connected of at least Want proxies were connected.
+	Connected, Want int
+	// Lagging are those that had not accepted.
+	Lagging []Proxy
+	// Cause is why the wait ended.
+	Cause error
+}
+
+// Error names at most five proxies.
+func (e *WaitError) Error() string {
+	var parts []string
+	if e.Connected < e.Want {
+		parts = append(parts, fmt.Sprintf("got %d proxies connected, want at least %d", e.Connected, e.Want))
+	}
+	const most = 5
+	for i, p := range e.Lagging {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Lagging)-most))
+			break
+		}
+		var types []string
+		for _, t := range p.Types {
+			if t.State == Stale || t.State == Error || t.State == NotSent {
+				text := t.Short + " " + string(t.State)
+				if t.Error != "" {
+					text += ": " + t.Error
+				}
+				types = append(types, text)
+			}
+		}
+		parts = append(parts, p.ID+" ("+strings.Join(types, ", ")+")")
+	}
+	if len(parts) == 0 {
+		return e.Cause.Error()
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Unwrap is the cause.
+func (e *WaitError) Unwrap() error { return e.Cause }
+
+// Wait returns when every connected proxy of a fleet, and at least atLeast of them, has accepted the newest of every
+// type that it needs. When ctx ends first the error is a *WaitError.
+func (t *Tracker) Wait(ctx context.Context, fleet string, atLeast int) ([]Proxy, error) {
+	for {
+		t.mu.Lock()
+		published := t.newest[fleet]
+		proxies := t.list(func(p *proxy) bool { return p.fleet == fleet && p.connected })
+		changed := t.changed
+		t.mu.Unlock()
+		var lagging []Proxy
+		for _, p := range proxies {
+			if !current(p, published) {
+				lagging = append(lagging, p)
+			}
+		}
+		if len(lagging) == 0 && len(proxies) >= atLeast {
+			return proxies, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, &WaitError{Connected: len(proxies), Want: atLeast, Lagging: lagging, Cause: context.Cause(ctx)}
+		}
+	}
+}
+
+// current: the proxy has accepted all that there is. It asks for clusters and listeners always, and for the rest where
+// there is some.
+func current(p Proxy, published map[string]Published) bool {
+	for _, t := range p.Types {
+		needed := published[t.URL].Resources > 0 || t.URL == resource.ClusterType || t.URL == resource.ListenerType
+		if t.State != Synced && (needed || t.State != NotSent) {
+			return false
+		}
+	}
+	return true
+}
