@@ -64,7 +64,7 @@ func list(problems []Problem) string {
 	return b.String()
 }
 
-func TestProblems(t *testing.T) {
+func TestGoldenProblems(t *testing.T) {
 	golden(t, "bad/*.txtar", func(t *testing.T, files []txtar.File) string {
 		var b strings.Builder
 		for _, f := range files {
@@ -83,7 +83,7 @@ func TestProblems(t *testing.T) {
 	})
 }
 
-func TestExpand(t *testing.T) {
+func TestGoldenExpand(t *testing.T) {
 	golden(t, "expand/*.txtar", func(t *testing.T, files []txtar.File) string {
 		var b strings.Builder
 		for _, f := range files {

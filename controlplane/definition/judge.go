@@ -70,7 +70,7 @@ func (d *decoder) violation(m protoreflect.Message, v *protovalidate.Violation, 
 	case at.oneof != nil:
 		d.missingMember(at.oneof, at.path)
 	case id == "required":
-		report(at.path, CodeRequired, "got nothing, want "+wanted(at.field))
+		report(at.path, CodeRequired, "got nothing, want "+Wanted(at.field))
 	case id == "repeated.min_items":
 		report(at.path, CodeRequired, "got nothing, want at least one")
 	case id == "repeated.unique":
@@ -92,9 +92,9 @@ func (d *decoder) violation(m protoreflect.Message, v *protovalidate.Violation, 
 	case strings.HasPrefix(message, "want "): // a rule of ours
 		report(at.path, CodeInvalidValue, fmt.Sprintf("got %q, %s", shorten(at.value.String()), message))
 	case at.field.Kind() == protoreflect.StringKind:
-		report(at.path, CodeInvalidValue, fmt.Sprintf("got %q, want %s", shorten(at.value.String()), wanted(at.field)))
+		report(at.path, CodeInvalidValue, fmt.Sprintf("got %q, want %s", shorten(at.value.String()), Wanted(at.field)))
 	default:
-		report(at.path, CodeInvalidValue, fmt.Sprintf("got %s, want %s", at.value, wanted(at.field)))
+		report(at.path, CodeInvalidValue, fmt.Sprintf("got %s, want %s", at.value, Wanted(at.field)))
 	}
 }
 

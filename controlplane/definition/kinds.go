@@ -61,6 +61,9 @@ func kindOf(name string) *Kind {
 	return nil
 }
 
+// MayBeEmpty tells whether nothing is a value of its own for a list or a text, not the default.
+func MayBeEmpty(fd protoreflect.FieldDescriptor) bool { return mayBeEmpty[fd.FullName()] }
+
 // mayBeEmpty are the lists and texts for which nothing is a value of its own, not the default.
 var mayBeEmpty = map[protoreflect.FullName]bool{
 	"sluice.v1.Service.endpoints":       true, // a Service that answers 503

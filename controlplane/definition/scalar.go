@@ -18,7 +18,7 @@ const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralSty
 // not what the field is.
 func (d *decoder) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, path string) (value protoreflect.Value, ok bool) {
 	if n.Kind != yaml.ScalarNode {
-		d.node(n, path, CodeWrongType, "got "+describe(n)+", want "+wanted(fd))
+		d.node(n, path, CodeWrongType, "got "+describe(n)+", want "+Wanted(fd))
 		return value, false
 	}
 	switch fd.Kind() {
@@ -40,8 +40,8 @@ func (d *decoder) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, path str
 func (d *decoder) text(n *yaml.Node, fd protoreflect.FieldDescriptor, path string) (value protoreflect.Value, ok bool) {
 	switch tag := n.ShortTag(); tag {
 	case "!!int", "!!float", "!!bool":
-		message := "got " + describe(n) + ", want " + wanted(fd)
-		if wanted(fd) == "text" || tag != "!!float" && wanted(fd) != wantedDuration && wants[fd.FullName()] == "" {
+		message := "got " + describe(n) + ", want " + Wanted(fd)
+		if Wanted(fd) == "text" || tag != "!!float" && Wanted(fd) != wantedDuration && wants[fd.FullName()] == "" {
 			message += fmt.Sprintf(": write %q", n.Value)
 		}
 		d.node(n, path, CodeWrongType, message)
@@ -58,7 +58,7 @@ var (
 // number reads a whole number: decimal digits, and nothing that some YAML readers take for a number and others do not.
 func (d *decoder) number(n *yaml.Node, fd protoreflect.FieldDescriptor, path string) (value protoreflect.Value, ok bool) {
 	problem := func(remedy string) (protoreflect.Value, bool) {
-		d.node(n, path, CodeWrongNumber, "got "+describe(n)+", want "+wanted(fd)+remedy)
+		d.node(n, path, CodeWrongNumber, "got "+describe(n)+", want "+Wanted(fd)+remedy)
 		return value, false
 	}
 	switch {
@@ -102,7 +102,7 @@ func (d *decoder) enum(n *yaml.Node, fd protoreflect.FieldDescriptor, path strin
 			return protoreflect.ValueOfEnum(v.Number()), true
 		}
 	}
-	message := "got " + describe(n) + ", want " + wanted(fd)
+	message := "got " + describe(n) + ", want " + Wanted(fd)
 	parent := fd.ContainingMessage().FullName()
 	names := []string{}
 	for _, v := range enumValues(fd.Enum()) {

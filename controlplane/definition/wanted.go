@@ -28,12 +28,12 @@ const (
 	wantedURL     = "an absolute URL such as https://shop.example.com/cart"
 )
 
-// wanted says what a field takes, for "want …", from its type and its rules.
-func wanted(fd protoreflect.FieldDescriptor) string {
+// Wanted says what a field takes, for "want …", from its type and its rules.
+func Wanted(fd protoreflect.FieldDescriptor) string {
 	if fd.IsMap() {
 		return "a mapping of key: value"
 	}
-	rules := rulesOf(fd)
+	rules := Rules(fd)
 	switch fd.Kind() {
 	case protoreflect.MessageKind:
 		return "a mapping with " + fieldList(fd.Message())
@@ -98,7 +98,7 @@ func Range(fd protoreflect.FieldDescriptor) (low, high int64) {
 		return math.MinInt32, math.MaxInt32
 	}
 	low, high = 0, math.MaxUint32
-	rules := rulesOf(fd).GetUint32()
+	rules := Rules(fd).GetUint32()
 	if rules.HasGte() {
 		low = int64(rules.GetGte())
 	}
@@ -111,8 +111,8 @@ func Range(fd protoreflect.FieldDescriptor) (low, high int64) {
 	return low, high
 }
 
-// rulesOf are the rules of a field, of its items if it is a list; never nil.
-func rulesOf(fd protoreflect.FieldDescriptor) *validate.FieldRules {
+// Rules are the rules of a field, of its items if it is a list; never nil.
+func Rules(fd protoreflect.FieldDescriptor) *validate.FieldRules {
 	rules, err := protovalidate.ResolveFieldRules(fd)
 	if err != nil || rules == nil {
 		return &validate.FieldRules{}
@@ -128,7 +128,7 @@ func rulesOf(fd protoreflect.FieldDescriptor) *validate.FieldRules {
 
 // orLeaveOut is what a field takes, or, if it need not be written, that.
 func orLeaveOut(fd protoreflect.FieldDescriptor) string {
-	want := wanted(fd)
+	want := Wanted(fd)
 	if fd.IsList() {
 		want = "at least one item"
 	}
