@@ -275,3 +275,36 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+func TestExpandAll(t *testing.T) {
+	parse := func(text string) []*Document {
+		documents, problems := Parse("x.yaml", []byte(text))
+		if len(problems) > 0 {
+			t.Fatal(list(problems))
+		}
+		return documents
+	}
+	const service = "kind: Service\nname: a\nendpoints: [127.0.0.1:1]\n"
+	const gateway = "kind: Gateway\nname: default\nlisteners: [{name: a, port: 1, protocol: HTTPS, certificates: [%s]}]\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"nothing joins":      {service, "Service/a"},
+		"joins":              {service + "hosts: [a]\n", "Service/a Route/a Gateway/default Certificate/default"},
+		"joins a listener":   {service + "hosts: [a]\ngateways: [default/https]\n", "Service/a Route/a Gateway/default Certificate/default"},
+		"joins another":      {service + "hosts: [a]\ngateways: [web]\n", "Service/a Route/a"},
+		"defined":            {service + "hosts: [a]\n---\n" + fmt.Sprintf(gateway, "web"), "Service/a Route/a Gateway/default"},
+		"defined, presents":  {fmt.Sprintf(gateway, "default"), "Gateway/default Certificate/default"},
+		"certificate is own": {fmt.Sprintf(gateway, "default") + "---\nkind: Certificate\nname: default\nselfSigned: {hosts: [a]}\n", "Gateway/default Certificate/default"},
+	} {
+		text, err := ExpandAll(parse(c.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs := []string{}
+		for _, d := range parse(string(text)) {
+			refs = append(refs, d.Ref.String())
+		}
+		if got := strings.Join(refs, " "); got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}

@@ -40,6 +40,56 @@ func Expand(d *Document) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// ExpandAll is what documents mean together: each one expanded, with its place in a comment, and the built-in Gateway and
+// Certificate where they serve.
+func ExpandAll(documents []*Document) ([]byte, error) {
+	builtin := BuiltinGateway()
+	defined := map[Ref]bool{}
+	for _, d := range documents {
+		defined[d.Ref] = true
+	}
+	gateway, certificate := builtin[0], builtin[1]
+	all := slices.Clone(documents)
+	if !defined[gateway.Ref] && slices.ContainsFunc(all, joinsDefault) {
+		all = append(all, gateway)
+	}
+	if !defined[certificate.Ref] && slices.ContainsFunc(all, presentsDefault) {
+		all = append(all, certificate)
+	}
+	var out bytes.Buffer
+	for i, d := range all {
+		text, err := Expand(d)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out.WriteString("---\n")
+		}
+		fmt.Fprintf(&out, "# %s\n%s", d.Position, text)
+	}
+	return out.Bytes(), nil
+}
+
+// joinsDefault tells whether a document publishes itself on the Gateway "default".
+func joinsDefault(d *Document) bool {
+	route, ok := d.Message.(*sluicev1.Route)
+	if service, isService := d.Message.(*sluicev1.Service); isService {
+		route, ok = RouteOf(service), len(service.GetHosts()) > 0
+	}
+	return ok && slices.ContainsFunc(WithDefaults(route).GetGateways(), func(ref string) bool {
+		name, _, _ := strings.Cut(ref, "/")
+		return name == DefaultGateway
+	})
+}
+
+// presentsDefault tells whether a document is a Gateway that presents the Certificate "default".
+func presentsDefault(d *Document) bool {
+	gateway, _ := d.Message.(*sluicev1.Gateway)
+	return slices.ContainsFunc(gateway.GetListeners(), func(l *sluicev1.Listener) bool {
+		return slices.Contains(l.GetCertificates(), DefaultGateway)
+	})
+}
+
 // messageNode is a message as a mapping, its fields in the order of the .proto file, which is that in which one reads.
 func messageNode(m protoreflect.Message) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
