@@ -33,6 +33,8 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 			MaxHeadersCount:              wrapperspb.UInt32(maxHeaders),
 			HeadersWithUnderscoresAction: corepb.HttpProtocolOptions_ALLOW,
 		},
+		// Envoy drops trailers unless told otherwise. (It also answers 400 to methods that it does not know; what would
+		// change that, allow_custom_methods, is not stable, and warns with each listener.)
 		HttpProtocolOptions: &corepb.Http1ProtocolOptions{EnableTrailers: true},
 		Http2ProtocolOptions: &corepb.Http2ProtocolOptions{
 			MaxConcurrentStreams:        wrapperspb.UInt32(maxStreams),

@@ -62,7 +62,9 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 		_, err := d.Token()
 		return node, err
 	case string:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: token}, nil
+		// The encoder quotes what YAML 1.1, which Envoy reads, takes for something else: n, yes, 0o7.
+		node := &yaml.Node{}
+		return node, node.Encode(token)
 	case json.Number:
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: token.String()}, nil
 	case bool:

@@ -18,6 +18,8 @@ func routeTable(t *ir.RouteTable, on socket) *routepb.RouteConfiguration {
 		IgnorePortInHostMatching: true,
 		// A route to a cluster that is not there yet answers 503 alone; the others are used.
 		ValidateClusters: wrapperspb.Bool(false),
+		// The connection manager adds it for strangers, whatever the router is told about x-envoy-* headers.
+		RequestHeadersToRemove: []string{"x-envoy-external-address"},
 	}
 	longest := 0
 	for i := range t.Hosts {

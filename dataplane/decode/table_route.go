@@ -6,6 +6,10 @@ var routeTableTable = []messageRules{
 		yes("virtual_hosts"),
 		yes("ignore_port_in_host_matching"),
 		yes("max_direct_response_body_size_bytes"),
+		{
+			Name: "request_headers_to_remove", Support: Implemented, Values: []string{`"x-envoy-external-address"`, `"x-envoy-internal"`},
+			Note: "this proxy never adds them, and drops a stranger's",
+		},
 		only("validate_clusters", "false"),
 		only("ignore_path_parameters_in_path_matching", "false"),
 		harmless("most_specific_header_mutations_wins", "there are no header mutations to order"),

@@ -82,10 +82,14 @@ func (w *walker) field(m protoreflect.Message, f protoreflect.FieldDescriptor, r
 	case rule.Support == Harmless:
 	case len(rule.Extensions) > 0:
 		w.extensions(m, f, value, rule)
-	case len(rule.Values) > 0:
-		if got := show(f, value); !slices.Contains(rule.Values, got) {
-			w.refuse(w.at(), "got %s, want %s: %s", got, oneOf(rule.Values), notSupported)
+	case len(rule.Values) > 0 && f.IsList():
+		for i := range value.List().Len() {
+			w.push(step{index: i})
+			w.value(showOne(f, value.List().Get(i)), rule)
+			w.pop()
 		}
+	case len(rule.Values) > 0:
+		w.value(show(f, value), rule)
 	case f.IsMap() || f.Message() == nil:
 	case f.IsList():
 		for i := range value.List().Len() {
@@ -95,6 +99,13 @@ func (w *walker) field(m protoreflect.Message, f protoreflect.FieldDescriptor, r
 		}
 	default:
 		w.inner(value.Message())
+	}
+}
+
+// value wants one of the rule's.
+func (w *walker) value(got string, rule *Field) {
+	if !slices.Contains(rule.Values, got) {
+		w.refuse(w.at(), "got %s, want %s: %s", got, oneOf(rule.Values), notSupported)
 	}
 }
 
@@ -222,6 +233,13 @@ func show(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 		return strings.Join(keys[:min(3, len(keys))], ", ")
 	case f.IsList():
 		return ""
+	}
+	return showOne(f, v)
+}
+
+// showOne renders a value, or one element of a list.
+func showOne(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
+	switch {
 	case f.Enum() != nil:
 		if e := f.Enum().Values().ByNumber(v.Enum()); e != nil {
 			return string(e.Name())
@@ -233,7 +251,7 @@ func show(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 			return ""
 		}
 		value := inner.Fields().ByName("value")
-		return show(value, v.Message().Get(value))
+		return showOne(value, v.Message().Get(value))
 	case f.Kind() == protoreflect.StringKind:
 		return quote(v.String())
 	case f.Kind() == protoreflect.BytesKind:
