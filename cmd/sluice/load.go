@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/source"
+	"github.com/sluice-proxy/sluice/controlplane/store"
+)
+
+// filesFlag is -f, which repeats.
+func filesFlag(cmd *cobra.Command, paths *[]string) {
+	cmd.Flags().StringArrayVarP(paths, "file", "f", nil, "file, folder, or - for standard input; may be given several times")
+}
+
+// build reads and compiles definitions as a control plane that starts with nothing would: what is bad is left out, and
+// stands in the result's problems. Files that cannot be read are an error.
+func build(cmd *cobra.Command, paths []string) (*store.Result, error) {
+	if len(paths) == 0 {
+		return nil, usagef("want -f: a file, a folder, or - for standard input")
+	}
+	files, err := source.Read(paths, cmd.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	s, err := store.Open(store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	var parse store.Files
+	return s.Update(parse.Set(files)), s.Close()
+}
+
+// reportErrors prints a build's errors to standard error, so that an answer that leaves something out says so.
+func reportErrors(cmd *cobra.Command, result *store.Result) {
+	for _, p := range result.Problems {
+		if p.Severity == definition.SeverityError {
+			fmt.Fprintln(cmd.ErrOrStderr(), p.Error())
+		}
+	}
+}
+
+var errOneOf = errors.New("want one of -f and --server")

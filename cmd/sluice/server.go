@@ -1,0 +1,95 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+)
+
+// defaultServer is where `sluice controlplane` listens if nothing else is said.
+const defaultServer = "127.0.0.1:18000"
+
+// serverFlags are how to reach a control plane.
+type serverFlags struct {
+	address, ca, cert, key string
+}
+
+func (s *serverFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.address, "server", "", "`address` of the control plane (default $SLUICE_SERVER, else "+defaultServer+")")
+	cmd.Flags().StringVar(&s.ca, "ca", "", "PEM `file` with the authorities that vouch for the control plane; asks for TLS")
+	cmd.Flags().StringVar(&s.cert, "cert", "", "PEM `file` with this client's certificate, for mutual TLS")
+	cmd.Flags().StringVar(&s.key, "key", "", "PEM `file` with its key")
+}
+
+// named is the address that was given, by flag or environment; empty if none was.
+func (s *serverFlags) named() string { return cmp.Or(s.address, os.Getenv("SLUICE_SERVER")) }
+
+// dial makes a client. It connects when it is first used.
+func (s *serverFlags) dial() (adminv1.AdminServiceClient, *grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if s.ca != "" || s.cert != "" || s.key != "" {
+		cfg, err := clientTLS(s.ca, s.cert, s.key)
+		if err != nil {
+			return nil, nil, err
+		}
+		creds = credentials.NewTLS(cfg)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+cmp.Or(s.named(), defaultServer), grpc.WithTransportCredentials(creds))
+	if err != nil {
+		return nil, nil, err
+	}
+	return adminv1.NewAdminServiceClient(conn), conn, nil
+}
+
+func clientTLS(ca, cert, key string) (*tls.Config, error) {
+	if ca == "" {
+		return nil, usagef("--cert and --key want --ca too")
+	}
+	if (cert == "") != (key == "") {
+		return nil, usagef("--cert and --key belong together")
+	}
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("--ca: %w", err)
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !cfg.RootCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--ca: %s: no certificate in it, want PEM", ca)
+	}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("--cert, --key: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
+}
+
+// serverError words what a call to a control plane came to, with the remedy where there is one.
+func (s *serverFlags) serverError(err error) error {
+	where := cmp.Or(s.named(), defaultServer)
+	st, _ := status.FromError(err)
+	switch {
+	case st.Code() == codes.Unavailable:
+		return fmt.Errorf("no control plane answers at %s: %s\nStart one with 'sluice controlplane -f DIR', or name another with --server or SLUICE_SERVER", where, st.Message())
+	case st.Code() == codes.Unimplemented:
+		return fmt.Errorf("%s answers, but is no Sluice control plane: %s", where, st.Message())
+	case errors.Is(err, context.Canceled), st.Code() == codes.Canceled:
+		return errors.New("interrupted")
+	}
+	return errors.New(st.Message())
+}
