@@ -76,7 +76,7 @@ func (c *compiler) warnUnreachable() {
 				c.warnf(r.doc, r.rules[i].field, definition.CodeUnreachableRule, "this rule can never match: %s (%s) takes all of its requests", by, by.position())
 			}
 		}
-		if o, ok := c.tally.overlaps[r]; ok {
+		if o, ok := c.tally.overlaps[r]; ok && c.tally.reached[origin{r, o.own}] { // else it was just said
 			c.warnf(r.doc, r.rules[o.own].field, definition.CodeOverlap, "%s (%s) has requests for %s in common with this one, at the same priority: it is asked first because of its name; set priority to say so",
 				o.first, o.first.position(), o.host)
 		}

@@ -1,0 +1,104 @@
+package compile
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	rand2 "crypto/rand"
+
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+)
+
+func TestCheckCertificate(t *testing.T) {
+	chain, key := pair(t, time.Now().Add(time.Hour), "a.example.com")
+	_, otherKey := pair(t, time.Now().Add(time.Hour), "b.example.com")
+	rsaKey, err := rsa.GenerateKey(rand2.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs1 := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey)})
+	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})
+	for _, c := range []struct {
+		name, code, field, text string
+		chain, key              []byte
+	}{
+		{"fine", "", "", "", chain, key},
+		{"text before the blocks", "", "", "", append([]byte("subject\n"), chain...), append([]byte("EC key\n"), key...)},
+		{"empty", definition.CodeBadCertificate, "files.certificate", "no PEM block", nil, key},
+		{"not PEM", definition.CodeBadCertificate, "files.certificate", "no PEM block", []byte("hello"), key},
+		{"the key in the certificate's place", definition.CodeBadCertificate, "files.certificate", "got a private key", key, key},
+		{"not a certificate", definition.CodeBadCertificate, "files.certificate", "certificate 1", broken, key},
+		{"a broken intermediate", definition.CodeBadCertificate, "files.certificate", "certificate 2", append(bytes.Clone(chain), broken...), key},
+		{"no key", definition.CodeBadCertificate, "files.privateKey", "no PEM block", chain, nil},
+		{"the certificate in the key's place", definition.CodeBadCertificate, "files.privateKey", "no PEM block PRIVATE KEY", chain, chain},
+		{"an encrypted key", definition.CodeBadCertificate, "files.privateKey", "encrypted", chain, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})},
+		{"an encrypted key of old", definition.CodeBadCertificate, "files.privateKey", "encrypted", chain,
+			pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")})},
+		{"another key", definition.CodeKeyMismatch, "files.privateKey", "does not belong to the certificate of a.example.com", chain, otherKey},
+		{"a key of another kind", definition.CodeKeyMismatch, "files.privateKey", "does not belong", chain, pkcs1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			leaf, bad := CheckCertificate(c.chain, c.key)
+			if c.code == "" {
+				if bad != nil || leaf == nil {
+					t.Fatalf("got %v, want it to be fine", bad)
+				}
+				return
+			}
+			if bad == nil || bad.Code != c.code || bad.Field != c.field || !strings.Contains(bad.Error(), c.text) {
+				t.Errorf("got %+v, want %s at %s with %q", bad, c.code, c.field, c.text)
+			}
+		})
+	}
+}
+
+const oneCertificate = `kind: Gateway
+name: web
+listeners: [{name: https, port: 443, protocol: HTTPS, certificates: [c]}]
+---
+{kind: Certificate, name: c, files: {certificate: c.crt, privateKey: c.key}}
+`
+
+func TestCertificateProblems(t *testing.T) {
+	documents, problems := definition.Parse("a.yaml", []byte(oneCertificate))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	now := time.Now()
+	good, goodKey := pair(t, now.Add(time.Hour), "a.example.com")
+	expired, expiredKey := pair(t, now.Add(-time.Hour), "a.example.com")
+	early, earlyKey := pair(t, now.Add(72*time.Hour), "a.example.com")
+	for _, c := range []struct {
+		name       string
+		chain, key []byte
+		err        error
+		want       []string // code and severity
+		served     bool
+	}{
+		{"fine", good, goodKey, nil, nil, true},
+		{"expired serves on, with a warning", expired, expiredKey, nil, []string{"SL0604 warning"}, true},
+		{"not valid yet serves too", early, earlyKey, nil, []string{"SL0604 warning"}, true},
+		{"gone: reported, also where it is named", nil, nil, errors.New("gone"), []string{"SL0204 error", "SL0401 error"}, false},
+		{"bad on disk: the earlier bytes serve on", good, goodKey, &CertificateError{definition.CodeKeyMismatch, "files.privateKey", errors.New("mismatch")}, []string{"SL0403 error"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := Compile(Input{Documents: documents, Now: now, Certificates: func(*definition.Document) ([]byte, []byte, error) { return c.chain, c.key, c.err }})
+			var got []string
+			for _, p := range out.Problems {
+				got = append(got, p.Code+" "+string(p.Severity))
+			}
+			if strings.Join(got, ",") != strings.Join(c.want, ",") {
+				t.Errorf("got problems %v, want %v", got, c.want)
+			}
+			if served := len(out.Fleets[0].Listeners) == 1; served != c.served {
+				t.Errorf("got served %v, want %v", served, c.served)
+			}
+		})
+	}
+}
