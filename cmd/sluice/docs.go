@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -17,36 +16,28 @@ func newDocsCommand() *cobra.Command {
 		Example: example("sluice docs", "sluice docs Route", "sluice docs Route.rules.timeout"),
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != "text" && format != "json" {
-				return usagef("-o: got %q, want one of text, json", format)
+			var page any = docs.Kinds()
+			write := docs.WriteKinds
+			if len(args) == 1 {
+				found, err := docs.Lookup(args[0])
+				if err != nil {
+					return err
+				}
+				page, write = found, found.Write
 			}
-			out := cmd.OutOrStdout()
-			switch {
-			case len(args) == 0 && format == "json":
-				return writeJSON(out, docs.Kinds())
-			case len(args) == 0:
-				return docs.WriteKinds(out)
+			if format == "" {
+				return write(cmd.OutOrStdout())
 			}
-			page, err := docs.Lookup(args[0])
-			switch {
-			case err != nil:
+			text, err := json.Marshal(page)
+			if err != nil {
 				return err
-			case format == "json":
-				return writeJSON(out, page)
 			}
-			return page.Write(out)
+			return writeJSON(cmd.OutOrStdout(), format, text)
 		},
 		ValidArgsFunction: func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 			return docs.Complete(typed), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", "text", "format: text, json")
+	outputFlag(cmd, &format, "json", "yaml")
 	return cmd
-}
-
-func writeJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
 }

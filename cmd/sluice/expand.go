@@ -44,6 +44,6 @@ References between documents are not looked at: see sluice validate.`,
 			return nil
 		},
 	}
-	definitionFlag(cmd, &paths)
+	filesFlag(cmd, &paths)
 	return cmd
 }

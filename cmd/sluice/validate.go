@@ -44,17 +44,9 @@ Exit codes: 0 no error (there may be warnings); 1 errors; 2 wrong usage.`,
 			return nil
 		},
 	}
-	definitionFlag(cmd, &paths)
+	filesFlag(cmd, &paths)
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "format: "+strings.Join(report.Formats, ", "))
 	return cmd
-}
-
-// definitionFlag adds -f, which is required.
-func definitionFlag(cmd *cobra.Command, paths *[]string) {
-	cmd.Flags().StringArrayVarP(paths, "file", "f", nil, "definitions: a file, a folder, or - for standard input; may be repeated")
-	if err := cmd.MarkFlagRequired("file"); err != nil {
-		panic(err) // the flag is two lines above
-	}
 }
 
 // validate runs the first half of the control plane over the files, from nothing: no version of a document was accepted
@@ -71,6 +63,9 @@ func validate(paths []string, stdin io.Reader) (*report.Summary, error) {
 	var parsed store.Files
 	set := parsed.Set(files)
 	result := s.Update(set)
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
 	summary := &report.Summary{Files: len(files), Documents: len(set.Documents)}
 	for _, p := range result.Problems {
 		summary.Problems = append(summary.Problems, p.Problem)
@@ -85,6 +80,9 @@ func validate(paths []string, stdin io.Reader) (*report.Summary, error) {
 // readDefinitions reads what -f names. A file that cannot be read stands in the result with its error; that there is no
 // file at all is an error, since it is hardly what was meant.
 func readDefinitions(paths []string, stdin io.Reader) ([]source.File, error) {
+	if len(paths) == 0 {
+		return nil, usagef("want -f: a file, a folder, or - for standard input")
+	}
 	files, _ := source.Read(paths, stdin) // the error joins those of the files
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%s: got no files, want some that end in .yaml, .yml or .json", strings.Join(paths, ", "))

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -171,13 +172,15 @@ func (d *decoder) sorted() []Problem {
 	for i := range d.problems {
 		d.problems[i].Ref = d.ref
 	}
-	slices.SortStableFunc(d.problems, func(a, b Problem) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
-	})
+	SortProblems(d.problems)
 	return d.problems
+}
+
+// SortProblems puts problems in the order of files, and of what stands in them.
+func SortProblems(problems []Problem) {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 }
 
 // document reads a root node: kind and name first, since every problem is told with them. The message is nil if there

@@ -88,3 +88,17 @@ func TestNotFound(t *testing.T) {
 		}
 	}
 }
+
+func TestComplete(t *testing.T) {
+	for typed, want := range map[string]string{
+		"":              "Gateway Route Service Certificate Test",
+		"r":             "Route",
+		"Route.":        "Route.name Route.description Route.labels Route.gateways Route.hosts Route.priority Route.timeout Route.rules",
+		"Route.rules.m": "Route.rules.match Route.rules.matches",
+		"Rout.":         "",
+	} {
+		if got := strings.Join(Complete(typed), " "); got != want {
+			t.Errorf("%s: got %s, want %s", typed, got, want)
+		}
+	}
+}

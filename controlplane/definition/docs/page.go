@@ -271,3 +271,23 @@ func wrap(text, indent string, width int) string {
 	}
 	return b.String()
 }
+
+// Complete are the paths that begin with what was typed, one step further.
+func Complete(typed string) []string {
+	parent, last := "", typed
+	entries := Kinds()
+	if i := strings.LastIndexByte(typed, '.'); i >= 0 {
+		page, err := Lookup(typed[:i])
+		if err != nil {
+			return nil
+		}
+		parent, last, entries = page.Path+".", typed[i+1:], page.Fields
+	}
+	paths := []string{}
+	for _, e := range entries {
+		if strings.HasPrefix(strings.ToLower(e.Name), strings.ToLower(last)) && e.Name != "kind" {
+			paths = append(paths, parent+e.Name)
+		}
+	}
+	return paths
+}
