@@ -66,7 +66,10 @@ func validate(paths []string, stdin io.Reader) (*report.Summary, error) {
 	if err := s.Close(); err != nil {
 		return nil, err
 	}
-	summary := &report.Summary{Files: len(files), Documents: len(set.Documents)}
+	summary := &report.Summary{Files: len(files)}
+	for _, f := range files {
+		summary.Documents += definition.Count(f.Data)
+	}
 	for _, p := range result.Problems {
 		summary.Problems = append(summary.Problems, p.Problem)
 	}

@@ -203,6 +203,9 @@ func TestTextParsesAgain(t *testing.T) {
 	if len(problems) > 0 || len(documents) != 3 {
 		t.Fatalf("got %d documents and\n%s", len(documents), list(problems))
 	}
+	if got := Count([]byte(text + "---\n# none\n---\nbad")); got != 4 {
+		t.Errorf("got %d documents, want 4", got)
+	}
 	for _, d := range documents {
 		again := one(t, "x.yaml", string(d.Text))
 		if again.Hash != d.Hash || !proto.Equal(again.Message, d.Message) {

@@ -26,6 +26,21 @@ func split(data []byte) []chunk {
 	return splitYAML(data)
 }
 
+// Count is the number of documents in a file, good and bad.
+func Count(data []byte) int {
+	n := 0
+	for _, c := range split(bytes.TrimPrefix(data, byteOrderMark)) {
+		for line := range bytes.Lines(c.text) {
+			line = bytes.TrimSpace(bytes.TrimPrefix(line, []byte("---")))
+			if len(line) > 0 && line[0] != '#' {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
 // splitYAML cuts at lines that begin with --- in the first column, which YAML 1.2 (9.1.2) takes for a boundary even
 // inside a block scalar, and at those that begin with ... (9.1.4).
 func splitYAML(data []byte) []chunk {

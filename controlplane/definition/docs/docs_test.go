@@ -74,12 +74,12 @@ func TestGoldenPages(t *testing.T) {
 
 func TestNotFound(t *testing.T) {
 	for path, want := range map[string]string{
-		"Rout":                       "docs: Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
-		"":                           "docs: : got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
-		"Route.rule":                 "docs: Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules; did you mean rules?",
-		"Route.rules.retry":          "docs: Route.rules.retry: retries are not supported yet",
-		"Route.rules.timeout.x":      "docs: Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
-		"Service.endpoints[0].wight": "docs: Service.endpoints.wight: got an unknown field, want one of address, weight; did you mean weight?",
+		"Rout":                       "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
+		"":                           ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
+		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules; did you mean rules?",
+		"Route.rules.retry":          "Route.rules.retry: retries are not supported yet",
+		"Route.rules.timeout.x":      "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
+		"Service.endpoints[0].wight": "Service.endpoints.wight: got an unknown field, want one of address, weight; did you mean weight?",
 	} {
 		_, err := Lookup(path)
 		var notFound *NotFoundError

@@ -42,7 +42,7 @@ type NotFoundError struct {
 	Path, Message string
 }
 
-func (e *NotFoundError) Error() string { return fmt.Sprintf("docs: %s: %s", e.Path, e.Message) }
+func (e *NotFoundError) Error() string { return e.Path + ": " + e.Message }
 
 // Kinds are the kinds of documents, each with its first sentence.
 func Kinds() []Entry {
