@@ -1,0 +1,206 @@
+// Package certs makes what a TLS listener presents: certificates out of PEM, and the tls.Config of a filter chain.
+//
+// In: config's certificates and DownstreamTLS. Out: the tls.Config for the next handshake. It must not know where
+// certificates come from, nor which connection asks.
+//
+// A Server is swapped as a whole: handshakes under way end with what they began with, and no connection is touched.
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+// Parse makes a certificate that can be presented. Errors name the certificate, and what is wrong with which PEM.
+func Parse(c *config.Certificate) (*tls.Certificate, error) {
+	made, err := parse(c)
+	if err != nil {
+		return nil, fmt.Errorf("certs: certificate %q: %w", c.Name, err)
+	}
+	return made, nil
+}
+
+func parse(c *config.Certificate) (*tls.Certificate, error) {
+	made := &tls.Certificate{}
+	for rest := c.Chain; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			if extra := bytes.TrimSpace(rest); len(extra) > 0 && len(made.Certificate) > 0 {
+				return nil, fmt.Errorf("chain: %d bytes after certificate %d that are not PEM", len(extra), len(made.Certificate))
+			}
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("chain: got PEM block %q, want CERTIFICATE", block.Type)
+		}
+		parsed, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("chain: certificate %d: %w", len(made.Certificate)+1, err)
+		}
+		if made.Leaf == nil {
+			made.Leaf = parsed
+		}
+		made.Certificate = append(made.Certificate, block.Bytes)
+	}
+	if made.Leaf == nil {
+		return nil, errors.New("chain: no PEM block CERTIFICATE")
+	}
+	block, _ := pem.Decode(c.Key)
+	if block == nil {
+		return nil, errors.New("private key: no PEM block")
+	}
+	key, err := parseKey(block)
+	if err != nil {
+		return nil, fmt.Errorf("private key: %w", err)
+	}
+	made.PrivateKey = key
+	return made, matches(made.Leaf, key)
+}
+
+func parseKey(block *pem.Block) (any, error) {
+	switch block.Type {
+	case "PRIVATE KEY":
+		return x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		return x509.ParseECPrivateKey(block.Bytes)
+	case "ENCRYPTED PRIVATE KEY":
+		return nil, errors.New("is encrypted: not supported")
+	}
+	return nil, fmt.Errorf("got PEM block %q, want PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY", block.Type)
+}
+
+func matches(leaf *x509.Certificate, key any) error {
+	var public interface{ Equal(crypto.PublicKey) bool }
+	kind := ""
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		kind, public = "RSA", &k.PublicKey
+	case *ecdsa.PrivateKey:
+		kind, public = "ECDSA", &k.PublicKey
+	case ed25519.PrivateKey:
+		kind, public = "Ed25519", k.Public().(ed25519.PublicKey)
+	default:
+		return fmt.Errorf("private key: got %T, want RSA, ECDSA or Ed25519", key)
+	}
+	if leaf.PublicKeyAlgorithm.String() != kind {
+		return fmt.Errorf("private key is %s, its certificate's is %s", kind, leaf.PublicKeyAlgorithm)
+	}
+	if !public.Equal(leaf.PublicKey) {
+		return fmt.Errorf("private key does not match the certificate of %q", leaf.Subject)
+	}
+	return nil
+}
+
+// Tickets is the source of session ticket keys. All Servers of a process share one, so that a session resumes after a
+// reload. Keys are random, and rotate daily; crypto/tls keeps a key for a week.
+type Tickets struct{ keys *tls.Config }
+
+// NewTickets makes a source with fresh keys.
+func NewTickets() *Tickets { return &Tickets{keys: &tls.Config{}} }
+
+// Server is a filter chain's side of TLS. Any goroutine may use it.
+type Server struct {
+	tickets *Tickets
+	// scope binds tickets to who may resume them.
+	scope   []byte
+	current atomic.Pointer[tls.Config]
+}
+
+// NewServer makes a Server without certificates: it refuses handshakes until Set. Sessions resume only within one scope
+// (the chain's name): what was proven to one chain counts for no other.
+func NewServer(tickets *Tickets, scope string) *Server {
+	s := &Server{tickets: tickets, scope: []byte("sluice " + scope)}
+	s.Set(&config.DownstreamTLS{}, nil)
+	return s
+}
+
+// Config is for the next handshake; it is not to be changed.
+func (s *Server) Config() *tls.Config { return s.current.Load() }
+
+// Set swaps what new handshakes get. Without certificates they are refused. The first certificate serves names that fit
+// none; among those that fit and that the client can verify, ECDSA and Ed25519 come before RSA, whose signatures cost
+// ten times as much.
+func (s *Server) Set(cfg *config.DownstreamTLS, certificates []*tls.Certificate) {
+	certificates = slices.Clone(certificates)
+	minimum := cfg.MinVersion
+	if minimum == 0 {
+		minimum = tls.VersionTLS12
+	}
+	s.current.Store(&tls.Config{
+		MinVersion: minimum,
+		MaxVersion: cfg.MaxVersion,
+		NextProtos: slices.Clone(cfg.ALPN),
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return choose(certificates, hello)
+		},
+		WrapSession:   s.wrap,
+		UnwrapSession: s.unwrap,
+	})
+}
+
+var errNoCertificate = errors.New("certs: no certificate for this filter chain")
+
+func choose(certificates []*tls.Certificate, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if len(certificates) == 0 {
+		return nil, errNoCertificate
+	}
+	if len(certificates) == 1 {
+		return certificates[0], nil
+	}
+	var fallback *tls.Certificate
+	for _, c := range certificates {
+		if hello.SupportsCertificate(c) != nil {
+			continue
+		}
+		if c.Leaf.PublicKeyAlgorithm != x509.RSA {
+			return c, nil
+		}
+		if fallback == nil {
+			fallback = c
+		}
+	}
+	if fallback != nil {
+		return fallback, nil
+	}
+	// No name fits: the first that the client can verify, whatever its name.
+	nameless := *hello
+	nameless.ServerName = ""
+	for _, c := range certificates {
+		if nameless.SupportsCertificate(c) == nil {
+			return c, nil
+		}
+	}
+	return certificates[0], nil
+}
+
+func (s *Server) wrap(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+	session.Extra = append(session.Extra, s.scope)
+	return s.tickets.keys.EncryptTicket(state, session)
+}
+
+func (s *Server) unwrap(identity []byte, state tls.ConnectionState) (*tls.SessionState, error) {
+	session, err := s.tickets.keys.DecryptTicket(identity, state)
+	if session == nil || err != nil {
+		return nil, err
+	}
+	for _, extra := range session.Extra {
+		if bytes.Equal(extra, s.scope) {
+			return session, nil
+		}
+	}
+	return nil, nil
+}
