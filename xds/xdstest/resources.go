@@ -172,3 +172,12 @@ func pack(m proto.Message) *anypb.Any {
 	}
 	return a
 }
+
+// Barriers are the resources that Stream.Silent asks for: routes and secrets that nothing refers to, n each.
+func Barriers(n int) []proto.Message {
+	var all []proto.Message
+	for i := range n {
+		all = append(all, Routes(Barrier(i)), Secret(Barrier(i), "barrier"))
+	}
+	return all
+}

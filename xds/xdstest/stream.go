@@ -239,34 +239,36 @@ func (s *Stream) Ended() error {
 // Barrier is the name of the n-th resource that Silent asks for.
 func Barrier(n int) string { return fmt.Sprintf("barrier-%d", n) }
 
-// Silent proves that the server has nothing to say: it asks for something new of the type, twice, one after the other,
-// and each must be answered by that and nothing else. The type must come after what is proven silent in push order, its
-// last response must be answered, and in state of the world the server must have Barrier(0), Barrier(1), … of it.
+// Silent proves that the server has nothing to say: see Collect.
 func (s *Stream) Silent(typeURL string) {
 	s.t.Helper()
-	if err := s.Quiet(typeURL); err != nil {
-		s.t.Fatal(err)
+	if got := s.Collect(typeURL); len(got) > 0 {
+		s.t.Fatalf("got %q, want nothing", got)
 	}
 }
 
-// Quiet is Silent, with an error instead of a failed test.
-func (s *Stream) Quiet(typeURL string) error {
+// Collect returns what the server sends before it answers a barrier: a request for a new name of the type, twice, one
+// after the other. Had the server anything to say, it would have said it by then. The type must come after what is
+// asked about in push order, its last response must be answered, and in state of the world the server must have
+// Barrier(0), Barrier(1), … of it. The barriers are answered, what is collected is not.
+func (s *Stream) Collect(typeURL string) []*Response {
 	s.t.Helper()
+	var all []*Response
 	for range 2 {
 		name := Barrier(s.barriers)
 		s.barriers++
 		s.Subscribe(typeURL, name)
-		r, err := s.Receive(Patience)
-		if err != nil {
-			return err
+		for {
+			r := s.Next()
+			only := len(r.Names)+len(r.Removed) == 1 || s.Whole
+			if r.Type == typeURL && only && (slices.Contains(r.Names, name) || slices.Contains(r.Removed, name)) {
+				s.Ack(r)
+				break
+			}
+			all = append(all, r)
 		}
-		only := len(r.Names)+len(r.Removed) == 1 || s.Whole
-		if r.Type != typeURL || !only || !slices.Contains(r.Names, name) && !slices.Contains(r.Removed, name) {
-			return fmt.Errorf("got %q, want nothing but the answer %s %s", r, Short(typeURL), name)
-		}
-		s.Ack(r)
 	}
-	return nil
+	return all
 }
 
 func fromSotW(in *discoverypb.DiscoveryResponse, err error) (*Response, error) {
