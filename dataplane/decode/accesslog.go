@@ -57,7 +57,7 @@ func (d *decoder) accessLog(at string, m *accesslogpb.AccessLog) *config.AccessL
 		log.Path = "/dev/stderr"
 		d.logFormat(inner+".log_format", stderr.GetLogFormat(), log)
 	} else {
-		d.refuse(at, "got no type, want %s, %s or %s", fileLog.Name, stdoutLog.Name, stderrLog.Name)
+		d.missing(at, "got no type, want %s, %s or %s", fileLog.Name, stdoutLog.Name, stderrLog.Name)
 		return nil
 	}
 	if log.JSON == nil && log.Format == "" {

@@ -138,6 +138,16 @@ func (d *decoder) refuse(field, format string, args ...any) {
 	d.refusals = append(d.refusals, Refusal{Field: field, Reason: shorten(fmt.Sprintf(format, args...), maxReasonLength)})
 }
 
+// missing notes that something is not there, unless that is because what stands there instead was refused.
+func (d *decoder) missing(field, format string, args ...any) {
+	for at := range d.refused {
+		if rest, ok := strings.CutPrefix(at, field); ok && rest != "" && (rest[0] == '.' || rest[0] == '[') {
+			return
+		}
+	}
+	d.refuse(field, format, args...)
+}
+
 // open returns an extension that the walk has unpacked, if it is a T.
 func open[T proto.Message](d *decoder, extension *anypb.Any) (T, bool) {
 	m, ok := d.opened[extension].(T)

@@ -49,7 +49,7 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 	socket := m.GetEndpoint().GetAddress().GetSocketAddress()
 	ip, err := netip.ParseAddr(socket.GetAddress())
 	if err != nil || ip.Zone() != "" || socket.GetPortValue() == 0 || socket.GetPortValue() > 65535 {
-		d.refuse(here()+".endpoint.address", "got %s, want an IP address and a port",
+		d.missing(here(), "got %s, want an IP address and a port",
 			quote(fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())))
 		return config.Endpoint{}, false
 	}

@@ -45,7 +45,7 @@ func (d *decoder) http(at string, m *hcmpb.HttpConnectionManager) *config.HTTP {
 
 		UseRemoteAddress:             m.GetUseRemoteAddress().GetValue(),
 		XffTrustedHops:               m.GetXffNumTrustedHops(),
-		GenerateRequestID:            flag(m.GetGenerateRequestId(), true),
+		GenerateRequestID:            boolean(m.GetGenerateRequestId(), true),
 		PreserveRequestID:            m.GetPreserveExternalRequestId(),
 		AlwaysSetRequestIDInResponse: m.GetAlwaysSetRequestIdInResponse(),
 		NormalizePath:                m.GetNormalizePath().GetValue(),
@@ -87,7 +87,7 @@ func (d *decoder) routeSource(at string, m *hcmpb.HttpConnectionManager, h *conf
 	case *hcmpb.HttpConnectionManager_RouteConfig:
 		h.RouteTable = d.routeConfiguration(at+".route_config", s.RouteConfig)
 	default:
-		d.refuse(at, "got no routes, want rds or route_config")
+		d.missing(at, "got no routes, want rds or route_config")
 	}
 }
 
@@ -96,11 +96,12 @@ func (d *decoder) httpFilters(at string, m *hcmpb.HttpConnectionManager) {
 	if len(m.GetHttpFilters()) == 0 {
 		d.refuse(at+".http_filters", "got none, want %s", router.Name)
 	}
+	routers := 0
 	for i, f := range m.GetHttpFilters() {
 		here := fmt.Sprintf("%s.http_filters[%d]", at, i)
 		if _, ok := open[*routerpb.Router](d, f.GetTypedConfig()); !ok {
-			d.refuse(here, "got no type, want %s", router.Name)
-		} else if i > 0 {
+			d.missing(here, "got no type, want %s", router.Name)
+		} else if routers++; routers > 1 {
 			d.refuse(here, "got %s twice, want it once", router.Name)
 		}
 	}
@@ -121,8 +122,8 @@ func number(v *wrapperspb.UInt32Value, unset uint32) uint32 {
 	return v.GetValue()
 }
 
-// flag is v, or unset.
-func flag(v *wrapperspb.BoolValue, unset bool) bool {
+// boolean is v, or unset.
+func boolean(v *wrapperspb.BoolValue, unset bool) bool {
 	if v == nil {
 		return unset
 	}

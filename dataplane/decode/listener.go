@@ -72,7 +72,7 @@ func (d *decoder) filterChain(at string, m *listenerpb.FilterChain, l *config.Li
 		if tls, ok := open[*tlspb.DownstreamTlsContext](d, s.GetTypedConfig()); ok {
 			c.TLS = d.downstreamTLS(at+".transport_socket.typed_config.common_tls_context", tls.GetCommonTlsContext())
 		} else if _, ok := open[*rawbufferpb.RawBuffer](d, s.GetTypedConfig()); !ok {
-			d.refuse(at+".transport_socket", "got no type, want %s or %s", tlsSocket.Name, rawBuffer.Name)
+			d.missing(at+".transport_socket", "got no type, want %s or %s", tlsSocket.Name, rawBuffer.Name)
 		}
 	}
 	if n := len(m.GetFilters()); n != 1 {
@@ -86,7 +86,7 @@ func (d *decoder) filterChain(at string, m *listenerpb.FilterChain, l *config.Li
 	} else if tcp, ok := open[*tcppb.TcpProxy](d, packed); ok {
 		c.TCP = d.tcp(inner, tcp)
 	} else {
-		d.refuse(at+".filters[0]", "got no type, want %s or %s", httpManager.Name, tcpProxy.Name)
+		d.missing(at+".filters[0]", "got no type, want %s or %s", httpManager.Name, tcpProxy.Name)
 	}
 	return c
 }
@@ -111,7 +111,7 @@ func (d *decoder) address(at string, m *corepb.Address) netip.AddrPort {
 	at += ".socket_address"
 	s := m.GetSocketAddress()
 	if s == nil {
-		d.refuse(at, "got none, want an address and a port")
+		d.missing(strings.TrimSuffix(at, ".socket_address"), "got none, want an address and a port")
 		return netip.AddrPort{}
 	}
 	ip, err := netip.ParseAddr(s.GetAddress())
@@ -127,6 +127,6 @@ func (d *decoder) address(at string, m *corepb.Address) netip.AddrPort {
 // configSource wants what is asked for to come on the same stream.
 func (d *decoder) configSource(at string, m *corepb.ConfigSource) {
 	if m.GetAds() == nil && m.GetSelf() == nil {
-		d.refuse(at, "want ads or self")
+		d.missing(at, "want ads or self")
 	}
 }

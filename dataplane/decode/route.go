@@ -74,7 +74,7 @@ func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route 
 	case *routepb.Route_Route:
 		d.forward(at+".route", a.Route, r)
 	case *routepb.Route_Redirect:
-		r.Redirect = redirect(a.Redirect)
+		r.Redirect = d.redirect(at+".redirect", a.Redirect)
 	case *routepb.Route_DirectResponse:
 		body := inline(a.DirectResponse.GetBody())
 		if len(body) > maxBody {
@@ -82,7 +82,7 @@ func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route 
 		}
 		r.Respond = &config.Response{Status: int(a.DirectResponse.GetStatus()), Body: string(body)}
 	default:
-		d.refuse(at, "got no action, want route, redirect or direct_response")
+		d.missing(at, "got no action, want route, redirect or direct_response")
 	}
 	return r
 }
@@ -97,7 +97,7 @@ func (d *decoder) match(at string, m *routepb.RouteMatch) config.Match {
 	case *routepb.RouteMatch_PathSeparatedPrefix:
 		out.PathKind, out.Path = config.PathSeparatedPrefix, p.PathSeparatedPrefix
 	default:
-		d.refuse(at, "got no path, want prefix, path or path_separated_prefix")
+		d.missing(at, "got no path, want prefix, path or path_separated_prefix")
 	}
 	for i, h := range m.GetHeaders() {
 		out.Headers = append(out.Headers, d.header(fmt.Sprintf("%s.headers[%d]", at, i), h))
@@ -115,12 +115,12 @@ func (d *decoder) header(at string, m *routepb.HeaderMatcher) config.HeaderMatch
 	case m.GetStringMatch() != nil:
 		out.Exact = m.GetStringMatch().GetExact()
 		if out.Exact == "" {
-			d.refuse(at+".string_match", "want exact, not empty: %s", notSupported)
+			d.missing(at+".string_match", "want exact, not empty: %s", notSupported)
 		}
 	case m.GetExactMatch() != "":
 		out.Exact = m.GetExactMatch()
 	default:
-		d.refuse(at, "want string_match: %s", notSupported)
+		d.missing(at, "want string_match: %s", notSupported)
 	}
 	return out
 }
@@ -137,14 +137,14 @@ func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
 	case *routepb.RouteAction_WeightedClusters:
 		for i, c := range s.WeightedClusters.GetClusters() {
 			if c.GetName() == "" {
-				d.refuse(fmt.Sprintf("%s.weighted_clusters.clusters[%d].name", at, i), `got "", want a name`)
+				d.missing(fmt.Sprintf("%s.weighted_clusters.clusters[%d]", at, i), `got "", want a name`)
 			}
 			// Unset is 0 to Envoy too.
 			r.Clusters = append(r.Clusters, config.WeightedCluster{Name: c.GetName(), Weight: c.GetWeight().GetValue()})
 		}
 		d.weights(at+".weighted_clusters", r.Clusters, s.WeightedClusters.GetTotalWeight())
 	default:
-		d.refuse(at, "got no cluster, want cluster or weighted_clusters")
+		d.missing(at, "got no cluster, want cluster or weighted_clusters")
 	}
 }
 
@@ -173,12 +173,15 @@ var redirectStatus = map[routepb.RedirectAction_RedirectResponseCode]int{
 	routepb.RedirectAction_PERMANENT_REDIRECT: 308,
 }
 
-func redirect(m *routepb.RedirectAction) *config.Redirect {
+func (d *decoder) redirect(at string, m *routepb.RedirectAction) *config.Redirect {
 	r := &config.Redirect{
 		Scheme: m.GetSchemeRedirect(),
 		Host:   m.GetHostRedirect(),
 		Port:   uint16(m.GetPortRedirect()),
 		Status: redirectStatus[m.GetResponseCode()],
+	}
+	if m.GetPortRedirect() > math.MaxUint16 {
+		d.refuse(at+".port_redirect", "got %d, want 1 to %d", m.GetPortRedirect(), math.MaxUint16)
 	}
 	if m.GetHttpsRedirect() {
 		r.Scheme = "https"

@@ -33,7 +33,7 @@ func (d *decoder) tcp(at string, m *tcppb.TcpProxy) *config.TCP {
 		}
 		d.weights(at+".weighted_clusters", t.Clusters, nil)
 	default:
-		d.refuse(at, "got no cluster, want cluster or weighted_clusters")
+		d.missing(at, "got no cluster, want cluster or weighted_clusters")
 	}
 	return t
 }

@@ -42,7 +42,7 @@ func (d *decoder) downstreamTLS(at string, m *tlspb.CommonTlsContext) *config.Do
 		t.Certificates = append(t.Certificates, d.keyPair(fmt.Sprintf("%s.tls_certificates[%d]", at, i), "", c))
 	}
 	if len(t.CertificateNames)+len(t.Certificates) == 0 {
-		d.refuse(at, "got no certificate, want tls_certificates or tls_certificate_sds_secret_configs")
+		d.missing(at, "got no certificate, want tls_certificates or tls_certificate_sds_secret_configs")
 	}
 	return t
 }
@@ -63,9 +63,9 @@ func (d *decoder) keyPair(at, name string, m *tlspb.TlsCertificate) *config.Cert
 	c := &config.Certificate{Name: name, Chain: inline(m.GetCertificateChain()), Key: inline(m.GetPrivateKey())}
 	switch {
 	case len(c.Chain) == 0:
-		d.refuse(at+".certificate_chain", "want PEM in inline_bytes or inline_string")
+		d.missing(at+".certificate_chain", "want PEM in inline_bytes or inline_string")
 	case len(c.Key) == 0:
-		d.refuse(at+".private_key", "want PEM in inline_bytes or inline_string")
+		d.missing(at+".private_key", "want PEM in inline_bytes or inline_string")
 	default:
 		if _, err := tls.X509KeyPair(c.Chain, c.Key); err != nil {
 			d.refuse(at, "%v", err)
