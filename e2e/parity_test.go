@@ -67,7 +67,9 @@ func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...stri
 				wrong = append(wrong, harness.Kinds[i]+": "+w)
 			}
 		}
-		wrong = append(wrong, harness.Compare(e, harness.Kinds[0], outcomes[0], harness.Kinds[1], outcomes[1])...)
+		for i := 1; i < len(outcomes); i++ {
+			wrong = append(wrong, harness.Compare(e, harness.Kinds[0], outcomes[0], harness.Kinds[i], outcomes[i])...)
+		}
 		if len(wrong) > 0 {
 			t.Errorf("testdata/%s.txtar:%d: %s\n%s %s\n\t%s", scenario.Name, e.Line, e.Label,
 				e.Request.Method, e.Request.Path, strings.Join(wrong, "\n\t"))

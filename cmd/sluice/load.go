@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
-	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 )
 
@@ -17,12 +16,9 @@ func filesFlag(cmd *cobra.Command, paths *[]string) {
 }
 
 // build reads and compiles definitions as a control plane that starts with nothing would: what is bad is left out, and
-// stands in the result's problems. Files that cannot be read are an error.
+// stands in the result's problems.
 func build(cmd *cobra.Command, paths []string) (*store.Result, error) {
-	if len(paths) == 0 {
-		return nil, usagef("want -f: a file, a folder, or - for standard input")
-	}
-	files, err := source.Read(paths, cmd.InOrStdin())
+	files, err := readDefinitions(paths, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
 	}

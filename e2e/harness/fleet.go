@@ -46,7 +46,7 @@ func (c *ControlPlane) Launch() {
 // WaitReady waits until it has built its first snapshots.
 func (c *ControlPlane) WaitReady() {
 	c.tb.Helper()
-	Eventually(c.tb, c.Process, "controlplane ready", func() error { return get200("http://" + c.Ops + "/ready") })
+	Eventually(c.tb, c.Process, "controlplane ready", func() error { return get200("http://" + c.Ops + "/readyz") })
 }
 
 // Sluice runs a sluice command against it, and returns its standard output; it must end with 0.
@@ -58,7 +58,7 @@ func (c *ControlPlane) Sluice(args ...string) string {
 // WaitSynced waits until a number of proxies of a fleet have accepted the newest.
 func (c *ControlPlane) WaitSynced(fleet string, proxies int) {
 	c.tb.Helper()
-	c.Sluice("wait", "--fleet", fleet, "--proxies", strconv.Itoa(proxies), "--timeout", Patience.String())
+	c.Sluice("wait", "--fleet", fleet, "--at-least", strconv.Itoa(proxies), "--timeout", Patience.String())
 }
 
 // The kinds of proxy.
@@ -129,26 +129,48 @@ func (p *Proxy) AdminGet(path string) string {
 	return text
 }
 
-// Metrics is the sum of all samples in /stats/prometheus whose line begins with a match of a pattern.
-func (p *Proxy) Metrics(pattern string) float64 {
+// Updates is how many responses of a type (CDS, EDS, SDS, LDS, RDS) it has taken, refused ones too. Envoy does not count
+// those of SDS in one place.
+func (p *Proxy) Updates(short string) int {
 	p.tb.Helper()
-	return sum(p.tb, p.AdminGet("/stats/prometheus"), pattern)
-}
-
-// Updates is how many times it took a changed configuration: it must not grow when nothing is pushed.
-func (p *Proxy) Updates() float64 {
-	p.tb.Helper()
+	pattern := `sluice_xds_(?:updates|rejects)_total\{type="` + short + `"\}`
 	if p.Kind == Envoy {
-		return p.Metrics(`envoy_(cluster_manager_cds|listener_manager_lds|cluster|http_rds|listener_sds|sds)\w*_update_(success|attempt|rejected)`)
+		pattern = map[string]string{
+			"CDS": `envoy_cluster_manager_cds_update_(?:success|rejected)\{\}`,
+			"EDS": `envoy_cluster_update_(?:success|rejected)\{.*\}`,
+			"SDS": `envoy_(?:\w+_)?sds_\w*update_(?:success|rejected)\{.*\}`,
+			"LDS": `envoy_listener_manager_lds_update_(?:success|rejected)\{\}`,
+			"RDS": `envoy_http_rds_update_(?:success|rejected)\{.*\}`,
+		}[short]
 	}
-	return p.Metrics(`sluice_xds_(responses|updates)_total`)
+	return int(Sum(p.tb, p.AdminGet("/stats/prometheus"), pattern))
 }
 
-func sum(tb testing.TB, text, pattern string) float64 {
+// AllUpdates is Updates by type.
+func (p *Proxy) AllUpdates() map[string]int {
+	p.tb.Helper()
+	all := map[string]int{}
+	for _, short := range []string{"CDS", "EDS", "SDS", "LDS", "RDS"} {
+		all[short] = p.Updates(short)
+	}
+	return all
+}
+
+// Builds is how many builds the control plane has made.
+func (c *ControlPlane) Builds() int {
+	c.tb.Helper()
+	text, err := Get("http://" + c.Ops + "/metrics")
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return int(Sum(c.tb, text, `sluice_controlplane_builds_total\{.*\}`))
+}
+
+// Sum adds up the samples of a Prometheus page whose name and labels match a pattern.
+func Sum(tb testing.TB, text, pattern string) float64 {
 	tb.Helper()
-	re := regexp.MustCompile(`(?m)^` + pattern + `(?:\{[^}]*\})? ([0-9.e+-]+)$`)
 	total := 0.0
-	for _, m := range re.FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^`+pattern+` ([0-9.e+-]+)$`).FindAllStringSubmatch(text, -1) {
 		v, err := strconv.ParseFloat(m[len(m)-1], 64)
 		if err != nil {
 			tb.Fatal(err)

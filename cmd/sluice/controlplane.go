@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+
+	"github.com/spf13/cobra"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/cmd/sluice/matcher"
+	"github.com/sluice-proxy/sluice/controlplane"
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/explain"
+)
+
+func newControlPlaneCommand() *cobra.Command {
+	var opts controlplane.Options
+	var level string
+	cmd := &cobra.Command{
+		Use:   "controlplane",
+		Short: "Serve definitions to proxies over xDS",
+		Long: `controlplane watches files and folders with definitions, and serves what they say
+over xDS (ADS, state-of-the-world and delta) to the proxies that connect: Go proxies
+and Envoys alike. A document that is bad is held back alone, and its last good
+version is served on; with --state that holds across a restart.
+
+The address of --listen carries xDS, and the API behind status, wait and explain;
+that of --listen-ops carries /healthz, /readyz and /metrics.
+
+Private keys of certificates go over xDS. So an address that is not loopback asks for
+mutual TLS: --tls-cert, --tls-key and --client-ca. A proxy's certificate must name
+its fleet and id: it can never fetch another fleet's secrets. --insecure lifts that.`,
+		Example: example(
+			"sluice controlplane -f conf --state /var/lib/sluice",
+			"sluice controlplane -f conf --listen 10.0.0.1:18000 --tls-cert cp.crt --tls-key cp.key --client-ca ca.crt"),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(opts.Paths) == 0 {
+				return usagef("want -f: a file, a folder, or - for standard input")
+			}
+			logger, err := newLogger(cmd.ErrOrStderr(), level)
+			if err != nil {
+				return err
+			}
+			opts.Stdin, opts.Logger, opts.Explain = cmd.InOrStdin(), logger, explainServed
+			opts.Ready = func(xds, ops net.Addr) {
+				where := []any{"xds", xds.String()}
+				if ops != nil {
+					where = append(where, "ops", ops.String())
+				}
+				logger.Info("control plane is ready", where...)
+			}
+			return controlplane.Run(cmd.Context(), opts)
+		},
+	}
+	filesFlag(cmd, &opts.Paths)
+	flags := cmd.Flags()
+	flags.StringVar(&opts.Listen, "listen", defaultServer, "`address` for xDS and the API")
+	flags.StringVar(&opts.ListenOps, "listen-ops", "127.0.0.1:18001", "`address` for health and metrics; empty for none")
+	flags.StringVar(&opts.StateDir, "state", "", "`folder` that keeps the last good versions across restarts (default: none, in memory)")
+	flags.StringVar(&opts.TLS.Certificate, "tls-cert", "", "PEM `file` with the control plane's certificate")
+	flags.StringVar(&opts.TLS.Key, "tls-key", "", "PEM `file` with its key")
+	flags.StringVar(&opts.TLS.ClientCA, "client-ca", "", "PEM `file` with the authorities that vouch for clients: mutual TLS")
+	flags.BoolVar(&opts.Insecure, "insecure", false, "allow an address that is not loopback without mutual TLS")
+	logFlag(cmd, &level)
+	return cmd
+}
+
+// explainServed answers ExplainRequests by what a control plane serves.
+func explainServed(served *compile.Output, request *adminv1.ExplainRequest) ([]byte, error) {
+	req := explain.Request{Fleet: request.GetFleet(), Method: request.GetMethod(), URL: request.GetUrl()}
+	for _, h := range request.GetHeaders() {
+		req.Header = append(req.Header, explain.Header{Name: h.GetName(), Value: h.GetValue()})
+	}
+	result, err := explain.Explain(served, matcher.New(), req)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(result)
+}
+
+func logFlag(cmd *cobra.Command, level *string) {
+	cmd.Flags().StringVarP(level, "log-level", "l", "info", "what is logged at least: debug, info, warn or error")
+}
+
+func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usagef("-l: got %q, want debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+}
