@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -27,9 +28,11 @@ type Input struct {
 	// Certificates resolves a Certificate document to PEM. Both PEM and an error mean that these bytes are an earlier
 	// state that still serves: the error is reported all the same. An error should be a *CertificateError.
 	Certificates func(d *definition.Document) (chain, key []byte, err error)
-	// Served are the documents that are being served now. Where two want one name or one socket, the one that has it keeps
-	// it. Nil on a cold start: the first by path has it.
+	// Served are the documents that are being served now, without fault. Where two want one name or one socket, the one
+	// that has it keeps it. Nil on a cold start: the first by path has it.
 	Served map[definition.Ref]*definition.Document
+	// Sockets are the Output.Sockets that are being served now. Nil: those of Served.
+	Sockets map[Socket]bool
 	// HeldBack are documents that exist and cannot be used, and where they stand: a reference to one is told so, and no
 	// built-in document takes its place.
 	HeldBack map[definition.Ref]definition.Position
@@ -45,8 +48,18 @@ type Output struct {
 	Problems []definition.Problem
 	// Origins says where things stand: "Route/shop#rule", "Route/shop", "Service/api", "Gateway/web/https", "Certificate/shop".
 	Origins map[string]definition.Position
+	// Sockets are those that Fleets have.
+	Sockets map[Socket]bool
 	// Missing says who refers to what is not there. A listener is Ref{"Listener", "web/https"}.
 	Missing map[definition.Ref][]definition.Ref
+}
+
+// Socket is one that a Gateway has in a fleet.
+type Socket struct {
+	Fleet    string
+	Address  netip.AddrPort
+	Gateway  string
+	Protocol sluicev1.Listener_Protocol
 }
 
 // Compile reads like the language: names, services, certificates, sockets, routes, then what each fleet gets of it.
@@ -56,7 +69,7 @@ func Compile(in Input) *Output {
 	}
 	c := &compiler{
 		in:       in,
-		out:      &Output{Origins: map[string]definition.Position{}, Missing: map[definition.Ref][]definition.Ref{}},
+		out:      &Output{Origins: map[string]definition.Position{}, Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
 		services: map[string]*service{},
 		certs:    map[string]*certificate{},
 		gateways: map[string]*gateway{},

@@ -12,6 +12,9 @@ import (
 // claimSockets gives each fleet's sockets to listeners. Who is being served on a socket keeps it; then who comes first by
 // path. The newcomer is left out and told who has it.
 func (c *compiler) claimSockets() {
+	if c.in.Sockets == nil {
+		c.in.Sockets = servedSockets(c.in.Served)
+	}
 	byFleet := map[string][]*listener{}
 	for _, name := range sortedKeys(c.gateways) {
 		g := c.gateways[name]
@@ -33,27 +36,41 @@ func (c *compiler) claimSockets() {
 				continue
 			}
 			byPort[port] = append(byPort[port], l)
+			c.out.Sockets[l.socket()] = true
 			c.fleets[name].listeners = append(c.fleets[name].listeners, l)
 		}
 		slices.SortFunc(c.fleets[name].listeners, func(a, b *listener) int { return cmp.Compare(a.name, b.name) })
 	}
 }
 
-// rank is 0 for a listener that is served on its socket now, 1 for a newcomer, 2 for the built-in Gateway's.
-func (c *compiler) rank(l *listener) int {
-	if d := c.in.Served[l.gateway.doc.Ref]; d != nil {
-		if served, ok := d.Message.(*sluicev1.Gateway); ok {
-			served = definition.WithDefaults(served)
-			for _, m := range served.GetListeners() {
-				addr, err := netip.ParseAddr(m.GetAddress())
-				if err == nil && served.GetFleet() == l.gateway.msg.GetFleet() && m.GetProtocol() == l.msg.GetProtocol() &&
-					netip.AddrPortFrom(addr, uint16(m.GetPort())) == l.address {
-					return 0
-				}
+func (l *listener) socket() Socket {
+	return Socket{l.gateway.msg.GetFleet(), l.address, l.gateway.msg.GetName(), l.msg.GetProtocol()}
+}
+
+// servedSockets are those of the documents that are served.
+func servedSockets(served map[definition.Ref]*definition.Document) map[Socket]bool {
+	sockets := map[Socket]bool{}
+	for _, d := range served {
+		m, ok := d.Message.(*sluicev1.Gateway)
+		if !ok {
+			continue
+		}
+		m = definition.WithDefaults(m)
+		for _, l := range m.GetListeners() {
+			if addr, err := netip.ParseAddr(l.GetAddress()); err == nil {
+				sockets[Socket{m.GetFleet(), netip.AddrPortFrom(addr, uint16(l.GetPort())), m.GetName(), l.GetProtocol()}] = true
 			}
 		}
 	}
-	if isBuiltin(l.gateway.doc) {
+	return sockets
+}
+
+// rank is 0 for a listener that is served on its socket now, 1 for a newcomer, 2 for the built-in Gateway's.
+func (c *compiler) rank(l *listener) int {
+	switch {
+	case c.in.Sockets[l.socket()]:
+		return 0
+	case isBuiltin(l.gateway.doc):
 		return 2
 	}
 	return 1

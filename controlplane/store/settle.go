@@ -14,7 +14,7 @@ import (
 func (b *build) settle() *compile.Output {
 	for {
 		out := compile.Compile(compile.Input{
-			Documents: b.documents(), Certificates: b.certificates, Served: b.store.served, HeldBack: b.held, Now: b.now,
+			Documents: b.documents(), Certificates: b.certificates, Served: b.store.accepted, Sockets: b.store.sockets, HeldBack: b.held, Now: b.now,
 		})
 		if !b.keepNeeded(out) && !b.revert(out, false) && !b.revert(out, true) && !b.revertCulprits(out) {
 			return out

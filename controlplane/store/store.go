@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,7 +78,7 @@ type Store struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	accepted map[definition.Ref]*definition.Document // the last good versions
-	served   map[definition.Ref]*definition.Document // what the last build compiled
+	sockets  map[compile.Socket]bool                 // what the last build has; nil before the first
 	dirty    bool                                    // accepted differs from what is on disk
 }
 
@@ -101,7 +100,6 @@ func Open(opts Options) (*Store, error) {
 			return nil, fmt.Errorf("store: %w", err)
 		}
 	}
-	s.served = maps.Clone(s.accepted)
 	return s, nil
 }
 
@@ -143,7 +141,7 @@ func (s *Store) accept(b *build, out *compile.Output) {
 			s.dirty = true
 		}
 	}
-	s.served = b.chosen
+	s.sockets = out.Sockets
 	s.certs.keepOnly(func(name string) bool { return b.chosen[definition.Ref{Kind: "Certificate", Name: name}] != nil })
 }
 
@@ -166,7 +164,7 @@ type build struct {
 // choose takes every document as it stands, and last good versions of those that cannot be read.
 func (b *build) choose() {
 	accepted := b.store.accepted
-	unique, twice := compile.Unique(b.set.Documents, b.store.served)
+	unique, twice := compile.Unique(b.set.Documents, b.store.accepted)
 	for _, p := range twice {
 		b.problems = append(b.problems, Problem{p, ServingNothing})
 	}
