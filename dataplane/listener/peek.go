@@ -25,6 +25,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// NetConn is the connection below; its bytes are the same, once what was read ahead is taken.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
 // Detach gives what was read ahead and not taken, and the connection below: a pipe writes the first and splices the
 // second. The Conn is not read after it.
 func (c *Conn) Detach() (ahead []byte, conn net.Conn) {
