@@ -261,6 +261,13 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+func TestManyProblems(t *testing.T) {
+	_, problems := Parse("x.yaml", []byte("kind: Service\nname: a\nendpoints:\n"+strings.Repeat("- x\n", 1000)))
+	if n := len(problems); n != maxProblems+1 || problems[n-1].Error() != "x.yaml:103:3: Service/a: got 900 more problems, want these mended first" {
+		t.Errorf("got %d, the last %s", n, problems[n-1].Error())
+	}
+}
+
 func TestLimits(t *testing.T) {
 	deep := "kind: Service\nname: a\nlabels: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
 	large := "kind: Service\nname: large\ndescription: |\n" + strings.Repeat("  some text\n", 100_000)

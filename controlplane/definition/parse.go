@@ -18,6 +18,7 @@ const (
 	maxFile     = 64 << 20 // bytes
 	maxDocument = 1 << 20  // bytes
 	maxDepth    = 64       // levels of lists and mappings
+	maxProblems = 100      // told of one document, before "and more"
 )
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -134,6 +135,8 @@ type decoder struct {
 	faulty []string
 	// told are those of the earlier phases: see phase.
 	told []string
+	// more counts the problems beyond maxProblems.
+	more int
 }
 
 func (d *decoder) position(n *yaml.Node) Position {
@@ -156,6 +159,10 @@ func (d *decoder) at(field string) Position {
 }
 
 func (d *decoder) add(at Position, field, code, message string) {
+	if len(d.problems) == maxProblems {
+		d.more++
+		return
+	}
 	d.problems = append(d.problems, Problem{
 		Position: at, Code: code, Severity: SeverityError, Ref: d.ref, Field: field, Message: message,
 	})
@@ -173,6 +180,11 @@ func (d *decoder) sorted() []Problem {
 		d.problems[i].Ref = d.ref
 	}
 	SortProblems(d.problems)
+	if d.more > 0 {
+		last := d.problems[len(d.problems)-1]
+		last.Field, last.Message = "", fmt.Sprintf("got %d more problems, want these mended first", d.more)
+		d.problems = append(d.problems, last)
+	}
 	return d.problems
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -19,7 +20,13 @@ type syntaxError struct {
 	message      string
 }
 
-const noAnchors = "anchors, aliases and merge keys are not supported"
+// maxLocate is the length, in bytes, up to which an error is looked for.
+const maxLocate = 128 << 10
+
+const (
+	noAnchors        = "anchors, aliases and merge keys are not supported"
+	tabInIndentation = "got a tab in the indentation, want spaces"
+)
 
 // parseYAML reads the one document of a text; nil for an empty one.
 func parseYAML(text []byte) (*yaml.Node, *syntaxError) {
@@ -39,7 +46,7 @@ func parseYAML(text []byte) (*yaml.Node, *syntaxError) {
 	content := lineOf(text, line)
 	indent := len(content) - len(bytes.TrimLeft(content, " "))
 	if indent < len(content) && content[indent] == '\t' {
-		fault.message = "got a tab in the indentation, want spaces"
+		fault.message = tabInIndentation
 	}
 	fault.column = indent + 1
 	return nil, fault
@@ -80,9 +87,18 @@ func reason(err error) string {
 }
 
 // locate finds the line at which the parser gives up: the first one up to which the text, cut off there, earns the same
-// complaint. (The line that yaml.v3 names is off by one or more, or missing.)
+// complaint. (The line that yaml.v3 names is off by one or more, or missing; for a long text, where the search would take
+// seconds, it must do.)
 func locate(text []byte, err error) int {
 	ends := []int{}
+	if len(text) > maxLocate {
+		m := whereAndWhat.FindStringSubmatch(err.Error())
+		if m == nil || m[1] == "" {
+			return 1
+		}
+		line, _ := strconv.Atoi(m[1]) // digits, by the expression
+		return line
+	}
 	for i, c := range text {
 		if c == '\n' {
 			ends = append(ends, i+1)
@@ -120,6 +136,8 @@ func wordSyntax(reason string) string {
 		return "got more text after the document, want --- on a line of its own before it"
 	case strings.Contains(reason, "control characters are not allowed"):
 		return "got a control character, want it escaped in quotes, such as \"\\x01\""
+	case strings.Contains(reason, "tab character"):
+		return tabInIndentation
 	case strings.Contains(reason, "cannot start any token"):
 		return "got a character that begins no value, want the text in quotes"
 	case strings.HasPrefix(reason, "got "):
