@@ -91,10 +91,10 @@ type decoder struct {
 	message proto.Message
 	// opened are the extensions that the walk has unpacked. What is not here was refused.
 	opened map[*anypb.Any]proto.Message
-	// refused are the paths in refusals.
-	refused  map[string]bool
-	refusals []Refusal
-	more     int
+	// refused are the paths at fault, and holders those above them, so that nothing is told twice.
+	refused, holders map[string]bool
+	refusals         []Refusal
+	more             int
 }
 
 // decode walks the resource, and then has it read. Both run even if the first found something, so that one NACK tells
@@ -104,7 +104,7 @@ func decode(r *anypb.Any, k kind, read func(d *decoder)) error {
 	if err != nil {
 		return err
 	}
-	d := &decoder{kind: k, message: m, opened: map[*anypb.Any]proto.Message{}, refused: map[string]bool{}}
+	d := &decoder{kind: k, message: m, opened: map[*anypb.Any]proto.Message{}, refused: map[string]bool{}, holders: map[string]bool{}}
 	name := k.nameOf(m)
 	if name == "" {
 		d.refuse(string(k.name), `got "", want a name`)
@@ -120,32 +120,35 @@ func decode(r *anypb.Any, k kind, read func(d *decoder)) error {
 
 // refuse notes what is wrong with a field, unless the field or one that holds it is refused already.
 func (d *decoder) refuse(field, format string, args ...any) {
-	for at := field; ; {
+	for at, ok := field, true; ok; at, ok = parent(at) {
 		if d.refused[at] {
 			return
 		}
-		cut := strings.LastIndexAny(at, ".[")
-		if cut < 0 {
-			break
-		}
-		at = at[:cut]
 	}
-	d.refused[field] = true
+	if len(d.refused) < maxRemembered {
+		d.refused[field] = true
+		for at, ok := parent(field); ok; at, ok = parent(at) {
+			d.holders[at] = true
+		}
+	}
 	if len(d.refusals) == maxRefusals {
 		d.more++
 		return
 	}
-	d.refusals = append(d.refusals, Refusal{Field: field, Reason: shorten(fmt.Sprintf(format, args...), maxReasonLength)})
+	d.refusals = append(d.refusals, Refusal{Field: field, Reason: oneLine(fmt.Sprintf(format, args...))})
 }
 
 // missing notes that something is not there, unless that is because what stands there instead was refused.
 func (d *decoder) missing(field, format string, args ...any) {
-	for at := range d.refused {
-		if rest, ok := strings.CutPrefix(at, field); ok && rest != "" && (rest[0] == '.' || rest[0] == '[') {
-			return
-		}
+	if !d.holders[field] {
+		d.refuse(field, format, args...)
 	}
-	d.refuse(field, format, args...)
+}
+
+// parent cuts the last step of a path.
+func parent(field string) (string, bool) {
+	cut := strings.LastIndexAny(field, ".[")
+	return field[:max(cut, 0)], cut > 0
 }
 
 // open returns an extension that the walk has unpacked, if it is a T.

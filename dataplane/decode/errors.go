@@ -3,6 +3,7 @@ package decode
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Bounds of one error's text: it travels in a NACK, and is read by people.
@@ -10,6 +11,8 @@ const (
 	maxRefusals     = 10
 	maxReasonLength = 300
 	maxQuoted       = 80
+	// maxRemembered is how many paths at fault are kept, so that none of them is told or counted twice.
+	maxRemembered = 10_000
 )
 
 // Error is why a resource is refused: the text of its NACK.
@@ -63,6 +66,16 @@ func shorten(s string, n int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// oneLine makes a reason of bounded length, without what a stranger could use to forge lines of a log.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, shorten(s, maxReasonLength))
 }
 
 // oneOf joins alternatives: "a, b or c".

@@ -26,6 +26,8 @@ type step struct {
 	name  protoreflect.Name
 	index int
 	key   string
+	// inMap says that key is set; it may be empty.
+	inMap bool
 }
 
 // at joins the path.
@@ -33,7 +35,7 @@ func (w *walker) at() string {
 	var b strings.Builder
 	for i, s := range w.path {
 		switch {
-		case s.key != "":
+		case s.inMap:
 			b.WriteString("[" + quote(s.key) + "]")
 		case s.name == "":
 			b.WriteString("[" + strconv.Itoa(s.index) + "]")
@@ -145,7 +147,7 @@ func (w *walker) extensions(m protoreflect.Message, f protoreflect.FieldDescript
 	})
 	slices.Sort(keys)
 	for _, key := range keys {
-		w.push(step{key: key})
+		w.push(step{key: key, inMap: true})
 		w.extension(nil, value.Map().Get(protoreflect.ValueOfString(key).MapKey()).Message(), rule)
 		w.pop()
 	}
