@@ -40,15 +40,16 @@ lint: $(PROTOVALIDATE) ## gofmt, vet, staticcheck, buf
 
 generate: $(PROTOVALIDATE) ## Go code from api/*.proto
 	$(TOOL) buf generate
+	$(TOOL) buf build --path api/sluice/v1 --exclude-imports --as-file-descriptor-set -o controlplane/definition/docs/descriptor.binpb
 
 golden: ## Write the golden files anew; read the diff before you commit it
-	$(GO) test ./controlplane/... ./dataplane/... ./xds/... -run Golden -update
+	$(GO) test $$(grep -rl --include=*_test.go 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -run Golden -update
 
 fuzz: ## Each fuzz target for FUZZTIME (20s)
 	@set -e; for pkg in $$(grep -rl --include=*_test.go '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | awk '{print $$2}' | sort -u); do \
 	    echo "fuzz $$pkg $$target $(FUZZTIME)"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; done
 
 bench: ## Benchmarks of the hot rooms
