@@ -46,8 +46,20 @@ const (
 	BadResponse
 	// ResponseTimeout is a request that took too long in all: 504, flag UT.
 	ResponseTimeout
-	// StreamIdle is a request that moved neither way: 408 before the answer has begun, flag SI.
+	// StreamIdle is a whole request whose answer moved no further: 504, flag SI.
 	StreamIdle
+	// RequestIdle is a request whose body moved no further: 408, flag SI.
+	RequestIdle
+	// UpgradeRequired is a request in HTTP/1.0 where that is not served: 426.
+	UpgradeRequired
+	// BadVersion is a version of HTTP that nobody here speaks: 505.
+	BadVersion
+	// UnknownCoding is a transfer coding other than chunked: 501.
+	UnknownCoding
+	// UpgradeRefused is a protocol that the route does not switch to: 403.
+	UpgradeRefused
+	// ConnectTimeout is a connection that took too long to make: 503, flag UF.
+	ConnectTimeout
 	// Internal is a fault of ours: 500.
 	Internal
 )
@@ -72,7 +84,13 @@ var rows = [...]row{
 	Reset:           {Upstream, 503, "UC", "upstream closed before its answer"},
 	BadResponse:     {Upstream, 502, "UPE", "upstream answer breaks the protocol"},
 	ResponseTimeout: {Upstream, 504, "UT", "upstream response timeout"},
-	StreamIdle:      {Proxy, 408, "SI", "stream idle timeout"},
+	StreamIdle:      {Proxy, 504, "SI", "stream idle timeout"},
+	RequestIdle:     {Downstream, 408, "SI", "request idle timeout"},
+	UpgradeRequired: {Downstream, 426, "DPE", "HTTP version too low"},
+	BadVersion:      {Downstream, 505, "DPE", "HTTP version not supported"},
+	UnknownCoding:   {Downstream, 501, "DPE", "transfer coding not supported"},
+	UpgradeRefused:  {Downstream, 403, "-", "upgrade refused"},
+	ConnectTimeout:  {Upstream, 503, "UF", "connect timeout"},
 	Internal:        {Proxy, 500, "-", "internal error"},
 }
 

@@ -7,15 +7,20 @@ package upstream
 import (
 	"context"
 	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
 // Exchange is one request and its answer on an upstream connection. One goroutine may write (WriteRequest, Write,
 // Flush, End) while another reads (ReadResponse, Read). Failures are *failure.Error.
 type Exchange interface {
-	// WriteRequest sends the head; end says that no body follows.
+	// WriteRequest sends the head; end says that no body follows. Without end, the head may wait for the body's first
+	// bytes, or Flush.
 	WriteRequest(head *message.Request, end bool) error
 	// Write sends a part of the body; it may wait for the upstream.
 	Write(p []byte) (int, error)
@@ -23,13 +28,14 @@ type Exchange interface {
 	Flush() error
 	// End ends the request's body, and flushes; trailer may be nil.
 	End(trailer message.Header) error
-	// ReadResponse reads a head. Those of status 1xx come one by one before the final one.
+	// ReadResponse reads a head. Those of status 1xx come one by one before the final one. It is valid until the next
+	// call, or Close.
 	ReadResponse() (*message.Response, error)
 	// Read reads the answer's body, decoded. At io.EOF, which may come with the last bytes, the head's Trailer is filled.
 	Read(p []byte) (int, error)
-	// Close ends the exchange. With reuse, when the whole answer was read and the whole request was written, the
-	// connection may serve another; else the exchange is broken off. Close(false) may be called by any goroutine and
-	// wakes the others; Close twice is harmless until the exchange is taken again.
+	// Close ends the exchange. Close(true) is for its owner, when no goroutine is in another method: the connection may
+	// serve another exchange if all of this one was written and read. Close(false) breaks it off; any goroutine may call
+	// it, and it wakes the others. More than one Close is harmless, but not after Close(true).
 	Close(reuse bool)
 }
 
@@ -37,19 +43,153 @@ type Exchange interface {
 type Client struct {
 	// Cluster is who is chosen from.
 	Cluster *cluster.Cluster
+	// pools are read-only after NewClient.
+	pools  map[*cluster.Endpoint]*pool
+	closed atomic.Bool
+	// pending are requests that wait for a connection; versions of a cluster share it.
+	pending *atomic.Int64
 }
 
-// NewClient makes the connections' keeper of a version of a cluster. Pools of endpoints that stay are taken from old,
+// NewClient makes the connections' keeper of a version of a cluster. Pools of endpoints that stay are shared with old,
 // which may be nil, and which may still be used by requests that began with it. Close old when it is no longer handed
-// out: it lets go of the pools that were not taken.
-func NewClient(c *cluster.Cluster, old *Client) *Client { return &Client{Cluster: c} }
+// out.
+func NewClient(c *cluster.Cluster, old *Client) *Client {
+	client := &Client{Cluster: c, pools: make(map[*cluster.Endpoint]*pool, len(c.Endpoints)), pending: new(atomic.Int64)}
+	known := map[netip.AddrPort]*pool{}
+	if old != nil {
+		client.pending = old.pending
+		for e, p := range old.pools {
+			if p.http2 == c.Config.HTTP2 {
+				known[e.Address] = p
+			}
+		}
+	}
+	owned := map[*pool]bool{}
+	for _, e := range c.Endpoints {
+		p := known[e.Address]
+		if p == nil || !owned[p] && !p.own() {
+			p = newPool(e.Address, c.Config.HTTP2, c.Stats)
+			known[e.Address] = p
+		}
+		owned[p] = true
+		p.idleTimeout.Store(int64(c.Config.IdleTimeout))
+		client.pools[e] = p
+	}
+	return client
+}
 
-// Close drains: idle connections are closed, those in use when their exchange ends. Pools that a newer Client has taken
+// Close drains: idle connections are closed, those in use when their exchange ends. Pools that a newer Client shares
 // are left alone.
-func (c *Client) Close() {}
+func (c *Client) Close() {
+	if c.closed.Swap(true) {
+		return
+	}
+	seen := map[*pool]bool{}
+	for _, p := range c.pools {
+		if !seen[p] {
+			seen[p] = true
+			p.disown()
+		}
+	}
+}
 
-// DialTCP connects to an endpoint that the cluster picks. The endpoint's Active counts the connection until it is
-// closed. The failure is a *failure.Error.
+// Take begins an exchange on a connection that is there; nil if there is none, or fresh is wanted on HTTP/1.1.
+func (c *Client) Take(e *cluster.Endpoint) Exchange {
+	p := c.pools[e]
+	if p == nil {
+		return nil
+	}
+	return p.take()
+}
+
+// Dial begins an exchange on a new connection. At the cluster's MaxConnections it waits for one that is in use, unless
+// MaxPending wait already. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
+func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint) (Exchange, error) {
+	p := c.pools[e]
+	if p == nil {
+		return nil, failure.Newf(failure.Internal, "endpoint %s is not of cluster %s", e.Address, c.Cluster.Config.Name)
+	}
+	return p.dial(ctx, c)
+}
+
+// DialTCP connects to an endpoint that the cluster picks. The endpoint's Active and the cluster's ConnectionsActive
+// count the connection until it is closed. Failures are of kind NoEndpoint, ConnectFailed, ConnectTimeout and Overflow.
 func (c *Client) DialTCP(ctx context.Context) (net.Conn, *cluster.Endpoint, error) {
-	panic("upstream: follows")
+	e := c.Cluster.Pick()
+	if e == nil {
+		return nil, nil, failure.New(failure.NoEndpoint, nil)
+	}
+	if !c.admit() {
+		c.Cluster.Stats.Overflows.Add(1)
+		return nil, e, failure.Newf(failure.Overflow, "%d connections", c.Cluster.Config.MaxConnections)
+	}
+	e.Active.Add(1)
+	done := func() {
+		e.Active.Add(-1)
+		c.Cluster.Stats.ConnectionsActive.Add(-1)
+	}
+	e.Requests.Add(1)
+	conn, err := dial(ctx, c.Cluster, e.Address)
+	if err != nil {
+		e.Failures.Add(1)
+		done()
+		return nil, e, err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		return &tcpConn{TCPConn: tcp, done: done}, e, nil
+	}
+	return &countedConn{Conn: conn, done: done}, e, nil
+}
+
+// admit counts a connection in, unless there are MaxConnections.
+func (c *Client) admit() bool {
+	stats := c.Cluster.Stats
+	if stats.ConnectionsActive.Add(1) > int64(c.Cluster.Config.MaxConnections) {
+		stats.ConnectionsActive.Add(-1)
+		return false
+	}
+	return true
+}
+
+// dial connects within the cluster's ConnectTimeout.
+func dial(ctx context.Context, c *cluster.Cluster, address netip.AddrPort) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: c.Config.ConnectTimeout}
+	c.Stats.ConnectionsTotal.Add(1)
+	conn, err := dialer.DialContext(ctx, "tcp", address.String())
+	if err == nil {
+		return conn, nil
+	}
+	kind := failure.ConnectFailed
+	if ctx.Err() == nil {
+		c.Stats.ConnectFailures.Add(1)
+		if e, ok := err.(net.Error); ok && e.Timeout() {
+			kind = failure.ConnectTimeout
+			c.Stats.ConnectTimeouts.Add(1)
+		}
+	}
+	return nil, failure.New(kind, err)
+}
+
+// tcpConn counts its connection out when it is closed. It keeps TCPConn's methods, splice among them.
+type tcpConn struct {
+	*net.TCPConn
+	once sync.Once
+	done func()
+}
+
+func (c *tcpConn) Close() error {
+	c.once.Do(c.done)
+	return c.TCPConn.Close()
+}
+
+// countedConn is tcpConn for any connection.
+type countedConn struct {
+	net.Conn
+	once sync.Once
+	done func()
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(c.done)
+	return c.Conn.Close()
 }

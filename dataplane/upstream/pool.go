@@ -1,0 +1,390 @@
+package upstream
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/http1"
+	"github.com/sluice-proxy/sluice/dataplane/http2"
+)
+
+// pool is the connections to one address.
+type pool struct {
+	// Read-only after newPool.
+	address netip.AddrPort
+	http2   bool
+	stats   *cluster.Stats
+
+	idleTimeout atomic.Int64
+
+	mu sync.Mutex
+	// All below is guarded by mu. owners are the clients that share the pool; at 0 it drains.
+	owners int
+	// idle is a stack: the connection used last is used next, so that those that are too many grow old.
+	idle []*conn
+	// reaper closes what has been idle for too long; reaping tells that it is armed.
+	reaper  *time.Timer
+	reaping bool
+	// count is the open connections of HTTP/1.1; waiters are who wait for one, first come first served.
+	count   int
+	waiters []chan *conn
+	// streams are the connections of HTTP/2; dialing is closed when the one that is being made is there.
+	streams []*http2.ClientConn
+	dialing chan struct{}
+}
+
+func newPool(address netip.AddrPort, http2 bool, stats *cluster.Stats) *pool {
+	return &pool{address: address, http2: http2, stats: stats, owners: 1}
+}
+
+// own counts an owner in; false if the pool drains already.
+func (p *pool) own() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.owners == 0 {
+		return false
+	}
+	p.owners++
+	return true
+}
+
+func (p *pool) disown() {
+	p.mu.Lock()
+	p.owners--
+	var idle []*conn
+	var streams []*http2.ClientConn
+	if p.owners == 0 {
+		idle, p.idle = p.idle, nil
+		streams, p.streams = p.streams, nil
+		if p.reaper != nil {
+			p.reaper.Stop()
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range idle {
+		c.Close(false)
+	}
+	for _, s := range streams {
+		// Streams under way go on; the connection ends with the last of them.
+		go func() {
+			_ = s.Shutdown(context.Background())
+		}()
+	}
+}
+
+// take begins an exchange on a connection that is there, or is nil.
+func (p *pool) take() Exchange {
+	if p.http2 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if s := p.openStream(); s != nil {
+			return s.NewExchange()
+		}
+		return nil
+	}
+	for {
+		p.mu.Lock()
+		n := len(p.idle)
+		if n == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		c := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		if c.Idle() {
+			c.begin()
+			return c
+		}
+		c.Close(false)
+	}
+}
+
+// openStream finds an HTTP/2 connection with room. mu is held.
+func (p *pool) openStream() *http2.ClientConn {
+	live := p.streams[:0]
+	var found *http2.ClientConn
+	for _, s := range p.streams {
+		if s.Closed() {
+			continue
+		}
+		live = append(live, s)
+		if found == nil && s.CanTakeNewRequest() {
+			found = s
+		}
+	}
+	clear(p.streams[len(live):])
+	p.streams = live
+	return found
+}
+
+func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
+	if p.http2 {
+		return p.dialHTTP2(ctx, client)
+	}
+	if !client.admit() {
+		c, err := p.wait(ctx, client)
+		if c != nil || err != nil {
+			return asExchange(c), err
+		}
+	}
+	netConn, err := dial(ctx, client.Cluster, p.address)
+	if err != nil {
+		p.stats.ConnectionsActive.Add(-1)
+		p.gone(false)
+		return nil, err
+	}
+	c := &conn{ClientConn: http1.NewClientConn(netConn, http1.Limits{}), pool: p}
+	p.mu.Lock()
+	p.count++
+	p.mu.Unlock()
+	c.begin()
+	return c, nil
+}
+
+func asExchange(c *conn) Exchange {
+	if c == nil {
+		return nil
+	}
+	return c
+}
+
+// wait waits for a connection that is in use. It returns nil and no error if a new one may be made, which is counted in
+// then: this pool has none, as every endpoint may have one whatever the limit, or one has closed.
+func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
+	for {
+		p.mu.Lock()
+		if p.count == 0 {
+			p.mu.Unlock()
+			p.stats.ConnectionsActive.Add(1)
+			return nil, nil
+		}
+		if client.pending.Add(1) > int64(client.Cluster.Config.MaxPending) {
+			client.pending.Add(-1)
+			p.mu.Unlock()
+			p.stats.Overflows.Add(1)
+			return nil, failure.Newf(failure.Overflow, "%d connections in use, and %d requests waiting",
+				client.Cluster.Config.MaxConnections, client.Cluster.Config.MaxPending)
+		}
+		waiter := make(chan *conn, 1)
+		p.waiters = append(p.waiters, waiter)
+		p.mu.Unlock()
+		var c *conn
+		select {
+		case c = <-waiter:
+		case <-ctx.Done():
+			p.leave(waiter)
+			client.pending.Add(-1)
+			return nil, failure.New(failure.ConnectFailed, ctx.Err())
+		}
+		client.pending.Add(-1)
+		switch {
+		case c != nil:
+			c.begin()
+			return c, nil
+		case client.admit():
+			return nil, nil
+		}
+	}
+}
+
+// leave takes a waiter off the list, or gives on what it got meanwhile.
+func (p *pool) leave(waiter chan *conn) {
+	p.mu.Lock()
+	for i, w := range p.waiters {
+		if w == waiter {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			p.mu.Unlock()
+			return
+		}
+	}
+	p.mu.Unlock()
+	// It was called: the value is there, or about to be.
+	if c := <-waiter; c != nil {
+		p.put(c)
+	} else {
+		p.gone(false)
+	}
+}
+
+// put takes a connection back that may serve again.
+func (p *pool) put(c *conn) {
+	p.mu.Lock()
+	if len(p.waiters) > 0 {
+		waiter := p.waiters[0]
+		p.waiters = p.waiters[1:]
+		p.mu.Unlock()
+		waiter <- c
+		return
+	}
+	if p.owners == 0 {
+		p.mu.Unlock()
+		c.Close(false)
+		return
+	}
+	p.idle = append(p.idle, c)
+	if timeout := time.Duration(p.idleTimeout.Load()); timeout > 0 {
+		c.since = time.Now()
+		if !p.reaping {
+			p.reaping = true
+			p.arm(timeout)
+		}
+	}
+	p.mu.Unlock()
+}
+
+// gone counts a connection out, and calls the next waiter to make one in its stead.
+func (p *pool) gone(counted bool) {
+	p.mu.Lock()
+	if counted {
+		p.count--
+	}
+	var waiter chan *conn
+	if len(p.waiters) > 0 {
+		waiter = p.waiters[0]
+		p.waiters = p.waiters[1:]
+	}
+	p.mu.Unlock()
+	if waiter != nil {
+		waiter <- nil
+	}
+}
+
+// arm is called with mu held.
+func (p *pool) arm(wait time.Duration) {
+	if p.reaper == nil {
+		p.reaper = time.AfterFunc(wait, p.reap)
+	} else {
+		p.reaper.Reset(wait)
+	}
+}
+
+// reap closes connections that have been idle for too long: they are at the bottom of the stack.
+func (p *pool) reap() {
+	timeout := time.Duration(p.idleTimeout.Load())
+	p.mu.Lock()
+	p.reaping = false
+	var old []*conn
+	if timeout > 0 && p.owners > 0 {
+		n := 0
+		for n < len(p.idle) && time.Since(p.idle[n].since) >= timeout {
+			n++
+		}
+		old = append(old, p.idle[:n]...)
+		kept := append(p.idle[:0], p.idle[n:]...)
+		clear(p.idle[len(kept):])
+		if p.idle = kept; len(kept) > 0 {
+			p.reaping = true
+			p.arm(timeout - time.Since(kept[0].since))
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range old {
+		c.Close(false)
+	}
+}
+
+// dialHTTP2 makes one connection at a time: who comes meanwhile waits for it, and shares it.
+func (p *pool) dialHTTP2(ctx context.Context, client *Client) (Exchange, error) {
+	for {
+		p.mu.Lock()
+		if s := p.openStream(); s != nil {
+			p.mu.Unlock()
+			return s.NewExchange(), nil
+		}
+		if dialing := p.dialing; dialing != nil {
+			p.mu.Unlock()
+			select {
+			case <-dialing:
+				continue
+			case <-ctx.Done():
+				return nil, failure.New(failure.ConnectFailed, ctx.Err())
+			}
+		}
+		done := make(chan struct{})
+		p.dialing = done
+		p.mu.Unlock()
+		s, err := p.connectHTTP2(ctx, client)
+		p.mu.Lock()
+		p.dialing = nil
+		orphan := false
+		if err == nil {
+			if orphan = p.owners == 0; !orphan {
+				p.streams = append(p.streams, s)
+			}
+		}
+		p.mu.Unlock()
+		close(done)
+		if err != nil {
+			return nil, err
+		}
+		exchange := s.NewExchange()
+		if orphan {
+			return &lastExchange{ClientStream: exchange, conn: s}, nil
+		}
+		return exchange, nil
+	}
+}
+
+func (p *pool) connectHTTP2(ctx context.Context, client *Client) (*http2.ClientConn, error) {
+	if !client.admit() {
+		p.stats.Overflows.Add(1)
+		return nil, failure.Newf(failure.Overflow, "%d connections", client.Cluster.Config.MaxConnections)
+	}
+	netConn, err := dial(ctx, client.Cluster, p.address)
+	if err != nil {
+		p.stats.ConnectionsActive.Add(-1)
+		return nil, err
+	}
+	counted := &countedConn{Conn: netConn, done: func() { p.stats.ConnectionsActive.Add(-1) }}
+	s, err := http2.NewClientConn(counted, http2.ClientOptions{IdleTimeout: time.Duration(p.idleTimeout.Load())})
+	if err != nil {
+		counted.Close()
+		p.stats.ConnectFailures.Add(1)
+		return nil, failure.New(failure.ConnectFailed, err)
+	}
+	return s, nil
+}
+
+// lastExchange is on a connection that nobody else will use.
+type lastExchange struct {
+	*http2.ClientStream
+	conn *http2.ClientConn
+}
+
+func (e *lastExchange) Close(reuse bool) {
+	e.ClientStream.Close(reuse)
+	e.conn.Close()
+}
+
+// conn is an HTTP/1.1 connection of a pool, and its exchange.
+type conn struct {
+	*http1.ClientConn
+	pool *pool
+	// since is when it became idle; guarded by pool.mu.
+	since time.Time
+	// closed tells that it is counted out.
+	closed atomic.Bool
+}
+
+func (c *conn) begin() { c.Begin() }
+
+// Close ends the exchange.
+func (c *conn) Close(reuse bool) {
+	if reuse && !c.closed.Load() && c.Finish() {
+		c.pool.put(c)
+		return
+	}
+	if c.closed.Swap(true) {
+		return
+	}
+	c.Break()
+	c.pool.stats.ConnectionsActive.Add(-1)
+	c.pool.gone(true)
+}
