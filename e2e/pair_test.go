@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -104,11 +105,22 @@ func (p *pair) loader(t *testing.T, kind string, workers int) *harness.Loader {
 	return harness.NewLoader(t, "http://"+net.JoinHostPort("127.0.0.1", port)+"/", "split.example.com", workers)
 }
 
+// fine is an error if a request failed.
+func fine(t harness.Tally) error {
+	if t.Failures > 0 {
+		return fmt.Errorf("%d of %d requests failed: %v", t.Failures, t.Requests, t.Words)
+	}
+	return nil
+}
+
+// errNotYet is why Eventually asks again where there is nothing more to say.
+var errNotYet = errors.New("not yet")
+
 // turned asks until the shares are those of turnedWeights: 50 requests of which v2 gets most.
 func turned(l *harness.Loader) error {
 	tally := l.Run(50, 2)
-	if tally.Failures > 0 {
-		return fmt.Errorf("%d failures: %v", tally.Failures, tally.Words)
+	if err := fine(tally); err != nil {
+		return err
 	}
 	if tally.Percent("v2") < 70 {
 		return fmt.Errorf("v2 gets %.0f%%", tally.Percent("v2"))

@@ -28,10 +28,16 @@ type ControlPlane struct {
 // StartControlPlane starts it over a folder, and waits until it is ready to serve.
 func StartControlPlane(tb testing.TB, dir string, args ...string) *ControlPlane {
 	tb.Helper()
-	c := &ControlPlane{Addr: Loopback(tb), Ops: Loopback(tb), Dir: dir, State: tb.TempDir(), tb: tb, args: args}
+	c := NewControlPlane(tb, dir, args...)
 	c.Launch()
 	c.WaitReady()
 	return c
+}
+
+// NewControlPlane chooses its addresses; Launch starts it.
+func NewControlPlane(tb testing.TB, dir string, args ...string) *ControlPlane {
+	tb.Helper()
+	return &ControlPlane{Addr: Loopback(tb), Ops: Loopback(tb), Dir: dir, State: tb.TempDir(), tb: tb, args: args}
 }
 
 // Launch starts it (again, after Stop or Kill) at the same addresses and with the same state, without waiting.

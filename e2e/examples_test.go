@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sluice-proxy/sluice/e2e/harness"
+)
+
+// example is an example's folder with its ports replaced by free ones, so that it runs beside anything.
+type example struct {
+	*harness.Stage
+	ports map[string]int
+}
+
+var portPattern = regexp.MustCompile(`(port: |:)([0-9]{4,5})\b`)
+
+func loadExample(t *testing.T, topic string) *example {
+	t.Helper()
+	e := &example{Stage: &harness.Stage{Dir: t.TempDir()}, ports: map[string]int{}}
+	files, err := filepath.Glob(filepath.Join(harness.Root(t), "examples", topic, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("examples/%s: %d files, %v", topic, len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := portPattern.ReplaceAllStringFunc(string(data), func(found string) string {
+			m := portPattern.FindStringSubmatch(found)
+			return m[1] + strconv.Itoa(e.port(t, m[2]))
+		})
+		e.Put(t, filepath.Base(file), text)
+	}
+	return e
+}
+
+// port is the free port in the place of an example's.
+func (e *example) port(t *testing.T, number string) int {
+	if e.ports[number] == 0 {
+		e.ports[number] = harness.FreePort(t)
+	}
+	return e.ports[number]
+}
+
+// addr is where an example's port is.
+func (e *example) addr(t *testing.T, number string) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(e.port(t, number)))
+}
+
+// demo starts a demo upstream at an example's port.
+func (e *example) demo(t *testing.T, name, number string, args ...string) {
+	t.Helper()
+	p := harness.Start(t, "demo "+name, sluice(t), append([]string{"demo-upstream", "--listen", e.addr(t, number), "--name", name}, args...)...)
+	p.WaitLog("demo upstream " + name + " on")
+}
+
+func sluice(t *testing.T) string { return filepath.Join(harness.Binaries(t), "sluice") }
+
+// get asks a URL of an example, and returns the answer.
+func (e *example) get(t *testing.T, scheme, host, number, path string) *harness.Answer {
+	t.Helper()
+	r := &harness.Request{
+		Method: "GET", Addr: e.addr(t, number), TLS: scheme == "https", SNI: host, Proto: "HTTP/1.1",
+		Authority: net.JoinHostPort(host, strconv.Itoa(e.port(t, number))), Path: path,
+	}
+	a := harness.Do(r, false)
+	if a.Refused != "" {
+		t.Fatalf("%s://%s%s: %s", scheme, r.Authority, path, a.Refused)
+	}
+	return a
+}
+
+func (e *example) wantFrom(t *testing.T, a *harness.Answer, status int, upstream string) {
+	t.Helper()
+	if a.Status != status || upstream != "" && !strings.HasPrefix(string(a.Body), "Hello from "+upstream+"\n") {
+		t.Errorf("got status %d, %.60q; want %d from %q", a.Status, a.Body, status, upstream)
+	}
+}
+
+// TestExamplesValidate: every example is right by itself, as it stands in the tree, and its Tests hold.
+func TestExamplesValidate(t *testing.T) {
+	topics, err := os.ReadDir(filepath.Join(harness.Root(t), "examples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range topics {
+		dir := filepath.Join(harness.Root(t), "examples", topic.Name())
+		if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
+			t.Errorf("%s: an example has a README: %v", topic.Name(), err)
+		}
+		if out := harness.MustRun(t, sluice(t), "validate", "-f", dir); !strings.Contains(out, "all fine") {
+			t.Errorf("%s: %s", topic.Name(), out)
+		}
+	}
+}
+
+// TestQuickstart is what `make run` starts: control plane, proxy and upstreams in one process.
+func TestQuickstart(t *testing.T) {
+	e := loadExample(t, "quickstart")
+	admin := harness.Loopback(t)
+	run := harness.Start(t, "run", sluice(t), "run", "-f", e.Dir, "--admin", admin, "--listen", "127.0.0.1:0",
+		"--demo-upstream", "v1="+e.addr(t, "9001"), "--demo-upstream", "v2="+e.addr(t, "9002"))
+	run.WaitLog(`(?s)Serving.*https://localhost:` + strconv.Itoa(e.port(t, "8443")))
+	served := map[string]int{}
+	for range 200 {
+		a := e.get(t, "https", "localhost", "8443", "/x")
+		e.wantFrom(t, a, 200, "")
+		served[a.Get("x-upstream")]++
+	}
+	if served["v1"] < 150 || served["v2"] == 0 {
+		t.Errorf("shares: %v, want about 180 and 20", served)
+	}
+	a := e.get(t, "http", "localhost", "8080", "/x?y")
+	if want := "https://localhost:" + strconv.Itoa(e.port(t, "8443")) + "/x?y"; a.Status != 301 || a.Get("location") != want {
+		t.Errorf("redirect: %d to %q, want 301 to %q", a.Status, a.Get("location"), want)
+	}
+	// A slip is told on the terminal, and the proxy serves on; when it is mended the edit holds.
+	good := e.Text(t, "quickstart.yaml")
+	e.Put(t, "quickstart.yaml", strings.Replace(good, "weight: 90", "wieght: 90", 1))
+	run.WaitLog(`quickstart\.yaml:\d+:\d+.*wieght`)
+	e.wantFrom(t, e.get(t, "https", "localhost", "8443", "/"), 200, "")
+	e.Put(t, "quickstart.yaml", strings.Replace(good, "weight: 90", "weight: 0", 1))
+	harness.Eventually(t, run, "all goes to v2", func() error {
+		for range 10 {
+			if a := e.get(t, "https", "localhost", "8443", "/"); a.Get("x-upstream") != "v2" {
+				return errNotYet
+			}
+		}
+		return nil
+	})
+	run.Stop()
+	if code := run.ExitCode(); code != 0 {
+		t.Errorf("it ended with exit code %d after SIGTERM, want 0", code)
+	}
+}
+
+func TestNginxReplacement(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "nginx-replacement")
+			for number, name := range map[string]string{"3000": "app", "3001": "api1", "3002": "api2", "3003": "images", "3004": "shop"} {
+				e.demo(t, name, number)
+			}
+			cp := harness.StartControlPlane(t, e.Dir)
+			harness.StartProxy(t, kind, cp.Addr, "default", kind).WaitReady()
+			cp.WaitSynced("default", 1)
+			for path, upstream := range map[string]string{
+				"/": "app", "/images/a.png": "images", "/shop": "shop", "/shop/cart": "shop", "/apix": "app",
+			} {
+				e.wantFrom(t, e.get(t, "https", "site.example.com", "8443", path), 200, upstream)
+			}
+			if a := e.get(t, "https", "localhost", "8443", "/api/users"); !strings.HasPrefix(a.Get("x-upstream"), "api") {
+				t.Errorf("/api/users: got %q", a.Body)
+			}
+			e.wantFrom(t, e.get(t, "https", "other.example.com", "8443", "/"), 404, "")
+			e.wantFrom(t, e.get(t, "http", "localhost", "8080", "/"), 301, "")
+		})
+	}
+}
+
+// TestMixedFleet: a Go proxy and an Envoy in one fleet share the port; each gets connections, and either serves on alone.
+func TestMixedFleet(t *testing.T) {
+	e := loadExample(t, "mixed-fleet")
+	e.demo(t, "hello", "9001")
+	cp := harness.StartControlPlane(t, e.Dir)
+	proxies := map[string]*harness.Proxy{}
+	for _, kind := range harness.Kinds {
+		proxies[kind] = harness.StartProxy(t, kind, cp.Addr, "edge", kind+"-1")
+		proxies[kind].WaitReady()
+	}
+	cp.WaitSynced("edge", len(proxies))
+	ask := func(n int) {
+		t.Helper()
+		for range n {
+			e.wantFrom(t, e.get(t, "http", "localhost", "8080", "/"), 200, "hello")
+		}
+	}
+	ask(100)
+	for kind, pattern := range map[string]string{
+		harness.Go:    `sluice_http_requests_total\{.*\}`,
+		harness.Envoy: `envoy_http_downstream_rq_completed\{.*edge.*\}`,
+	} {
+		n := harness.Sum(t, proxies[kind].AdminGet("/stats/prometheus"), pattern)
+		t.Logf("%s: %v of 100 requests", kind, n)
+		if n < 10 {
+			t.Errorf("%s: got %v of 100 requests, want a share", kind, n)
+		}
+	}
+	proxies[harness.Envoy].Stop()
+	ask(20)
+}
+
+func TestTCPExample(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "tcp")
+			e.demo(t, "a", "7001", "--tcp")
+			e.demo(t, "b", "7002", "--tcp")
+			cp := harness.StartControlPlane(t, e.Dir)
+			harness.StartProxy(t, kind, cp.Addr, "default", kind).WaitReady()
+			cp.WaitSynced("default", 1)
+			got := map[string]int{}
+			for range 4 {
+				a := harness.Do(&harness.Request{Proto: "TCP", Addr: e.addr(t, "7000"), Body: []byte("hello\n")}, false)
+				got[string(a.Body)]++
+			}
+			if got["a: hello\n"] != 2 || got["b: hello\n"] != 2 {
+				t.Errorf("got %v, want each twice", got)
+			}
+		})
+	}
+}
