@@ -119,7 +119,8 @@ type Backend struct {
 	Weight  uint32
 }
 
-// Redirect answers with the request's URL, with these parts replaced. Zero values keep the request's.
+// Redirect answers with the request's URL, with these parts replaced. Zero values keep the request's; the port goes with
+// Scheme: without Port it is the scheme's own.
 type Redirect struct {
 	Scheme string
 	Host   string

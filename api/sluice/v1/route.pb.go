@@ -511,7 +511,7 @@ type Redirect struct {
 	Scheme string `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"`
 	// The host. Default: the request's.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	// The port: 1 to 65535. Default: none in the Location if scheme is set, else the request's.
+	// The port: 1 to 65535. Default: the scheme's own if scheme is set, else the listener's.
 	Port uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
 	// 301, 302, 303, 307 or 308. Default: 301.
 	StatusCode    uint32 `protobuf:"varint,4,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
