@@ -54,7 +54,8 @@ func (x *Expect) looksAt(name string) bool {
 	return slices.ContainsFunc(x.Client, func(l Line) bool { return l.Name == name })
 }
 
-// Share is how many of the requests an upstream sees: exactly Count, or about Percent.
+// Share is how many of the requests an upstream sees: exactly Count; or, if that is -1, about Percent; or, if that is -1
+// too, any number.
 type Share struct {
 	Upstream string
 	Count    int
@@ -123,7 +124,7 @@ func parseExchanges(text string, line int) ([]*Exchange, error) {
 			e, answered = nil, false
 			continue
 		case strings.HasPrefix(text, "#"):
-			label = strings.TrimSpace(text[1:])
+			label = strings.TrimSpace(label + " " + strings.TrimSpace(text[1:]))
 			continue
 		case e == nil:
 			e, err = parseRequestLine(text)
@@ -239,7 +240,7 @@ func (e *Exchange) parseRequestPart(text string) error {
 	return nil
 }
 
-var sharePattern = regexp.MustCompile(`^([a-z0-9-]+)(?:([=~])([0-9]+))?$`)
+var sharePattern = regexp.MustCompile(`^([a-z0-9-]+)(?:([=~])([0-9]+)|\?)?$`)
 
 func (e *Exchange) parseOutcome(words []string) error {
 	expect := &e.Expect
@@ -261,9 +262,12 @@ func (e *Exchange) parseOutcome(words []string) error {
 	for _, w := range words[1:] {
 		m := sharePattern.FindStringSubmatch(w)
 		if m == nil {
-			return fmt.Errorf("want an upstream, upstream=count or upstream~percent, got %q", w)
+			return fmt.Errorf("want upstream, upstream=count, upstream~percent or upstream?, got %q", w)
 		}
 		share := Share{Upstream: m[1], Count: e.Times}
+		if strings.HasSuffix(w, "?") {
+			share.Count, share.Percent = -1, -1
+		}
 		if n, err := strconv.Atoi(m[3]); err == nil {
 			if share.Count = n; m[2] == "~" {
 				share.Count, share.Percent = -1, n
