@@ -109,8 +109,10 @@ type Options struct {
 	Limit *Limit
 	// Logger hears of panics and of accepts that fail.
 	Logger *slog.Logger
-	// Stats counts; it must not be nil.
-	Stats *Stats
+	// Stats is asked for each connection where to count it: a socket may change hands.
+	Stats func() *Stats
+	// Connections counts the goroutines of connections: after Close, none is added. It may be nil.
+	Connections *sync.WaitGroup
 	// Handle owns a connection: it closes it before it returns. Each call has its own goroutine.
 	Handle func(conn net.Conn)
 }
@@ -144,7 +146,7 @@ func (s *Socket) Serve(opts Options) {
 			return
 		default:
 			// EMFILE and its like pass, and ECONNABORTED is one client's: go on, not in a hot loop.
-			opts.Stats.AcceptErrors.Add(1)
+			opts.Stats().AcceptErrors.Add(1)
 			delay = min(max(2*delay, 5*time.Millisecond), maxAcceptDelay)
 			opts.Logger.Warn("accept failed", "address", s.Place.Address, "error", cause(err), "again in", delay)
 			time.Sleep(delay)
@@ -153,27 +155,34 @@ func (s *Socket) Serve(opts Options) {
 			}
 			continue
 		}
+		stats := opts.Stats()
 		if !opts.Limit.acquire() {
-			opts.Stats.Refused.Add(1)
+			stats.Refused.Add(1)
 			conn.Close()
 			continue
 		}
-		opts.Stats.ConnectionsTotal.Add(1)
-		opts.Stats.ConnectionsActive.Add(1)
-		go own(conn, opts)
+		stats.ConnectionsTotal.Add(1)
+		stats.ConnectionsActive.Add(1)
+		if opts.Connections != nil {
+			opts.Connections.Add(1)
+		}
+		go own(conn, stats, &opts)
 	}
 }
 
 // own is the goroutine of one connection. A panic ends the connection and nothing else.
-func own(conn net.Conn, opts Options) {
+func own(conn net.Conn, stats *Stats, opts *Options) {
 	defer func() {
 		if value := recover(); value != nil {
-			opts.Stats.Panics.Add(1)
+			stats.Panics.Add(1)
 			opts.Logger.Error("connection panicked", "peer", conn.RemoteAddr(), "panic", value, "stack", string(debug.Stack()))
 		}
 		conn.Close()
-		opts.Stats.ConnectionsActive.Add(-1)
+		stats.ConnectionsActive.Add(-1)
 		opts.Limit.release()
+		if opts.Connections != nil {
+			opts.Connections.Done()
+		}
 	}()
 	opts.Handle(conn)
 }

@@ -101,8 +101,8 @@ func (p *pipe) carry(to, from net.Conn, count func(int64)) error {
 			}
 		}
 	}
-	source, canRead := plain(from).(*net.TCPConn)
-	sink, canWrite := plain(to).(*net.TCPConn)
+	source, canRead := plain(from).(tcp)
+	sink, canWrite := plain(to).(tcp)
 	if !canRead || !canWrite {
 		return shovel(to, from, moved)
 	}
@@ -110,12 +110,21 @@ func (p *pipe) carry(to, from net.Conn, count func(int64)) error {
 		if err := source.SetReadDeadline(time.Now().Add(p.slice)); err != nil {
 			return err
 		}
-		n, err := sink.ReadFrom(source)
+		// From one *net.TCPConn to another this is splice(2), also where either is embedded.
+		n, err := source.WriteTo(sink)
 		moved(n)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
 	}
+}
+
+// tcp is a *net.TCPConn, or what embeds one.
+type tcp interface {
+	net.Conn
+	io.ReaderFrom
+	io.WriterTo
+	SetNoDelay(bool) error
 }
 
 // plain is the connection whose bytes are the same: below what counts or reads ahead, not below TLS.

@@ -117,8 +117,8 @@ func (p *Proxy) connect(ctx context.Context, c *Conn) (net.Conn, *cluster.Stats,
 			return up, counters, nil
 		}
 		var f *failure.Error
-		if !errors.As(err, &f) || f.Kind != failure.ConnectFailed || attempt >= p.options.Config.MaxConnectAttempts ||
-			ctx.Err() != nil {
+		another := errors.As(err, &f) && (f.Kind == failure.ConnectFailed || f.Kind == failure.ConnectTimeout)
+		if !another || attempt >= p.options.Config.MaxConnectAttempts || ctx.Err() != nil {
 			return nil, nil, err
 		}
 	}

@@ -39,8 +39,14 @@ func (d *dialer) DialTCP(context.Context) (net.Conn, *cluster.Endpoint, error) {
 		return nil, endpoint, err
 	}
 	c, err := net.Dial("tcp", d.address)
-	return c, endpoint, err
+	if err != nil {
+		return nil, endpoint, err
+	}
+	return counted{c.(*net.TCPConn)}, endpoint, nil
 }
+
+// counted embeds a TCP connection, as upstream's does.
+type counted struct{ *net.TCPConn }
 
 // hidden is a connection that cannot be spliced, nor half-closed by itself.
 type hidden struct{ net.Conn }

@@ -1,0 +1,174 @@
+package live
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/listener"
+)
+
+// conn is one accepted connection.
+type conn struct {
+	net.Conn
+	hello listener.Hello
+
+	// draining is set, and drain is closed, when the connection is to end after what is in flight.
+	draining atomic.Bool
+	drain    chan struct{}
+
+	// chain is guarded by registry.mu; nil while the client has not said enough to choose.
+	chain *chain
+
+	mu sync.Mutex
+	// Guarded by mu. waits is set while the connection is served by HTTP/1, or waits for its first bytes.
+	waits      bool
+	ended      bool
+	wake, stop *time.Timer
+}
+
+// startDrain tells a connection to end; it is cut after limit. Its HTTP/1 codec is woken from waiting for a request
+// after grace, and again, since who has a request in flight then waits for the next only later.
+func (c *conn) startDrain(grace, limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining.Swap(true) || c.ended {
+		return
+	}
+	close(c.drain)
+	c.stop = time.AfterFunc(limit, func() { c.Conn.Close() })
+	c.wake = time.AfterFunc(grace, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ended {
+			return
+		}
+		if c.waits {
+			_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // it is closed, then
+		}
+		c.wake.Reset(grace)
+	})
+}
+
+// setWaits says whether a draining connection may be woken from a read.
+func (c *conn) setWaits(waits bool) {
+	c.mu.Lock()
+	c.waits = waits
+	c.mu.Unlock()
+}
+
+// end stops the timers; the connection's goroutine calls it last.
+func (c *conn) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.wake != nil {
+		c.wake.Stop()
+		c.stop.Stop()
+	}
+}
+
+// registry knows all connections of a Runtime, to find those of a chain.
+type registry struct {
+	mu sync.Mutex
+	// open is guarded by mu.
+	open map[*conn]struct{}
+}
+
+func (r *registry) add(c *conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		r.open = map[*conn]struct{}{}
+	}
+	r.open[c] = struct{}{}
+}
+
+// join gives a connection to a chain; false if the chain has retired, unless late.
+func (r *registry) join(c *conn, to *chain, late bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if to.retired && !late {
+		return false
+	}
+	c.chain = to
+	to.active++
+	return true
+}
+
+func (r *registry) remove(c *conn) {
+	c.end()
+	r.mu.Lock()
+	delete(r.open, c)
+	var last *chain
+	if c.chain != nil {
+		c.chain.active--
+		if c.chain.retired && c.chain.active == 0 {
+			last = c.chain
+		}
+	}
+	r.mu.Unlock()
+	if last != nil {
+		last.release()
+	}
+}
+
+func (r *registry) retire(retired *chain) {
+	var leaving []*conn
+	r.mu.Lock()
+	if retired.retired {
+		r.mu.Unlock()
+		return
+	}
+	retired.retired = true
+	for c := range r.open {
+		if c.chain == retired {
+			leaving = append(leaving, c)
+		}
+	}
+	idle := retired.active == 0
+	r.mu.Unlock()
+	retired.listener.runtime.drain(leaving)
+	if idle {
+		retired.release()
+	}
+}
+
+// rechoose drains the connections of a listener that its new version would give to another chain than they have.
+func (r *registry) rechoose(l *running, next *version) {
+	var leaving []*conn
+	r.mu.Lock()
+	for c := range r.open {
+		if c.chain != nil && c.chain.listener == l && !c.chain.retired && next.choose(c.hello) != c.chain {
+			leaving = append(leaving, c)
+		}
+	}
+	r.mu.Unlock()
+	l.runtime.drain(leaving)
+}
+
+func (r *registry) cutAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.open {
+		c.Conn.Close()
+	}
+}
+
+// count is the connections of each chain.
+func (r *registry) count() map[*chain]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := map[*chain]int{}
+	for c := range r.open {
+		counts[c.chain]++
+	}
+	return counts
+}
+
+func (r *Runtime) drain(conns []*conn) {
+	for _, c := range conns {
+		c.startDrain(r.idleGrace, r.options.DrainTime)
+	}
+}

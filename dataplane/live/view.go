@@ -1,0 +1,79 @@
+package live
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
+)
+
+// View is what runs at one moment. Its counters are those of the moment too.
+type View struct {
+	// Listeners and Clusters are in the order of their names.
+	Listeners []ListenerView
+	Clusters  []*cluster.Cluster
+	// Connections are open now, those that drain among them; MaxConnections is their bound.
+	Connections, MaxConnections int64
+	// Draining is set once Drain has begun.
+	Draining bool
+}
+
+// ListenerView is one listener. Counters are since its name was first configured.
+type ListenerView struct {
+	Name string
+	// Address is what is bound, with the port that the system chose for port 0.
+	Address netip.AddrPort
+	Chains  []ChainView
+	// ConnectionsActive and ConnectionsTotal are accepted connections; Refused were closed at the limit.
+	ConnectionsActive, ConnectionsTotal, Refused int64
+	// HandshakeFailures ended before a filter chain could serve them: no ClientHello, no chain, no TLS.
+	HandshakeFailures int64
+	// Panics are connections or requests that a fault of ours ended.
+	Panics int64
+	// Requests counts answers by class: Requests[2] is 2xx; [0] is none sent.
+	Requests       [6]int64
+	RequestsActive int64
+	// BytesReceived and BytesSent are from and to clients: bodies, or all bytes of TCP.
+	BytesReceived, BytesSent int64
+}
+
+// ChainView is one filter chain of a listener's newest version.
+type ChainView struct {
+	Name              string
+	ConnectionsActive int
+}
+
+// View tells what runs. It is for monitors: it waits for an Apply that is under way.
+func (r *Runtime) View() *View {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := &View{Connections: r.limit.Active(), MaxConnections: r.limit.Max(), Draining: r.draining}
+	counts := r.conns.count()
+	for _, name := range slices.Sorted(maps.Keys(r.listeners)) {
+		l := r.listeners[name]
+		view := ListenerView{
+			Name:              name,
+			Address:           l.socket.socket.Addr(),
+			ConnectionsActive: l.stats.ConnectionsActive.Load(),
+			ConnectionsTotal:  l.stats.ConnectionsTotal.Load(),
+			Refused:           l.stats.Refused.Load(),
+			HandshakeFailures: l.stats.PeekFailed.Load() + l.stats.NoChain.Load() + l.stats.HandshakeFailed.Load(),
+			Panics:            l.stats.Panics.Load(),
+			RequestsActive:    l.http.RequestsActive.Load(),
+			BytesReceived:     l.http.BytesReceived.Load() + l.tcp.BytesReceived.Load(),
+			BytesSent:         l.http.BytesSent.Load() + l.tcp.BytesSent.Load(),
+		}
+		for class := range view.Requests {
+			view.Requests[class] = l.http.Status[class].Load()
+		}
+		for _, c := range l.version.Load().all() {
+			view.Chains = append(view.Chains, ChainView{Name: c.name, ConnectionsActive: counts[c]})
+		}
+		v.Listeners = append(v.Listeners, view)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.world.clusters)) {
+		v.Clusters = append(v.Clusters, r.world.clusters[name].Cluster)
+	}
+	return v
+}

@@ -1,0 +1,128 @@
+package live
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/sluice-proxy/sluice/dataplane/certs"
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/httpproxy"
+	"github.com/sluice-proxy/sluice/dataplane/route"
+	"github.com/sluice-proxy/sluice/dataplane/upstream"
+)
+
+// world is what listeners share: one version of clusters, route tables and certificates. Read-only once made.
+type world struct {
+	clusters     map[string]*upstream.Client
+	endpoints    map[string][]config.Endpoint
+	tables       map[string]*route.Table
+	certificates map[string]certificate
+}
+
+type certificate struct {
+	config *config.Certificate
+	made   *tls.Certificate
+}
+
+// noTable answers 404 to all.
+var noTable = route.New(&config.RouteTable{})
+
+func newWorld() world {
+	return world{
+		clusters:     map[string]*upstream.Client{},
+		endpoints:    map[string][]config.Endpoint{},
+		tables:       map[string]*route.Table{},
+		certificates: map[string]certificate{},
+	}
+}
+
+// same compares parts of configurations; those that were not decoded again are the same pointer.
+func same[T any](a, b *T) bool { return a == b || reflect.DeepEqual(a, b) }
+
+// next makes a configuration's world. What did not change is that of w; dropped are the clients that are no longer in it.
+func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, err error) {
+	next = newWorld()
+	for name, cfg := range c.Clusters {
+		endpoints := cfg.Static
+		if cfg.AssignmentName != "" {
+			endpoints = nil
+			if assignment := c.Assignments[cfg.AssignmentName]; assignment != nil {
+				endpoints = assignment.Endpoints
+			}
+		}
+		client, known := w.clusters[name]
+		if !known || !same(client.Cluster.Config, cfg) || !reflect.DeepEqual(w.endpoints[name], endpoints) {
+			var old *cluster.Cluster
+			if known {
+				old = client.Cluster
+				dropped = append(dropped, client)
+			}
+			client = upstream.NewClient(cluster.New(cfg, endpoints, old), client)
+		}
+		next.clusters[name], next.endpoints[name] = client, endpoints
+	}
+	for name, client := range w.clusters {
+		if next.clusters[name] == nil {
+			dropped = append(dropped, client)
+		}
+	}
+	for name, cfg := range c.RouteTables {
+		table := w.tables[name]
+		if table == nil || !same(table.Config(), cfg) {
+			table = route.New(cfg)
+		}
+		next.tables[name] = table
+	}
+	var problems []error
+	for name, cfg := range c.Certificates {
+		old, known := w.certificates[name]
+		if known && same(old.config, cfg) {
+			next.certificates[name] = old
+			continue
+		}
+		made, err := certs.Parse(cfg)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("live: %w", err))
+			if known {
+				// The last good one serves on.
+				next.certificates[name] = old
+			}
+			continue
+		}
+		next.certificates[name] = certificate{config: cfg, made: made}
+	}
+	return next, dropped, errors.Join(problems...)
+}
+
+// state is what an HTTP chain serves requests from. inline is the table that stands in the chain itself, or nil.
+func (w *world) state(cfg *config.HTTP, inline *route.Table) *httpproxy.State {
+	table := inline
+	if table == nil {
+		if table = w.tables[cfg.RouteTableName]; table == nil {
+			table = noTable
+		}
+	}
+	return &httpproxy.State{Table: table, Clusters: w.clusters}
+}
+
+// presented are the certificates of a chain, in its order. Names that are not there yet are left out: without any, the
+// chain refuses handshakes.
+func (w *world) presented(cfg *config.DownstreamTLS) ([]*tls.Certificate, error) {
+	var list []*tls.Certificate
+	for _, name := range cfg.CertificateNames {
+		if c, ok := w.certificates[name]; ok {
+			list = append(list, c.made)
+		}
+	}
+	for _, c := range cfg.Certificates {
+		made, err := certs.Parse(c)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, made)
+	}
+	return list, nil
+}
