@@ -40,8 +40,11 @@ func (c *Client) handle(r *response) *request {
 	for _, res := range j.update.Resources {
 		delete(st.due, res.Name)
 		if refused[res.Name] != nil {
-			continue // the version accepted before stays (rule 10)
+			// The version accepted before stays (rule 10).
+			st.refused[res.Name] = true
+			continue
 		}
+		delete(st.refused, res.Name)
 		st.versions[res.Name] = res.Version
 		st.setTTL(res.Name, j.ttls[res.Name], now)
 	}
@@ -131,8 +134,15 @@ func (c *Client) judge(st *typeState, r *response) judgement {
 	}
 	// Absence deletes in a response that is the full state (rule 8).
 	if t, ok := resource.ByURL(r.typeURL); ok && t.FullState && c.options.StateOfTheWorld && !partial {
-		for _, name := range slices.Sorted(maps.Keys(st.versions)) {
-			if !present[name] {
+		gone := map[string]bool{}
+		for name := range st.versions {
+			gone[name] = !present[name]
+		}
+		for name := range st.refused {
+			gone[name] = !present[name]
+		}
+		for _, name := range slices.Sorted(maps.Keys(gone)) {
+			if gone[name] {
 				j.update.Removed = append(j.update.Removed, name)
 			}
 		}

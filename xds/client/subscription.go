@@ -42,6 +42,8 @@ type typeState struct {
 	version string
 	// versions are of the resources that were accepted, by name. Of a refused one it is the version before.
 	versions map[string]string
+	// refused are names whose last version was refused; some have an accepted one too.
+	refused map[string]bool
 	// expiry is when a TTL ends, by name.
 	expiry map[string]time.Time
 }
@@ -136,7 +138,7 @@ func (c *Client) subscribe() []*request {
 func newTypeState() *typeState {
 	return &typeState{
 		asked: map[string]bool{}, due: map[string]time.Time{},
-		versions: map[string]string{}, expiry: map[string]time.Time{},
+		versions: map[string]string{}, refused: map[string]bool{}, expiry: map[string]time.Time{},
 	}
 }
 
@@ -150,15 +152,13 @@ func (st *typeState) forget(renewed map[string]bool) {
 			st.drop(name)
 		}
 	}
-	for name := range st.due {
-		if !st.names[name] {
-			delete(st.due, name)
-		}
-	}
+	maps.DeleteFunc(st.due, func(name string, _ time.Time) bool { return !st.names[name] })
+	maps.DeleteFunc(st.refused, func(name string, _ bool) bool { return !st.names[name] })
 }
 
 func (st *typeState) drop(name string) {
 	delete(st.versions, name)
+	delete(st.refused, name)
 	delete(st.expiry, name)
 }
 

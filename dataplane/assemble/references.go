@@ -1,0 +1,49 @@
+package assemble
+
+import "github.com/sluice-proxy/sluice/dataplane/config"
+
+// references are the names that a listener refers to.
+type references struct{ tables, secrets, clusters []string }
+
+func referencesOf(l *config.Listener) references {
+	var refs references
+	for _, c := range l.Chains {
+		refs.add(c)
+	}
+	if l.Default != nil {
+		refs.add(l.Default)
+	}
+	return refs
+}
+
+func (r *references) add(c *config.FilterChain) {
+	if c.TLS != nil {
+		r.secrets = append(r.secrets, c.TLS.CertificateNames...)
+	}
+	if c.HTTP != nil {
+		if c.HTTP.RouteTableName != "" {
+			r.tables = append(r.tables, c.HTTP.RouteTableName)
+		}
+		if c.HTTP.RouteTable != nil {
+			r.clusters = append(r.clusters, clustersOf(c.HTTP.RouteTable)...)
+		}
+	}
+	if c.TCP != nil {
+		for _, w := range c.TCP.Clusters {
+			r.clusters = append(r.clusters, w.Name)
+		}
+	}
+}
+
+// clustersOf are the clusters that a table's routes go to.
+func clustersOf(t *config.RouteTable) []string {
+	var names []string
+	for _, h := range t.Hosts {
+		for _, r := range h.Routes {
+			for _, w := range r.Clusters {
+				names = append(names, w.Name)
+			}
+		}
+	}
+	return names
+}
