@@ -1,0 +1,242 @@
+package httpproxy
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/accesslog"
+	"github.com/sluice-proxy/sluice/dataplane/alarm"
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/upstream"
+)
+
+// goneInterval is how often a client is asked whether it is still there while its request is under way: the goroutine
+// that serves it waits for the upstream then, and does not read.
+const goneInterval = time.Second
+
+// exchange is one request on its way. It is used again.
+type exchange struct {
+	p *Proxy
+	s Stream
+	c *Conn
+
+	// Only the goroutine that serves.
+	start time.Time
+	req   *message.Request
+	// hasBody: the request has one.
+	hasBody bool
+	// responded: a final head was handed to the stream, for reply.
+	responded bool
+	sendErr   error
+	// local is an answer of our own, and fields its header.
+	local  message.Response
+	fields [4]message.Field
+	// scratch holds what we write into heads.
+	scratch []byte
+	pump    *pump
+	record  accesslog.Record
+	address netip.AddrPort
+	stats   *cluster.Stats
+	sent    int64
+	unwatch func() bool
+
+	// received counts the request's body; only its reader until it has ended.
+	received int64
+	// bodyEnd is when the request's body had been read, in nanoseconds since start; -1 before.
+	bodyEnd atomic.Int64
+	// activity is when something moved last, in nanoseconds since start. Any goroutine.
+	activity atomic.Int64
+	// cause is 1 + the failure.Kind for which the exchange was broken off; 0 is none. Any goroutine.
+	cause atomic.Int32
+
+	// alarm calls look. Read-only.
+	alarm *alarm.Alarm
+	// routeTimeout and idleTimeout are set before the alarm is.
+	routeTimeout, idleTimeout time.Duration
+
+	mu sync.Mutex
+	// Guarded by mu: what is to be broken off.
+	up     upstream.Exchange
+	cancel context.CancelFunc
+	begun  bool
+}
+
+func (p *Proxy) begin(s Stream, c *Conn) *exchange {
+	x, _ := p.exchanges.Get().(*exchange)
+	if x == nil {
+		x = &exchange{p: p}
+		x.alarm = alarm.New(x.look)
+	}
+	x.s, x.c = s, c
+	x.start = time.Now()
+	x.hasBody, x.responded, x.begun, x.sendErr = false, false, false, nil
+	x.sent, x.received = 0, 0
+	x.address, x.stats, x.pump = netip.AddrPort{}, nil, nil
+	x.scratch = x.scratch[:0]
+	x.cause.Store(0)
+	x.activity.Store(0)
+	x.bodyEnd.Store(-1)
+	if s != nil {
+		x.req = s.Request()
+		x.hasBody = x.req.ContentLength != 0
+		if !x.hasBody {
+			x.bodyEnd.Store(0)
+		}
+	}
+	x.record = accesslog.Record{
+		Start: x.start, Request: x.req, Peer: c.Peer, Local: c.Local, Remote: c.Peer, Listener: c.Listener, Chain: c.Chain,
+	}
+	return x
+}
+
+// end counts and logs.
+func (x *exchange) end() {
+	x.alarm.Clear()
+	clean := x.unwatch == nil || x.unwatch()
+	x.unwatch = nil
+	status := x.record.Status
+	stats := x.p.stats
+	stats.Status[min(status/100, 5)].Add(1)
+	stats.BytesReceived.Add(x.received)
+	stats.BytesSent.Add(x.sent)
+	x.log()
+	x.s, x.c, x.req, x.up, x.cancel, x.pump = nil, nil, nil, nil, nil, nil
+	x.record = accesslog.Record{}
+	if clean {
+		x.p.exchanges.Put(x)
+	}
+}
+
+// watch begins to look after the time, and after the client.
+func (x *exchange) watch(r *config.Route) {
+	x.routeTimeout = r.Timeout
+	x.idleTimeout = x.p.config.StreamIdleTimeout
+	if r.IdleTimeout != nil {
+		x.idleTimeout = *r.IdleTimeout
+	}
+	if s, ok := x.s.(interface{ Context() context.Context }); ok {
+		x.unwatch = context.AfterFunc(s.Context(), func() { x.breakOff(failure.ClientGone) })
+	}
+	x.alarm.Set(x.next(x.start))
+}
+
+// next is when to look again.
+func (x *exchange) next(now time.Time) time.Time {
+	at := now.Add(goneInterval)
+	if end := x.bodyEnd.Load(); x.routeTimeout > 0 && end >= 0 {
+		if t := x.start.Add(time.Duration(end) + x.routeTimeout); t.Before(at) {
+			at = t
+		}
+	}
+	if x.idleTimeout > 0 {
+		if t := x.start.Add(time.Duration(x.activity.Load()) + x.idleTimeout); t.Before(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// look is the alarm's: it breaks off what takes too long, or is for nobody.
+func (x *exchange) look() time.Time {
+	now := time.Now()
+	since := int64(now.Sub(x.start))
+	end := x.bodyEnd.Load()
+	switch {
+	case x.routeTimeout > 0 && end >= 0 && since >= end+int64(x.routeTimeout):
+		x.breakOff(failure.ResponseTimeout)
+	case x.idleTimeout > 0 && since-x.activity.Load() >= int64(x.idleTimeout):
+		if end < 0 {
+			x.breakOff(failure.RequestIdle)
+		} else {
+			x.breakOff(failure.StreamIdle)
+		}
+	case x.gone():
+		x.breakOff(failure.ClientGone)
+	default:
+		return x.next(now)
+	}
+	return time.Time{}
+}
+
+func (x *exchange) gone() bool {
+	s, ok := x.s.(interface{ Gone() bool })
+	return ok && s.Gone()
+}
+
+// breakOff ends the exchange for a reason; the first one counts. Any goroutine.
+func (x *exchange) breakOff(kind failure.Kind) {
+	if !x.cause.CompareAndSwap(0, int32(kind)+1) {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.up != nil {
+		x.up.Close(false)
+	}
+	if x.cancel != nil {
+		x.cancel()
+	}
+	if x.begun || kind == failure.ClientGone {
+		x.s.Reset()
+	} else {
+		// Who reads the request's body is to end; the answer can still be sent.
+		_ = x.s.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// attach makes an exchange with an upstream the one to be broken off; false if it is too late.
+func (x *exchange) attach(up upstream.Exchange) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause.Load() != 0 {
+		return false
+	}
+	x.up = up
+	return true
+}
+
+func (x *exchange) detach() {
+	x.mu.Lock()
+	x.up = nil
+	if x.cancel != nil {
+		x.cancel()
+		x.cancel = nil
+	}
+	x.mu.Unlock()
+}
+
+// context is for dialling.
+func (x *exchange) context() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause.Load() != 0 {
+		cancel()
+	}
+	x.cancel = cancel
+	return ctx
+}
+
+// touch notes that something moved.
+func (x *exchange) touch() {
+	if x.idleTimeout > 0 {
+		x.activity.Store(int64(time.Since(x.start)))
+	}
+}
+
+// sinceRequest is how long the upstream has had the whole request; 0 if it has not.
+func (x *exchange) sinceRequest() time.Duration {
+	if len(x.p.options.Logs) == 0 {
+		return 0
+	}
+	if end := x.bodyEnd.Load(); end >= 0 {
+		return time.Since(x.start) - time.Duration(end)
+	}
+	return 0
+}

@@ -1,0 +1,182 @@
+package httpproxy
+
+import (
+	"strings"
+
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/http1"
+	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/route"
+)
+
+const noAnswer = "upstream connect error or disconnect/reset before headers. reset reason: "
+
+// texts are what the client is told, word for word as Envoy does, so that who looks for one of them finds it with
+// both. A kind that is not here has an empty body.
+var texts = map[failure.Kind]string{
+	failure.BadRequest:      "",
+	failure.NoEndpoint:      "no healthy upstream",
+	failure.Overflow:        noAnswer + "overflow",
+	failure.ConnectFailed:   noAnswer + "remote connection failure",
+	failure.ConnectTimeout:  noAnswer + "connection timeout",
+	failure.Reset:           noAnswer + "connection termination",
+	failure.BadResponse:     noAnswer + "protocol error",
+	failure.ResponseTimeout: "upstream request timeout",
+	failure.StreamIdle:      "stream timeout",
+	failure.RequestIdle:     "stream timeout",
+	failure.RequestTimeout:  "request timeout",
+}
+
+// reply answers for a failure; if an answer has begun, it is left unfinished, which the codecs make visible.
+func (x *exchange) reply(why *failure.Error) {
+	status := why.Status()
+	if x.responded || status == 0 {
+		return
+	}
+	text := texts[why.Kind]
+	if why.Kind == failure.BadRequest && x.pump != nil {
+		// The request's body broke the protocol: the codec's own refusal.
+		text = http1.Reason(status)
+	}
+	x.own(status, text, message.Field{})
+}
+
+// own sends an answer of the proxy itself.
+func (x *exchange) own(status int, body string, extra message.Field) {
+	res := &x.local
+	*res = message.Response{Proto: message.HTTP11, Status: status, Header: x.fields[:0], ContentLength: int64(len(body))}
+	if extra.Name != "" {
+		res.Header = append(res.Header, extra)
+	}
+	if body != "" {
+		res.Header = append(res.Header, message.Field{Name: "content-type", Value: "text/plain"})
+	}
+	x.commonHeader(res)
+	if !x.startAnswer(res, body == "") {
+		x.sendFailed()
+		return
+	}
+	if body != "" && x.req.Method != "HEAD" {
+		x.sent += int64(len(body))
+		if _, err := x.s.Write([]byte(body)); err != nil {
+			x.sendErr = err
+			x.sendFailed()
+			return
+		}
+	}
+	if !x.finishAnswer(nil) {
+		x.sendFailed()
+	}
+}
+
+// sendFailed notes a client that did not take our own answer.
+func (x *exchange) sendFailed() { x.failed(x.because(x.sendErr)) }
+
+func (x *exchange) redirect(r *config.Redirect) {
+	location := route.Location(r, x.req)
+	if !http1.ValidValue(location) {
+		x.failed(failure.Newf(failure.BadRequest, "location"))
+		x.own(400, "", message.Field{})
+		return
+	}
+	status := r.Status
+	if status == 0 {
+		status = 301
+	}
+	x.own(status, "", message.Field{Name: "location", Value: location})
+}
+
+func (x *exchange) respondDirect(r *config.Response) { x.own(r.Status, r.Body, message.Field{}) }
+
+// startAnswer sends the final head.
+func (x *exchange) startAnswer(res *message.Response, end bool) bool {
+	x.mu.Lock()
+	x.begun = true
+	x.mu.Unlock()
+	if err := x.s.Respond(res, end); err != nil {
+		x.sendErr = err
+		return false
+	}
+	x.responded = true
+	x.record.Response = res
+	x.record.Status = res.Status
+	return true
+}
+
+// finishAnswer ends the answer.
+func (x *exchange) finishAnswer(trailer message.Header) bool {
+	if err := x.s.End(trailer); err != nil {
+		x.sendErr = err
+		return false
+	}
+	return true
+}
+
+// failed notes a failure for the log.
+func (x *exchange) failed(why *failure.Error) {
+	x.record.Flags = why.Flag()
+	x.record.Details = why.Error()
+}
+
+// count counts for the cluster.
+func (x *exchange) count(stats *cluster.Stats, e *cluster.Endpoint, why *failure.Error) {
+	stats.BytesSent.Add(x.received)
+	stats.BytesReceived.Add(x.sent)
+	if x.responded {
+		stats.Status[min(x.record.Status/100, 5)].Add(1)
+	}
+	if why == nil {
+		return
+	}
+	switch why.Kind {
+	case failure.Reset, failure.BadResponse:
+		stats.Resets.Add(1)
+		e.Failures.Add(1)
+	case failure.ConnectFailed, failure.ConnectTimeout:
+		e.Failures.Add(1)
+	case failure.ResponseTimeout, failure.StreamIdle:
+		stats.Timeouts.Add(1)
+		e.Failures.Add(1)
+	}
+}
+
+// log writes the record. Everything it needs is asked for here, and only if somebody listens.
+func (x *exchange) log() {
+	logs := x.p.options.Logs
+	if len(logs) == 0 {
+		return
+	}
+	r := &x.record
+	r.Duration = x.elapsed()
+	r.BytesReceived, r.BytesSent = x.received, x.sent
+	if x.address.IsValid() {
+		r.Upstream = x.address.String()
+	}
+	if x.c.TLS != nil {
+		r.SNI = x.c.TLS.ServerName
+		r.TLSVersion = tlsVersion(x.c.TLS.Version)
+	}
+	for _, l := range logs {
+		l.Log(r)
+	}
+}
+
+// tlsVersion is as Envoy writes it: "TLSv1.3".
+func tlsVersion(version uint16) string {
+	const tls10 = 0x0301
+	if version < tls10 || version > tls10+3 {
+		return ""
+	}
+	return "TLSv1." + string('0'+byte(version-tls10))
+}
+
+// hasToken tells whether a comma-separated list holds a token, case aside.
+func hasToken(list, token string) (found bool) {
+	http1.EachToken(list, func(t string) bool {
+		found = strings.EqualFold(t, token)
+		return !found
+	})
+	return found
+}

@@ -1,0 +1,239 @@
+package httpproxy
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/route"
+	"github.com/sluice-proxy/sluice/dataplane/upstream"
+)
+
+// Serve is the life of a request: when it returns, the request is answered or broken off.
+func (p *Proxy) Serve(s Stream, c *Conn) {
+	p.stats.Requests.Add(1)
+	p.stats.RequestsActive.Add(1)
+	x := p.begin(s, c)
+	state := p.options.State()
+	if why := x.serve(state); why != nil {
+		x.failed(why)
+		x.reply(why)
+	}
+	x.end()
+	p.stats.RequestsActive.Add(-1)
+}
+
+// serve goes through the phases: what the head means, where it goes, and there and back.
+func (x *exchange) serve(state *State) *failure.Error {
+	if why := x.receive(); why != nil {
+		return why
+	}
+	r := state.Table.Match(x.req)
+	if r == nil {
+		return failure.New(failure.NoRoute, nil)
+	}
+	x.record.Route = r.Name
+	switch {
+	case r.Redirect != nil:
+		x.redirect(r.Redirect)
+		return nil
+	case r.Respond != nil:
+		x.respondDirect(r.Respond)
+		return nil
+	default:
+		return x.forward(state, r)
+	}
+}
+
+// receive checks what concerns any request, and makes the head that goes on.
+func (x *exchange) receive() *failure.Error {
+	req := x.req
+	if req.Method == "CONNECT" || req.Path == "*" {
+		// No route matches these: as with Envoy, which has no routes for them unless told so.
+		return failure.New(failure.NoRoute, nil)
+	}
+	if x.p.config.NormalizePath {
+		path, ok := route.NormalizePath(req.Path, x.p.config.MergeSlashes)
+		if !ok {
+			return failure.Newf(failure.BadRequest, "path cannot be normalized")
+		}
+		req.Path = path
+	}
+	return x.requestHeader()
+}
+
+// forward takes the request to an endpoint, and the answer back.
+func (x *exchange) forward(state *State, r *config.Route) *failure.Error {
+	name := route.Pick(r.Clusters, rand.Uint64())
+	x.record.Cluster = name
+	client := state.Clusters[name]
+	if client == nil {
+		return failure.Newf(failure.NoCluster, "cluster %q", name)
+	}
+	c := client.Cluster
+	if !c.Acquire() {
+		return failure.New(failure.Overflow, nil)
+	}
+	defer c.Release()
+	x.watch(r)
+	e := c.Pick()
+	if e == nil {
+		return failure.New(failure.NoEndpoint, nil)
+	}
+	x.stats = c.Stats
+	why := x.try(client, e, false)
+	// A connection that was kept open may have been closed as we took it. Nothing of the request was lost, then, if it
+	// had no body, and repeating it does no harm (RFC 9110, 9.2.2).
+	if why != nil && why.Retryable && !x.hasBody && !x.responded && idempotent(x.req.Method) && x.cause.Load() == 0 {
+		c.Stats.Retries.Add(1)
+		why = x.try(client, e, true)
+	}
+	x.count(c.Stats, e, why)
+	return why
+}
+
+func idempotent(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// try is one exchange with an endpoint.
+func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool) *failure.Error {
+	e.Active.Add(1)
+	defer e.Active.Add(-1)
+	e.Requests.Add(1)
+	x.address = e.Address
+	var up upstream.Exchange
+	if !fresh {
+		up = client.Take(e)
+	}
+	if up == nil {
+		var err error
+		up, err = client.Dial(x.context(), e)
+		if err != nil {
+			return x.because(err)
+		}
+	}
+	if !x.attach(up) {
+		up.Close(false)
+		return x.because(nil)
+	}
+	why, whole := x.exchange(up)
+	x.detach()
+	up.Close(whole)
+	return why
+}
+
+// exchange sends the request and brings the answer; whole tells that both are complete.
+func (x *exchange) exchange(up upstream.Exchange) (why *failure.Error, whole bool) {
+	var pump *pump
+	x.pump = nil
+	if !x.hasBody {
+		if err := up.WriteRequest(x.req, true); err != nil {
+			return x.because(err), false
+		}
+	} else {
+		var why *failure.Error
+		if pump, why = x.startBody(up); why != nil {
+			return why, false
+		}
+	}
+	why, whole = x.answer(up)
+	if pump != nil {
+		whole = pump.stop() && whole
+	}
+	return why, whole
+}
+
+// answer reads the answer and sends it on.
+func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
+	var res *message.Response
+	for {
+		var err error
+		if res, err = up.ReadResponse(); err != nil {
+			return x.because(err), false
+		}
+		x.touch()
+		if res.Status >= 200 {
+			break
+		}
+		// The client gets its 100 from us, when its body is wanted; others are passed on (RFC 9110, 15.2).
+		if res.Status != 100 {
+			x.informational(res)
+		}
+	}
+	x.record.UpstreamDuration = x.sinceRequest()
+	cleanResponse(res)
+	x.commonHeader(res)
+	bodyless := res.ContentLength == 0 || x.req.Method == "HEAD" || res.Status == 204 || res.Status == 304
+	if !x.startAnswer(res, bodyless) {
+		return x.because(x.sendErr), false
+	}
+	if bodyless {
+		if x.finishAnswer(nil) {
+			return nil, true
+		}
+		return x.because(x.sendErr), false
+	}
+	return x.copyBody(up, res)
+}
+
+// copyBody brings the answer's body, as fast as the client takes it.
+func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failure.Error, bool) {
+	buf := getBuffer(res.ContentLength)
+	defer func() { putBuffer(buf) }()
+	ahead, _ := up.(interface{ Buffered() int })
+	for {
+		n, err := up.Read(*buf)
+		if n > 0 {
+			x.touch()
+			x.sent += int64(n)
+			if _, sendErr := x.s.Write((*buf)[:n]); sendErr != nil {
+				return x.because(sendErr), false
+			}
+		}
+		switch {
+		case err == io.EOF:
+			if x.finishAnswer(res.Trailer) {
+				return nil, true
+			}
+			return x.because(x.sendErr), false
+		case err != nil:
+			return x.because(err), false
+		}
+		// What waits for more to come does not make the client wait.
+		if ahead == nil || ahead.Buffered() == 0 {
+			if sendErr := x.s.Flush(); sendErr != nil {
+				return x.because(sendErr), false
+			}
+			if n == len(*buf) {
+				buf = grow(buf)
+			}
+		}
+	}
+}
+
+// because is why an exchange failed: what we broke it off for, if we did, or what became of the request's body, else
+// what the error says.
+func (x *exchange) because(err error) *failure.Error {
+	if cause := x.cause.Load(); cause != 0 {
+		return failure.New(failure.Kind(cause-1), err)
+	}
+	if x.pump != nil {
+		if why := x.pump.why.Load(); why != nil {
+			return why
+		}
+	}
+	var why *failure.Error
+	if errors.As(err, &why) {
+		return why
+	}
+	return failure.New(failure.Internal, err)
+}
