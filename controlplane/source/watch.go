@@ -20,7 +20,7 @@ type Options struct {
 	Stdin io.Reader
 	// HoldOff is how long things must be quiet before they are read. 0 is 50 ms.
 	HoldOff time.Duration
-	// MaxDelay is how long a change waits at most when things never get quiet. 0 is 500 ms.
+	// MaxDelay is how long a change waits at most, though things never get quiet. 0 is 500 ms.
 	MaxDelay time.Duration
 	// Logger gets what hinders watching. Nil: nothing is logged.
 	Logger *slog.Logger
@@ -66,7 +66,6 @@ func Watch(ctx context.Context, opts Options) *Watcher {
 	if opts.MaxDelay <= 0 {
 		opts.MaxDelay = defaultMaxDelay
 	}
-	opts.MaxDelay = max(opts.MaxDelay, opts.HoldOff)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
