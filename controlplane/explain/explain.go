@@ -190,16 +190,16 @@ type target struct {
 func parse(req Request) (*target, error) {
 	u, err := url.Parse(req.URL)
 	if err != nil {
-		return nil, fmt.Errorf("explain: %w", err)
+		return nil, err
 	}
 	t := &target{url: u, scheme: u.Scheme, authority: u.Host}
 	if u.Host == "" || !slices.Contains([]string{"http", "https", "tcp"}, u.Scheme) {
-		return nil, fmt.Errorf("explain: URL: got %q, want an absolute one such as https://shop.example.com/api", req.URL)
+		return nil, fmt.Errorf("URL: got %q, want an absolute one such as https://shop.example.com/api", req.URL)
 	}
 	if text := u.Port(); text != "" {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n == 0 {
-			return nil, fmt.Errorf("explain: URL: got port %s, want 1 to 65535", text)
+			return nil, fmt.Errorf("URL: got port %s, want 1 to 65535", text)
 		}
 		t.port = uint16(n)
 	}
@@ -256,7 +256,7 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 		Path: e.target.url.RequestURI(), Header: e.target.header,
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("explain: %w", err)
+		return nil, 0, err
 	}
 	if v.Path != e.target.url.RequestURI() {
 		r.Path = v.Path

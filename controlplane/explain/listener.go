@@ -33,7 +33,7 @@ func find(out *compile.Output, fleet string, t *target) (found []candidate, note
 		}
 	}
 	if fleet != "" && !slices.Contains(fleets, fleet) {
-		return nil, "", fmt.Errorf("explain: fleet: got %q, want one of: %s", fleet, list(fleets))
+		return nil, "", fmt.Errorf("fleet: got %q, want one of: %s", fleet, list(fleets))
 	}
 	port := t.port
 	if port == 0 {
@@ -48,7 +48,7 @@ func find(out *compile.Output, fleet string, t *target) (found []candidate, note
 		return ofScheme, fmt.Sprintf("nothing listens on port %d: the listeners for %s were asked, as if one of them was published there", port, t.scheme), nil
 	}
 	if len(found) == 0 {
-		return nil, "", fmt.Errorf("explain: nothing listens for %s on port %d; there is: %s", t.scheme, port, list(sockets))
+		return nil, "", fmt.Errorf("nothing listens for %s on port %d; there is: %s", t.scheme, port, list(sockets))
 	}
 	return found, "", nil
 }

@@ -32,7 +32,7 @@ func RunTests(out *compile.Output, docs []*definition.Document, m Matcher) (n in
 		slices.SortFunc(req.Header, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
 		r, err := Explain(out, m, req)
 		if err != nil {
-			report("request.url", "%s", strings.TrimPrefix(err.Error(), "explain: "))
+			report("request.url", "%v", err)
 			continue
 		}
 		check(test.GetExpect(), r, report)

@@ -10,7 +10,11 @@ import (
 // Write writes a result for people.
 func (r *Result) Write(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n", r.Method, r.URL)
+	if r.Rule == "" && len(r.Services) > 0 { // TCP: there is no method
+		fmt.Fprintf(&b, "%s\n", r.URL)
+	} else {
+		fmt.Fprintf(&b, "%s %s\n", r.Method, r.URL)
+	}
 	row := func(name, value, at string) {
 		if at != "" {
 			at = "  (" + at + ")"
