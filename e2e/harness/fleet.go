@@ -112,7 +112,7 @@ func StartProxyFrom(tb testing.TB, kind, bootstrap, admin string) *Proxy {
 		p.Process = Start(tb, kind, EnvoyBinary(tb), "-c", bootstrap, "--disable-hot-restart",
 			"--concurrency", "1", "-l", "warn", "--drain-time-s", "1")
 	case Go:
-		p.Process = Start(tb, kind, filepath.Join(Binaries(tb), "sluice-proxy"), "-c", bootstrap, "--drain-time-s", "1")
+		p.Process = Start(tb, kind, filepath.Join(Binaries(tb), "sluice-proxy"), "-c", bootstrap, "--drain-time-s", "10")
 	default:
 		tb.Fatalf("harness: no proxy is called %q", kind)
 	}
