@@ -1,0 +1,290 @@
+// Package dataplane runs one proxy: the control plane's client feeds assemble, which feeds live; an admin server shows
+// all of it; in the end connections drain.
+//
+// In: a bootstrap. Out: traffic. Here the rooms are joined; each knows its own work and not its neighbours'. Nothing is
+// global: several proxies may run in one process.
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluice-proxy/sluice/dataplane/admin"
+	"github.com/sluice-proxy/sluice/dataplane/assemble"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/decode"
+	"github.com/sluice-proxy/sluice/dataplane/live"
+	"github.com/sluice-proxy/sluice/xds/bootstrap"
+	"github.com/sluice-proxy/sluice/xds/client"
+)
+
+// Options are one proxy's.
+type Options struct {
+	// Bootstrap is Envoy's bootstrap, in YAML or JSON; Overlay is merged into it, and may be nil (--config-yaml).
+	Bootstrap, Overlay []byte
+	// NodeID and NodeCluster replace the bootstrap's node.id and node.cluster if they are not empty.
+	NodeID, NodeCluster string
+	// Version is what the proxy tells the control plane and the admin server.
+	Version string
+	// DrainTime is how long connections of what is gone may go on, and all of them in the end. 0 is 10 minutes, as Envoy
+	// has it.
+	DrainTime time.Duration
+	// Listening, if not nil, is called once with the admin server's address (nil if there is none), and Ready once, when
+	// the first complete configuration serves.
+	Listening func(admin net.Addr)
+	Ready     func()
+	// Logger is for everything but access logs. Nil is slog.Default.
+	Logger *slog.Logger
+}
+
+// Validate reads the bootstrap and all that is static in it, and starts nothing.
+func Validate(options Options) error {
+	b, err := options.read()
+	if err != nil {
+		return err
+	}
+	_, err = assemble.New(assembly(b, nil, nil, options.Logger))
+	return err
+}
+
+// Run serves until ctx ends, drains, and returns nil. An error is of the bootstrap, of what is static in it, or of an
+// address that cannot be bound: a control plane that is away is none.
+func Run(ctx context.Context, options Options) error {
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	if options.DrainTime <= 0 {
+		options.DrainTime = 10 * time.Minute
+	}
+	b, err := options.read()
+	if err != nil {
+		return err
+	}
+	controlPlane, err := newClient(b, options.Logger)
+	if err != nil {
+		return err
+	}
+	runtime := live.New(live.Options{DrainTime: options.DrainTime, Logger: options.Logger})
+	assembler, err := assemble.New(assembly(b, controlPlane, runtime, options.Logger))
+	if err != nil {
+		return err
+	}
+	adminListener, err := listenAdmin(b.Admin)
+	if err != nil {
+		return err
+	}
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	life := &life{runtime: runtime, drainTime: options.DrainTime, ready: assembler.Ready(), draining: make(chan struct{})}
+	// Whatever ends Run, nothing goes on after it.
+	defer life.drain()
+	if err := assembler.Start(); err != nil {
+		if adminListener != nil {
+			_ = adminListener.Close() // nobody has used it
+		}
+		return err
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	adminContext, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAdmin()
+	if adminListener != nil {
+		server := admin.New(admin.Options{
+			Version:        options.Version,
+			State:          life.state,
+			View:           func() admin.View { return viewOf(runtime.View()) },
+			XDS:            xdsOf(controlPlane),
+			ConfigDump:     func() ([]byte, error) { return dump(b, assembler) },
+			DrainListeners: func() { go life.drain() }, // the deferred drain waits for it
+			Quit:           quit,
+		})
+		group.Go(func() error { return server.Serve(adminContext, adminListener) })
+	}
+	if options.Listening != nil {
+		options.Listening(address(adminListener))
+	}
+	if controlPlane != nil {
+		group.Go(func() error { return ignoreEnd(ctx, controlPlane.Run(ctx, assembler)) })
+	}
+	group.Go(func() error {
+		select {
+		case <-assembler.Ready():
+			options.Logger.Info("serving")
+			if options.Ready != nil {
+				options.Ready()
+			}
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	group.Go(func() error { // the end
+		<-ctx.Done()
+		options.Logger.Info("draining", "at_most", options.DrainTime)
+		life.drain()
+		stopAdmin()
+		return nil
+	})
+	return group.Wait()
+}
+
+func (o *Options) read() (*bootstrap.Bootstrap, error) {
+	var overlays [][]byte
+	if o.Overlay != nil {
+		overlays = append(overlays, o.Overlay)
+	}
+	b, err := bootstrap.Read(o.Bootstrap, overlays...)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.Identify(o.NodeID, o.NodeCluster, o.Version)
+}
+
+// newClient is nil without a control plane.
+func newClient(b *bootstrap.Bootstrap, logger *slog.Logger) (*client.Client, error) {
+	if b.ADS == nil {
+		return nil, nil
+	}
+	transport, err := client.NewGRPC(b.ADS.Target)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{
+		Node:            b.Node,
+		Transport:       transport,
+		StateOfTheWorld: b.ADS.StateOfTheWorld,
+		Name:            decode.Name,
+		BackoffBase:     b.ADS.BackoffBase,
+		BackoffMax:      b.ADS.BackoffMax,
+		ConnectTimeout:  b.ADS.Target.ConnectTimeout,
+		Logger:          logger,
+	}), nil
+}
+
+// assembly joins assemble to the rooms beside it. Without a runtime nothing is bound or applied.
+func assembly(b *bootstrap.Bootstrap, controlPlane *client.Client, runtime *live.Runtime, logger *slog.Logger) assemble.Options {
+	o := assemble.Options{
+		Listeners: b.Listeners, Clusters: b.Clusters, Secrets: b.Secrets,
+		DynamicListeners: b.DynamicListeners, DynamicClusters: b.DynamicClusters,
+		Bind:   func(*config.Listener) error { return nil },
+		Apply:  func(*config.Config) error { return nil },
+		Logger: logger,
+	}
+	if runtime != nil {
+		o.Bind, o.Apply = runtime.Bind, runtime.Apply
+	}
+	switch {
+	case controlPlane != nil:
+		o.Subscriber = controlPlane
+	case b.ADS != nil:
+		o.Subscriber = nobody{}
+	}
+	return o
+}
+
+// nobody stands for the control plane where it is not asked (Validate).
+type nobody struct{}
+
+func (nobody) Subscribe(string, []string) {}
+func (nobody) SubscribeAll(string)        {}
+
+// life is the proxy's state, for the admin server and for the end.
+type life struct {
+	runtime   *live.Runtime
+	drainTime time.Duration
+	ready     <-chan struct{}
+	// draining is closed when drain has begun.
+	draining chan struct{}
+	once     sync.Once
+}
+
+// drain stops accepting, and returns when all that was in flight has ended, or was cut. Who comes second waits too.
+func (l *life) drain() {
+	l.once.Do(func() {
+		close(l.draining)
+		ctx, cancel := context.WithTimeout(context.Background(), l.drainTime)
+		defer cancel()
+		l.runtime.Drain(ctx)
+	})
+}
+
+func (l *life) state() admin.State {
+	select {
+	case <-l.draining:
+		return admin.Draining
+	default:
+	}
+	select {
+	case <-l.ready:
+		return admin.Live
+	default:
+		return admin.Initializing
+	}
+}
+
+func listenAdmin(address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	return l, nil
+}
+
+func address(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
+
+func xdsOf(c *client.Client) func() admin.XDS {
+	if c == nil {
+		return nil
+	}
+	return func() admin.XDS {
+		s := c.Stats()
+		return admin.XDS{Connected: s.Connected, Updates: s.Updates, Rejects: s.Rejects}
+	}
+}
+
+func viewOf(v *live.View) admin.View {
+	view := admin.View{Clusters: v.Clusters}
+	for _, l := range v.Listeners {
+		view.Listeners = append(view.Listeners, admin.Listener{
+			Name:              l.Name,
+			Addresses:         []netip.AddrPort{l.Address},
+			ConnectionsActive: l.ConnectionsActive,
+			ConnectionsTotal:  l.ConnectionsTotal,
+			HandshakeFailures: l.HandshakeFailures,
+			Requests:          l.Requests,
+			RequestsActive:    l.RequestsActive,
+		})
+	}
+	return view
+}
+
+func dump(b *bootstrap.Bootstrap, a *assemble.Assembler) ([]byte, error) {
+	text, err := b.JSON()
+	if err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	return a.ConfigDump(text)
+}
+
+// ignoreEnd makes the end that was asked for no error.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
