@@ -281,6 +281,25 @@ func TestLatestWins(t *testing.T) {
 	}
 }
 
+// TestFolderGoes deletes many files slowly, as seen by a watcher in a hurry: they go at once.
+func TestFolderGoes(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "keep.yaml"), "k")
+	for i := range 300 {
+		write(t, filepath.Join(dir, fmt.Sprintf("x/%03d.yaml", i)), "x")
+	}
+	w, _ := watch(t, dir, Options{HoldOff: 20 * time.Millisecond, MaxDelay: time.Millisecond})
+	if files, err := w.Next(t.Context()); err != nil || len(files) != 301 {
+		t.Fatalf("got %d files, %v", len(files), err)
+	}
+	go os.RemoveAll(filepath.Join(dir, "x"))
+	files, err := w.Next(t.Context())
+	must(t, err)
+	if got := text(dir, files); got != "keep.yaml=k" {
+		t.Errorf("got %d files, want one", len(files))
+	}
+}
+
 // TestMaxDelay writes without a pause: it is read all the same.
 func TestMaxDelay(t *testing.T) {
 	dir := t.TempDir()

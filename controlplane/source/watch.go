@@ -31,6 +31,9 @@ const (
 	defaultMaxDelay = 500 * time.Millisecond
 	// emptyGrace is how long a file that was cut to nothing still counts as it was: an editor may write it again yet.
 	emptyGrace = 2 * time.Second
+	// vanishGrace is how long files that are being deleted one after another are waited for: a folder with thousands of
+	// them goes as a whole, and is not taken for some deletions and then some more.
+	vanishGrace = 5 * time.Second
 	// pollInterval is for what cannot be watched, such as when the system's limit on watches is reached.
 	pollInterval = 2 * time.Second
 )
@@ -55,6 +58,8 @@ type Watcher struct {
 	last      []File
 	lastExtra map[string][sha256.Size]byte
 	emptied   map[string]time.Time
+	vanished  int       // how many files of last were gone at the last look
+	since     time.Time // when the first of them was
 	delivered bool
 }
 
@@ -192,6 +197,9 @@ func (w *Watcher) look() time.Duration {
 		again = wait
 	}
 
+	if wait := w.awaitVanished(files); wait > 0 {
+		return wait
+	}
 	if w.delivered && sameFiles(files, w.last) && sameExtra(w.lastExtra, extraNow) {
 		w.lastExtra = extraNow
 		return again
@@ -203,6 +211,32 @@ func (w *Watcher) look() time.Duration {
 	}
 	w.updates <- files
 	return again
+}
+
+// awaitVanished says how long to wait while files go one after another: until two looks agree on what is gone.
+func (w *Watcher) awaitVanished(files []File) time.Duration {
+	now := make(map[string]bool, len(files))
+	for _, f := range files {
+		now[f.Path] = true
+	}
+	gone := 0
+	for _, f := range w.last {
+		if !now[f.Path] {
+			gone++
+		}
+	}
+	before := w.vanished
+	w.vanished = gone
+	switch {
+	case gone == 0:
+		return 0
+	case before == 0:
+		w.since = time.Now()
+	case gone == before || time.Since(w.since) > vanishGrace:
+		w.vanished = 0
+		return 0
+	}
+	return w.opts.HoldOff
 }
 
 // keepEmptied gives files that were just cut to nothing the content that they had, for emptyGrace.
