@@ -55,17 +55,18 @@ type ClientStream struct {
 // WriteRequest sends the head; end says that no body follows. Fields about a connection are left out, Host becomes
 // :authority, and TE keeps "trailers" alone.
 func (s *ClientStream) WriteRequest(head *message.Request, end bool) error {
-	target := *head
+	// The request outlives this call, and its strings may not.
+	host := strings.Clone(head.Authority)
 	req := &http.Request{
-		Method: target.Method,
+		Method: strings.Clone(head.Method),
 		// Opaque carries the path as it is: URL's own Path would be decoded and encoded again.
-		URL:        &url.URL{Scheme: target.Scheme, Host: target.Authority, Opaque: "//" + target.Authority + target.Path},
-		Host:       target.Authority,
+		URL:        &url.URL{Scheme: strings.Clone(head.Scheme), Host: host, Opaque: "//" + host + head.Path},
+		Host:       host,
 		Proto:      "HTTP/2.0",
 		ProtoMajor: 2,
 		Header:     requestHeader(head.Header),
 	}
-	if target.Path == "*" {
+	if head.Path == "*" {
 		req.URL.Opaque = "*"
 	}
 	if !end {
@@ -73,8 +74,8 @@ func (s *ClientStream) WriteRequest(head *message.Request, end bool) error {
 		reader, s.body = io.Pipe()
 		req.Body = &requestBody{PipeReader: reader, stream: s}
 		req.ContentLength = -1
-		if target.ContentLength > 0 {
-			req.ContentLength = target.ContentLength
+		if head.ContentLength > 0 {
+			req.ContentLength = head.ContentLength
 		}
 		for _, name := range declaredTrailers(head.Header) {
 			if req.Trailer == nil {
@@ -127,8 +128,7 @@ func requestHeader(fields message.Header) http.Header {
 			}
 			continue
 		}
-		name := http.CanonicalHeaderKey(low)
-		h[name] = append(h[name], f.Value)
+		own(h, low, f.Value)
 	}
 	return h
 }

@@ -64,16 +64,23 @@ func flatten(h http.Header) message.Header {
 	return flat
 }
 
+// own adds a field to a map that x/net may read when the exchange has ended, and its strings with it: message's strings
+// point into buffers that are then used again.
+func own(h http.Header, lower, value string) {
+	name := http.CanonicalHeaderKey(strings.Clone(lower))
+	h[name] = append(h[name], strings.Clone(value))
+}
+
 // trailerMap makes a map of trailers, without what must not be a trailer (RFC 9110, 6.5.1). prefix stands before each
 // name.
 func trailerMap(to http.Header, trailer message.Header, prefix string) {
 	for _, f := range trailer {
-		name := http.CanonicalHeaderKey(f.Name)
+		name := http.CanonicalHeaderKey(strings.Clone(f.Name))
 		if connectionField(lower(f.Name)) || !httpguts.ValidTrailerHeader(name) ||
 			!httpguts.ValidHeaderFieldName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
 			continue
 		}
-		to[prefix+name] = append(to[prefix+name], f.Value)
+		to[prefix+name] = append(to[prefix+name], strings.Clone(f.Value))
 	}
 }
 
@@ -85,7 +92,7 @@ func declaredTrailers(h message.Header) []string {
 			continue
 		}
 		for name := range strings.SplitSeq(f.Value, ",") {
-			name = http.CanonicalHeaderKey(strings.Trim(name, " \t"))
+			name = http.CanonicalHeaderKey(strings.Clone(strings.Trim(name, " \t")))
 			if name != "" && httpguts.ValidTrailerHeader(name) && httpguts.ValidHeaderFieldName(name) {
 				names = append(names, name)
 			}

@@ -182,8 +182,7 @@ func (s *ServerStream) Respond(head *message.Response, end bool) error {
 			!httpguts.ValidHeaderFieldName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
 			continue
 		}
-		name := http.CanonicalHeaderKey(low)
-		h[name] = append(h[name], f.Value)
+		own(h, low, f.Value)
 	}
 	if head.Status < 200 {
 		if head.Status <= http.StatusSwitchingProtocols {
@@ -201,7 +200,7 @@ func (s *ServerStream) Respond(head *message.Response, end bool) error {
 			h[name] = nil
 		}
 	}
-	// The names of trailers: x/net sends the Trailer field, and takes the values at the end from here.
+	// x/net reads the names of trailers from the Trailer field, and their values from the map that is left.
 	s.w.WriteHeader(head.Status)
 	clear(h)
 	s.responded, s.bodyless = true, end
