@@ -46,9 +46,12 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
 	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
+	var code exitCode
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errReported):
 		return 1
 	case !running, errors.As(err, &usage):
