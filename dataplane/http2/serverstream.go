@@ -172,7 +172,7 @@ func (s *ServerStream) Read(p []byte) (int, error) {
 	}
 }
 
-// Respond sends the head; end says that nothing follows. A status from 100 to 199 may go before, 101 aside.
+// Respond sends the head, at once if the body's length is not known; end says that nothing follows. A status from 100 to 199 may go before, 101 aside.
 func (s *ServerStream) Respond(head *message.Response, end bool) error {
 	h := s.w.Header()
 	clear(h)
@@ -208,8 +208,17 @@ func (s *ServerStream) Respond(head *message.Response, end bool) error {
 		s.mu.Lock()
 		s.ended = true
 		s.mu.Unlock()
+		return s.gone()
+	}
+	if !hasLength(head) {
+		// A stream (gRPC, events): its head is news before its first byte comes.
+		return s.Flush()
 	}
 	return s.gone()
+}
+
+func hasLength(head *message.Response) bool {
+	return head.ContentLength > 0 || head.Header.Has("content-length")
 }
 
 // gone is a failure if the client no longer takes an answer.
