@@ -79,7 +79,7 @@ func (s *Service) Wait(ctx context.Context, request *adminv1.WaitRequest) (*admi
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, left-min(left/10, 250*time.Millisecond))
+		ctx, cancel = context.WithTimeout(ctx, left-min(left/4, 500*time.Millisecond))
 		defer cancel()
 	}
 	accepted, err := s.opts.Proxies.Wait(ctx, fleet, int(max(1, request.GetAtLeast())))

@@ -151,7 +151,9 @@ func selfSigned(t *testing.T) func(*definition.Document) ([]byte, []byte, error)
 	}
 }
 
-func pair(t *testing.T, until time.Time, hosts ...string) (chain, key []byte) {
+func inAnHour() time.Time { return time.Now().Add(time.Hour) }
+
+func pair(t testing.TB, until time.Time, hosts ...string) (chain, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand2.Reader)
 	if err != nil {

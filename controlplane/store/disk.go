@@ -24,6 +24,7 @@ import (
 const (
 	documentsFile    = "documents.jsonl"
 	certificatesFile = "certificates.jsonl"
+	temporary        = ".new-*"
 	stateFormat      = 1
 )
 
@@ -95,6 +96,11 @@ func (s *Store) load() error {
 		return err
 	}
 	s.lock = lock
+	// What a crash left half-written is of no use, and may hold keys.
+	leftovers, _ := filepath.Glob(filepath.Join(s.dir, temporary))
+	for _, path := range leftovers {
+		_ = os.Remove(path)
+	}
 	err = s.readRecords(documentsFile, func(line []byte) error {
 		var r documentRecord
 		if err := json.Unmarshal(line, &r); err != nil {
@@ -219,7 +225,7 @@ func writeRecords(path string, records []any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	f, err := os.CreateTemp(filepath.Dir(path), temporary) // 0600
 	if err != nil {
 		return err
 	}
