@@ -64,7 +64,7 @@ func (b *Bootstrap) Identify(id, cluster, version string) error {
 		b.Node.Cluster = cluster
 	}
 	b.Node.UserAgentName = Agent
-	b.Node.UserAgentVersionType = userAgent(version)
+	setVersion(b.Node, version)
 	if b.ADS == nil {
 		return nil
 	}
@@ -80,15 +80,17 @@ func (b *Bootstrap) Identify(id, cluster, version string) error {
 
 var semantic = regexp.MustCompile(`^v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})`)
 
-// userAgent is the version with its numbers apart if it has three, and as text if not.
-func userAgent(version string) *corepb.Node_UserAgentBuildVersion {
-	v := &corepb.BuildVersion{Version: &typepb.SemanticVersion{}, Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		"version": structpb.NewStringValue(version),
-	}}}
-	if m := semantic.FindStringSubmatch(version); m != nil {
-		v.Version = &typepb.SemanticVersion{MajorNumber: number(m[1]), MinorNumber: number(m[2]), Patch: number(m[3])}
+// setVersion tells the version with its numbers apart if it has three, and as text if not.
+func setVersion(n *corepb.Node, version string) {
+	m := semantic.FindStringSubmatch(version)
+	if m == nil {
+		n.UserAgentVersionType = &corepb.Node_UserAgentVersion{UserAgentVersion: version}
+		return
 	}
-	return &corepb.Node_UserAgentBuildVersion{UserAgentBuildVersion: v}
+	n.UserAgentVersionType = &corepb.Node_UserAgentBuildVersion{UserAgentBuildVersion: &corepb.BuildVersion{
+		Version:  &typepb.SemanticVersion{MajorNumber: number(m[1]), MinorNumber: number(m[2]), Patch: number(m[3])},
+		Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{"version": structpb.NewStringValue(version)}},
+	}}
 }
 
 // number reads digits that fit.
