@@ -274,8 +274,8 @@ func (s *ClientStream) Read(p []byte) (int, error) {
 	}
 }
 
-// failed names what x/net's error means. Its sentinel errors are not exported, so they are known by their text; a test
-// holds each against x/net.
+// failed names what x/net's error means. Its sentinel errors are not exported, so they are known by their text;
+// TestUpstreamFailures holds it against x/net.
 func (s *ClientStream) failed(err error) *failure.Error {
 	text := err.Error()
 	switch {

@@ -72,8 +72,9 @@ func (c *conn) end() {
 // registry knows all connections of a Runtime, to find those of a chain.
 type registry struct {
 	mu sync.Mutex
-	// open is guarded by mu.
+	// Guarded by mu. cut: nothing is to be open any more.
 	open map[*conn]struct{}
+	cut  bool
 }
 
 func (r *registry) add(c *conn) {
@@ -83,6 +84,9 @@ func (r *registry) add(c *conn) {
 		r.open = map[*conn]struct{}{}
 	}
 	r.open[c] = struct{}{}
+	if r.cut {
+		c.Conn.Close()
+	}
 }
 
 // join gives a connection to a chain; false if the chain has retired, unless late.
@@ -151,6 +155,7 @@ func (r *registry) rechoose(l *running, next *version) {
 func (r *registry) cutAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.cut = true
 	for c := range r.open {
 		c.Conn.Close()
 	}
