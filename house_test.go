@@ -116,7 +116,7 @@ func TestProxyIsLight(t *testing.T) {
 		t.Fatalf("go list: %v", err)
 	}
 	heavy := []string{
-		module + "/controlplane", module + "/api", "buf.build/", "cel.dev/", "github.com/google/cel-go", "github.com/fsnotify/",
+		module + "/controlplane", module + "/api", "buf.build/", "cel.dev/cel-go", "github.com/google/cel-go", "github.com/fsnotify/",
 		"github.com/spf13/cobra", "github.com/envoyproxy/go-control-plane/pkg", "go.etcd.io/", "k8s.io/", "github.com/caddyserver/certmagic",
 	}
 	for _, path := range strings.Fields(string(out)) {
