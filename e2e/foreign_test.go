@@ -79,7 +79,7 @@ func TestForeignFilter(t *testing.T) {
 			publish()
 			message := hear(t, ear.refused)
 			t.Logf("NACK: %s", message)
-			for _, want := range []string{"listener \"127.0.0.1:", "filter_chains[0].filters[0]", "http_filters[0]", "envoy.extensions.filters.http.lua"} {
+			for _, want := range []string{"listener \"127.0.0.1:", "filter_chains[0].filters[0]", "http_filters[0]", "got envoy.filters.http.lua", "not supported"} {
 				if !strings.Contains(message, want) {
 					t.Errorf("NACK: want %q in %q", want, message)
 				}
@@ -89,11 +89,14 @@ func TestForeignFilter(t *testing.T) {
 			}
 			// A NACK is parked: nothing more comes until something changes.
 			drain(ear.accepted)
+			if err := fine(p.loader(t, harness.Go, 2).Run(100, 2)); err != nil {
+				t.Errorf("while it is refused: %v", err)
+			}
 			resources[resource.ListenerType] = plain
 			publish()
 			hear(t, ear.accepted)
-			if tally := stop(); fine(tally) != nil || tally.Requests < 10 {
-				t.Errorf("while it was refused: %v", fine(tally))
+			if err := fine(stop()); err != nil {
+				t.Errorf("all the while: %v", err)
 			}
 			if n := len(ear.refused); n > 0 {
 				t.Errorf("%d more NACKs, want one", n)
