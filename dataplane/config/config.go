@@ -212,7 +212,7 @@ type Match struct {
 	Headers  []HeaderMatch
 }
 
-// HeaderMatch compares the whole value of one header (several lines of a name are joined by ','). ":method",
+// HeaderMatch compares the whole value of one header (of several lines of a name any may match, by itself). ":method",
 // ":authority", ":path" and ":scheme" are headers too. Name is in lower case.
 type HeaderMatch struct {
 	Name  string

@@ -139,14 +139,37 @@ func matchPath(m *config.Match, path string) bool {
 // matchHeaders is the index of the first header that does not match, or -1.
 func matchHeaders(headers []config.HeaderMatch, req *message.Request) int {
 	for i := range headers {
-		if got, ok := headerValue(req, headers[i].Name); !ok || got != headers[i].Exact {
+		if !holds(&headers[i], req) {
 			return i
 		}
 	}
 	return -1
 }
 
+// holds tells whether a header match holds. Of several lines of one name any may match, by itself: Envoy 1.40 does not
+// join them.
+func holds(m *config.HeaderMatch, req *message.Request) bool {
+	if got, ok := pseudoValue(req, m.Name); ok {
+		return got == m.Exact
+	}
+	for i := range req.Header {
+		if f := &req.Header[i]; f.Value == m.Exact && message.EqualName(f.Name, m.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// headerValue is a header's value for people: several lines are joined.
 func headerValue(req *message.Request, name string) (string, bool) {
+	if value, ok := pseudoValue(req, name); ok {
+		return value, ok
+	}
+	return req.Header.Joined(name)
+}
+
+// pseudoValue is the value of what is a header to a match, and stands in a field of its own.
+func pseudoValue(req *message.Request, name string) (string, bool) {
 	switch name {
 	case ":method":
 		return req.Method, true
@@ -157,7 +180,7 @@ func headerValue(req *message.Request, name string) (string, bool) {
 	case ":authority", "host":
 		return req.Authority, req.Authority != ""
 	}
-	return req.Header.Joined(name)
+	return "", false
 }
 
 // WithoutPort cuts ":port" off a host; an IPv6 address keeps its brackets.

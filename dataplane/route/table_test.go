@@ -63,7 +63,7 @@ func TestMatch(t *testing.T) {
 		{Name: "api", Match: config.Match{PathKind: config.PathSeparatedPrefix, Path: "/api"}},
 		{Name: "raw", Match: config.Match{Path: "/raw"}},
 	}}}})
-	beta := message.Header{{Name: "X-Beta", Value: "1"}, {Name: "x-beta", Value: "2"}}
+	beta := message.Header{{Name: "X-Beta", Value: "2"}, {Name: "x-beta", Value: "1,2"}}
 	for _, c := range []struct {
 		method, path string
 		header       message.Header
