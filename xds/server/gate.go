@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
@@ -21,11 +23,14 @@ func (st *state) blocked(k *kind, r *snapshot.Resource) bool {
 
 // given reports whether the client was given a cluster, so that what routes to it may follow on the same stream.
 //
-// An accepted one is given. One that is in flight is given when its endpoints were sent behind it: Envoy answers 503 for
-// a cluster that is still warming, and withholds its verdict on CDS until then, so waiting for endpoints is needed and
-// waiting for the verdict would be too much. One that was refused, and never accepted, is not: its routes stay
-// parked with it, and the old ones serve on, until it or its company is changed. A client that does not ask for the
-// cluster, by wildcard or by name, looks after itself: gRPC's ask for routes first, and for clusters then.
+// An accepted one is given. Waiting for the verdict costs a round trip, and spares a proxy that refuses the cluster the
+// routes to it: they stay parked with it, and the old ones serve on, until it or its company is changed. But Envoy
+// withholds the verdict on CDS until all clusters of the response are warm, and one may take its time. So a client
+// that has kept silent for st.patience is not waited for: then a cluster is given when it was sent, and its
+// endpoints behind it, since Envoy answers 503 for one that is still warming.
+//
+// A client that does not ask for the cluster, by wildcard or by name, looks after itself: gRPC's ask for routes first,
+// and for clusters then.
 func (st *state) given(name string) bool {
 	cds, eds := st.of(resource.ClusterType), st.of(resource.EndpointType)
 	if !cds.requested || !cds.sub.has(name) || cds.target(name) == nil {
@@ -35,17 +40,27 @@ func (st *state) given(name string) bool {
 	switch {
 	case e.sent == gone: // removed and back again
 		return false
-	case e.acked != nil:
+	case e.acked != nil && !e.doubtful && !cds.leaving(name):
 		return true
-	case e.sent == nil:
+	case e.sent == nil: // refused
+		return false
+	case st.now().Before(cds.overdue(st.patience)):
 		return false
 	}
 	for _, ref := range e.sent.Refs(resource.EndpointType) {
-		if it := eds.peek(ref); it.sent == nil || it.sent == gone {
+		if it := eds.peek(ref); it.sent == nil || it.sent == gone || !it.sent.Known() {
 			return false
 		}
 	}
 	return true
+}
+
+// overdue is when the client will have been silent about the oldest response in flight for as long as patience.
+func (k *kind) overdue(patience time.Duration) time.Time {
+	if len(k.flight) == 0 {
+		return time.Time{}
+	}
+	return k.flight[0].at.Add(patience)
 }
 
 // split tells the removals that may be sent from those that must wait, since the client may still be using something
@@ -78,12 +93,12 @@ func (st *state) inUse(k *kind, names []string) map[string]bool {
 			live = st.liveRoutes()
 		}
 		from.held(func(r *snapshot.Resource) {
+			if live != nil && from.target(r.Name) == nil && !live[r.Name] {
+				return // inert: state of the world cannot remove a route, and nothing leads to this one any more
+			}
 			if !r.Known() {
 				all = true
 				return
-			}
-			if live != nil && from.target(r.Name) == nil && !live[r.Name] {
-				return // inert: state of the world cannot remove a route, and nothing leads to this one any more
 			}
 			for _, ref := range r.Refs(k.URL) {
 				used[ref] = true

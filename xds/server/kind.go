@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-proxy/sluice/xds/resource"
@@ -21,6 +22,8 @@ type entry struct {
 	parked *snapshot.Resource
 	// maybe are the refused ones that it may use all the same, since clients apply the good part of a response.
 	maybe []*snapshot.Resource
+	// doubtful: its removal was refused, or nobody knows what became of it, so that acked may be history.
+	doubtful bool
 }
 
 // maxMaybe bounds entry.maybe against a client that refuses everything for ever.
@@ -34,9 +37,13 @@ func (e *entry) void() bool {
 // flight is a response that was neither accepted nor refused yet.
 type flight struct {
 	nonce   string
+	at      time.Time
 	version string // aggregate version of the snapshot's set
 	whole   bool   // nothing of that version was left to be sent after it
 	items   []item
+	removes bool // some of the items
+	// stands are the names of which it has not what is wanted, but what the client may be using in the meantime.
+	stands map[string]bool
 }
 
 type item struct {
@@ -66,12 +73,13 @@ type kind struct {
 	answer bool
 	// claim is the version of the first state-of-the-world request: what the client has from an earlier stream.
 	claim string
-	// restored: the first delta request listed what the client has from an earlier stream.
-	restored bool
-	nonce    string // the latest; "" before the first response
-	flight   []*flight
+	// restored: the client has something from an earlier stream. unknown: and of a full state nobody knows what, until
+	// it accepts another.
+	restored, unknown bool
+	nonce             string // the latest; "" before the first response
+	flight            []*flight
 	// doubts are the refused responses: each the names of those of its resources that the refusal may be about.
-	doubts [][]string
+	doubts []map[string]struct{}
 	failed bool // the last verdict on the current version was a NACK
 
 	sentVersion, ackedVersion string // as told to the observer
@@ -118,6 +126,9 @@ func (k *kind) held(f func(r *snapshot.Resource)) {
 			f(r)
 		}
 	}
+	if k.unknown {
+		f(snapshot.Claimed("", k.claim))
+	}
 	if k.base != nil {
 		for _, r := range k.base.All() {
 			if k.entries[r.Name] == nil && k.sub.has(r.Name) {
@@ -136,11 +147,19 @@ func (k *kind) held(f func(r *snapshot.Resource)) {
 	}
 	for _, fl := range k.flight {
 		for _, it := range fl.items {
-			if k.sub.has(it.name) {
-				use(it.res)
-			}
+			use(it.res) // though it be unsubscribed: by the time it comes the client may want it again
 		}
 	}
+}
+
+// leaving reports whether a removal of the name is in flight.
+func (k *kind) leaving(name string) bool {
+	for _, fl := range k.flight {
+		if fl.removes && slices.Contains(fl.items, item{name, gone}) {
+			return true
+		}
+	}
+	return false
 }
 
 // unfold gives every covered name of base an entry, so that the subscription can be widened.
@@ -157,7 +176,9 @@ func (k *kind) unfold() {
 // fold lets go of the entries that say no more than that the client has what it should have.
 func (k *kind) fold() {
 	for name, e := range k.entries {
-		if t := k.target(name); e.acked == t && e.sent == t && e.parked == nil && len(e.maybe) == 0 {
+		t := k.target(name)
+		sent := e.sent == t || t == nil && e.sent == gone
+		if e.acked == t && sent && e.parked == nil && len(e.maybe) == 0 && !e.doubtful {
 			delete(k.entries, name)
 		}
 	}
@@ -204,14 +225,14 @@ func (k *kind) dissolve(changed func(name string) bool) {
 	kept := k.doubts[:0]
 	for _, names := range k.doubts {
 		hit := false
-		for _, name := range names {
+		for name := range names {
 			hit = hit || changed(name)
 		}
 		if !hit {
 			kept = append(kept, names)
 			continue
 		}
-		for _, name := range names {
+		for name := range names {
 			if e := k.entries[name]; e != nil && e.parked != nil {
 				e.parked = nil
 				k.todo[name] = k.todo[name]

@@ -2,6 +2,8 @@ package server
 
 import (
 	"time"
+
+	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
 // StreamID names a stream for as long as the server runs. IDs are not used again.
@@ -78,7 +80,11 @@ func (st *state) settle() (wake time.Time) {
 			wake = t
 		}
 	}
+	verdict := st.of(resource.ClusterType).overdue(st.patience)
 	for _, k := range st.kinds {
+		if (k.URL == resource.ListenerType || k.URL == resource.RouteType) && len(k.todo) > 0 && now.Before(verdict) {
+			later(verdict) // see given
+		}
 		if k.restored && len(k.todo) > 0 && now.Before(st.grace) {
 			later(st.grace)
 		}

@@ -129,7 +129,7 @@ func (k *kind) changes(all []*snapshot.Resource, removed []string) []item {
 	}
 	// An earlier response that removed something may still be in flight: the client may answer both at once.
 	for name, e := range k.entries {
-		if _, ok := there[name]; !ok && e.sent == gone {
+		if _, ok := there[name]; !ok && e.sent == gone && (e.acked != nil || k.leaving(name)) {
 			items = append(items, item{name, gone})
 		}
 	}
@@ -147,18 +147,22 @@ func (st *state) restore(k *kind, p *plan, m *message) {
 	for _, name := range p.removed {
 		delete(k.todo, name)
 	}
-	k.answer, k.claim = false, ""
+	k.answer, k.claim, k.unknown = false, "", false
 }
 
 // sent books a response.
 func (st *state) sent(k *kind, m *message, items []item) {
+	stands := map[string]bool{}
 	for _, it := range items {
 		e := k.entry(it.name)
+		if it.res != gone && it.res != k.target(it.name) {
+			stands[it.name] = true
+		}
 		if it.res != gone && e.sent != it.res {
 			st.owe(k, it.res)
 		}
 		e.sent = it.res
-		if it.res == gone || it.res == k.target(it.name) {
+		if it.res == orGone(k.target(it.name)) {
 			delete(k.todo, it.name)
 		}
 	}
@@ -170,7 +174,8 @@ func (st *state) sent(k *kind, m *message, items []item) {
 	k.answer, k.claim = false, ""
 	m.nonce = st.nextNonce()
 	k.nonce = m.nonce
-	fl := &flight{nonce: m.nonce, version: k.set.Version(), items: items}
+	fl := &flight{nonce: m.nonce, at: st.now(), version: k.set.Version(), items: items, stands: stands}
+	fl.removes = slices.ContainsFunc(items, func(it item) bool { return it.res == gone })
 	fl.whole = len(k.todo) == 0 && len(k.doubts) == 0
 	k.flight = append(k.flight, fl)
 	if fl.whole {

@@ -42,9 +42,9 @@ type Options struct {
 	SendTimeout time.Duration
 	// FirstRequestTimeout ends a stream that asks for nothing. Default 30 s.
 	FirstRequestTimeout time.Duration
-	// Patience is how long a request that must be on its way is waited for: after a reconnect, before something that
-	// it might show to be in use is removed; and after a response that leads to it, before the type counts as in
-	// sync. Default 1 s.
+	// Patience is how long a request that should be on its way is waited for: the verdict on a new cluster, before routes
+	// to it are sent; after a reconnect, a list of what the client has, before something that it might show to be in use
+	// is removed; after a listener, the request for its routes, before routes count as in sync. Default 1 s.
 	Patience time.Duration
 	// MaxNames bounds the names per type and stream. Default 100,000.
 	MaxNames int

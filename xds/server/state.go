@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -127,8 +128,11 @@ func (st *state) handle(req *request) error {
 			k.unfold()
 		}
 		c = k.sub.set(req.names, k.LegacyWildcard)
-		if first && k.FullState {
-			k.claim = req.version
+		if first && req.version != "" {
+			k.restored = true
+			if k.FullState {
+				k.claim, k.unknown = req.version, true
+			}
 		}
 		// Full-state types answer every name that is new, though it may not exist (rule 9).
 		k.answer = k.answer || k.FullState && c.asked()
@@ -156,6 +160,11 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 		if k.sub.has(name) {
 			k.entries[name] = &entry{}
 			k.todo[name] = true
+			if first && !st.delta && k.restored && !k.FullState {
+				// It may have this, in some version, from an earlier stream. It is sent all the same.
+				r := snapshot.Claimed(name, "")
+				*k.entries[name] = entry{acked: r, sent: r}
+			}
 		}
 	}
 	for _, name := range c.again {
@@ -216,6 +225,9 @@ func (st *state) land(k *kind, fl *flight) {
 		k.flight = slices.Delete(k.flight, i, i+1)
 		return
 	}
+	for _, earlier := range k.flight[:i] {
+		k.doubt(earlier) // of no consequence if the last is accepted, for that says it all
+	}
 	k.flight = slices.Delete(k.flight, 0, i+1)
 }
 
@@ -226,7 +238,7 @@ func (st *state) resolve(k *kind, fl *flight, refused *string) {
 		for _, it := range fl.items {
 			k.accept(it)
 		}
-		k.failed = false
+		k.failed, k.unknown = false, false
 		st.report.acked(k, fl)
 		return
 	}
@@ -235,23 +247,38 @@ func (st *state) resolve(k *kind, fl *flight, refused *string) {
 	st.report.nacked(k, fl, *refused)
 }
 
+// doubt notes that a response that was not accepted may have taken effect, in part or as a whole.
+func (k *kind) doubt(fl *flight) {
+	for _, it := range fl.items {
+		if !k.sub.has(it.name) {
+			continue
+		}
+		e := k.entry(it.name)
+		switch {
+		case it.res == gone:
+			e.doubtful = true
+		case e.acked != it.res && len(e.maybe) < maxMaybe:
+			e.maybe = append(e.maybe, it.res)
+		}
+	}
+}
+
 func (k *kind) accept(it item) {
 	if !k.sub.has(it.name) {
 		return
 	}
 	e := k.entry(it.name)
-	e.maybe = nil
+	e.maybe, e.doubtful = nil, false
 	e.acked = it.res
 	if it.res == gone {
 		e.acked = nil
-		if e.sent == gone {
-			e.sent = nil
-		}
 	} else if e.sent == nil {
 		e.sent = it.res // refused in one response, accepted in another
 	}
 	if e.parked == it.res {
 		e.parked = nil
+	}
+	if e.parked == nil { // else it accepted what stands in for the one that it refused
 		k.clearDoubt(it.name)
 	}
 }
@@ -259,58 +286,85 @@ func (k *kind) accept(it item) {
 // refuse parks what a NACK may be about: the resources that the client had not accepted before, or, if it had accepted
 // them all, every one. Clients do not reliably say which one it was (rule 21), so all of them are in doubt together.
 func (k *kind) refuse(fl *flight) {
+	k.doubt(fl)
 	var doubt []item
+	changed := false // one of those in doubt is another by now
+	pending := map[item]bool{}
+	for _, later := range k.flight {
+		for _, it := range later.items {
+			pending[it] = true
+		}
+	}
 	for _, it := range fl.items {
 		if !k.sub.has(it.name) {
 			continue
 		}
 		e := k.entry(it.name)
-		if e.acked == it.res {
+		if e.acked == it.res || pending[it] { // the verdict on the same in a later response counts
 			continue
 		}
-		if it.res != gone && len(e.maybe) < maxMaybe {
-			e.maybe = append(e.maybe, it.res)
+		if fl.stands[it.name] {
+			if e.sent == it.res {
+				e.sent = nil
+			}
+			changed = true // it may be the one, and will not be sent again
+			continue
 		}
-		if e.sent == it.res { // else something newer is on its way
+		if e.sent == it.res {
 			doubt = append(doubt, it)
 		}
+		changed = changed || e.sent != it.res || orGone(k.target(it.name)) != it.res
 	}
-	if len(doubt) == 0 {
+	if len(doubt) == 0 && len(pending) == 0 {
 		for _, it := range fl.items {
 			if k.sub.has(it.name) && k.entry(it.name).sent == it.res {
 				doubt = append(doubt, it)
 			}
 		}
 	}
-	names := make([]string, 0, len(doubt))
+	names := map[string]struct{}{}
 	for _, it := range doubt {
-		k.clearDoubt(it.name)
 		e := k.entry(it.name)
 		e.sent, e.parked = nil, it.res
-		names = append(names, it.name)
+		names[it.name] = struct{}{}
 	}
-	if len(names) > 0 {
-		k.doubts = append(k.doubts, names)
+	if len(names) == 0 {
+		return
 	}
-	// It may have changed while the response was in flight: then it is not the same resource, and not parked for long.
-	k.dissolve(func(name string) bool {
-		e := k.entries[name]
-		return e != nil && e.parked != nil && e.parked != orGone(k.target(name))
-	})
+	for _, it := range fl.items {
+		if pending[it] {
+			names[it.name] = struct{}{} // may be the one as well
+		}
+	}
+	k.suspect(names)
+	if changed { // the doubt is over before it began
+		k.dissolve(func(name string) bool { _, ok := names[name]; return ok })
+	}
 }
 
-func (k *kind) clearDoubt(name string) {
-	kept := k.doubts[:0]
-	for _, names := range k.doubts {
-		if i := slices.Index(names, name); i >= 0 {
-			names = slices.Delete(names, i, i+1)
-		}
-		if len(names) > 0 {
-			kept = append(kept, names)
+// maxDoubts bounds the refused responses that are told apart.
+const maxDoubts = 16
+
+// suspect adds a doubt. A name may stand in several.
+func (k *kind) suspect(names map[string]struct{}) {
+	for _, old := range k.doubts {
+		if maps.Equal(old, names) {
+			return
 		}
 	}
-	clear(k.doubts[len(kept):])
-	k.doubts = kept
+	if len(k.doubts) == maxDoubts {
+		maps.Copy(k.doubts[0], names)
+		return
+	}
+	k.doubts = append(k.doubts, names)
+}
+
+// clearDoubt takes a name out that was accepted.
+func (k *kind) clearDoubt(name string) {
+	k.doubts = slices.DeleteFunc(k.doubts, func(names map[string]struct{}) bool {
+		delete(names, name)
+		return len(names) == 0
+	})
 }
 
 func orGone(r *snapshot.Resource) *snapshot.Resource {
