@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -198,9 +199,9 @@ func (f *runFlags) greeting(fleet string, fleets []*ir.Fleet, xds net.Addr, demo
 	if xds.String() != defaultServer {
 		server = " --server " + xds.String()
 	}
-	fmt.Fprintf(&b, "  sluice status%s\n", server)
+	fmt.Fprintf(&b, "  %s status%s\n", os.Args[0], server)
 	if first != "" {
-		fmt.Fprintf(&b, "  sluice explain --server %s %s\n", xds, first)
+		fmt.Fprintf(&b, "  %s explain --server %s %s\n", os.Args[0], xds, first)
 	}
 	fmt.Fprintf(&b, "  edit a file and save it: the change is live at once\n\nCtrl-C ends it.\n\n")
 	return b.String()
