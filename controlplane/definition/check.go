@@ -1,6 +1,8 @@
 package definition
 
 import (
+	"encoding/asn1"
+	"encoding/base64"
 	"fmt"
 	"math"
 	"net/netip"
@@ -8,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,9 +29,44 @@ func check(m proto.Message, report reporter) {
 		checkRoute(m, report)
 	case *sluicev1.Service:
 		checkService(m, report)
+	case *sluicev1.Certificate:
+		checkFiles(m.GetFiles(), report)
 	case *sluicev1.Test:
 		checkTest(m, report)
 	}
+}
+
+// checkFiles looks for certificates and keys where their paths belong. Who opens such a "path" would tell it whole, so
+// that the key would stand in a log.
+func checkFiles(f *sluicev1.CertificateFiles, report reporter) {
+	for _, file := range []struct{ field, path string }{{"certificate", f.GetCertificate()}, {"privateKey", f.GetPrivateKey()}} {
+		at := "files." + file.field
+		switch {
+		case isPEM(file.path):
+			report(at, CodeInvalidValue, "got what looks like the PEM itself, want the path of a PEM file: keys do not stand in definitions")
+		case strings.ContainsFunc(file.path, unicode.IsControl):
+			report(at, CodeInvalidValue, "got a path with control characters or more than one line, want the path of a PEM file")
+		case len(file.path) > longestPath:
+			report(at, CodeInvalidValue, fmt.Sprintf("got %d bytes, want a path of at most %d", len(file.path), longestPath))
+		}
+	}
+}
+
+// longestPath is Linux's PATH_MAX without the NUL, in bytes.
+const longestPath = 4095
+
+// isPEM tells a PEM block, or its inside alone (base64 of an ASN.1 sequence), from a path.
+func isPEM(text string) bool {
+	if strings.Contains(text, "-----BEGIN") {
+		return true
+	}
+	der, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.Join(strings.Fields(text), ""), "="))
+	if err != nil {
+		return false
+	}
+	var sequence asn1.RawValue
+	_, err = asn1.Unmarshal(der, &sequence)
+	return err == nil && sequence.Tag == asn1.TagSequence && sequence.IsCompound && len(sequence.Bytes) > 0
 }
 
 func checkRoute(r *sluicev1.Route, report reporter) {
@@ -77,6 +115,9 @@ func checkMatch(m *sluicev1.Match, at string, report reporter) {
 
 var escapedDots = regexp.MustCompile(`(?i)/(\.|%2e){1,2}(/|$)`)
 
+// escapedPlain finds escapes of unreserved bytes (RFC 3986, 2.3): 0-9, A-Z, a-z, -._~.
+var escapedPlain = regexp.MustCompile(`(?i)%(3[0-9]|[46][1-9a-f]|[57][0-9a]|2d|2e|5f|7e)`)
+
 // checkPath refuses paths that no request has by the time that it is matched: the proxies take out dot segments and
 // double slashes first (RFC 3986, 5.2.4), and refuse raw bytes that a URL cannot have. whole: nothing can follow.
 func checkPath(path string, whole bool, at string, report reporter) {
@@ -94,9 +135,11 @@ func checkPath(path string, whole bool, at string, report reporter) {
 		report(at, CodePath, "got "+text+`, want / instead of \`)
 	case strings.Contains(path, "#"):
 		report(at, CodePath, "got "+text+", want a path without a fragment: clients do not send it")
+	case escapedPlain.MatchString(path):
+		report(at, CodePath, fmt.Sprintf("got %s, want %s not escaped: requests are matched after letters, digits and -._~ are decoded", text, escapedPlain.FindString(path)))
 	default:
 		for i := range len(path) {
-			if path[i] <= ' ' || path[i] >= 0x7f {
+			if path[i] <= ' ' || path[i] >= 0x7f || strings.IndexByte("\"<>^`{|}", path[i]) >= 0 {
 				report(at, CodePath, fmt.Sprintf("got %s, want it percent-encoded, as requests are: %s", text, shorten((&url.URL{Path: path}).EscapedPath())))
 				return
 			}

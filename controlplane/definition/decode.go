@@ -57,9 +57,17 @@ func (d *decoder) pairs(n *yaml.Node, path string, join func(path, key string) s
 			}
 			continue
 		}
+		if key.Style&yaml.TaggedStyle != 0 {
+			d.node(key, path, CodeTag, fmt.Sprintf("got the tag %s on a key, want the key without a tag", key.Tag))
+			continue
+		}
 		at := join(path, key.Value)
 		if line, ok := first[key.Value]; ok {
-			d.node(key, at, CodeDuplicateKey, fmt.Sprintf("got it twice, want it once: it stands in line %d already", line))
+			message := fmt.Sprintf("got it twice, want it once: it stands in line %d already", line)
+			if at == "kind" {
+				message += "; if another document begins here, write --- before it"
+			}
+			d.node(key, at, CodeDuplicateKey, message)
 			continue
 		}
 		first[key.Value] = key.Line + d.line

@@ -209,6 +209,7 @@ func (d *decoder) document(n *yaml.Node) protoreflect.Message {
 		return nil
 	}
 	d.ref = refOf(n)
+	d.sound(n, "")
 	kind := d.kind(n)
 	if kind == nil {
 		return nil
@@ -218,8 +219,12 @@ func (d *decoder) document(n *yaml.Node) protoreflect.Message {
 	return m
 }
 
-// refOf reads kind and name, whatever else is wrong.
+// refOf reads kind and name, whatever else is wrong. Where either stands twice a --- is missing, and it is not known which
+// documents the text was: to name the first would say that the others were deleted.
 func refOf(n *yaml.Node) Ref {
+	if times(n, "kind") > 1 || times(n, "name") > 1 {
+		return Ref{}
+	}
 	kind, name := valueOf(n, "kind"), valueOf(n, "name")
 	if kind == nil || kind.Kind != yaml.ScalarNode || kindOf(kind.Value) == nil {
 		return Ref{}
@@ -265,6 +270,17 @@ func valueOf(n *yaml.Node, key string) *yaml.Node {
 		}
 	}
 	return nil
+}
+
+// times is how often a key stands in a mapping.
+func times(n *yaml.Node, key string) int {
+	count := 0
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			count++
+		}
+	}
+	return count
 }
 
 func tooDeep(n *yaml.Node, levels int) bool {

@@ -161,9 +161,13 @@ func describeAnchor(n *yaml.Node) string {
 	return "a merge key"
 }
 
-// shorten keeps a message readable, whatever was written.
+// shorten keeps a message readable, whatever was written, and a key that was pasted into a definition out of it:
+// messages go into logs, and to everyone who asks for the status.
 func shorten(text string) string {
 	const longest = 60
+	if isPEM(text) {
+		return "[redacted]"
+	}
 	if utf8.RuneCountInString(text) <= longest {
 		return text
 	}

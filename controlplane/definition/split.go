@@ -132,6 +132,9 @@ func (c chunk) yaml() []byte {
 	}
 	text := escapes.ReplaceAllFunc(c.text, func(pair []byte) []byte {
 		var s string
+		if string(pair) == `\/` { // which yaml.v3 does not know, and many programs write
+			return []byte("/")
+		}
 		if len(pair) == 2 {
 			return pair
 		}

@@ -177,11 +177,11 @@ var (
 )
 
 // guessRef reads kind and name from a text that does not parse, so that its last good version can be told from one that
-// was deleted.
+// was deleted. Where either stands twice it does not guess: see refOf.
 func guessRef(text []byte) Ref {
-	kind, name := kindLine.FindSubmatch(text), nameLine.FindSubmatch(text)
-	if kind == nil || name == nil || kindOf(string(kind[1])) == nil {
+	kinds, names := kindLine.FindAllSubmatch(text, 2), nameLine.FindAllSubmatch(text, 2)
+	if len(kinds) != 1 || len(names) != 1 || kindOf(string(kinds[0][1])) == nil {
 		return Ref{}
 	}
-	return Ref{Kind: string(kind[1]), Name: string(name[1])}
+	return Ref{Kind: string(kinds[0][1]), Name: string(names[0][1])}
 }
