@@ -71,8 +71,6 @@ type kind struct {
 	owedUntil time.Time // how long the client may take to subscribe to them before that is no longer waited for
 	// answer: a response is due even if it is empty.
 	answer bool
-	// claim is the version of the first state-of-the-world request: what the client has from an earlier stream.
-	claim string
 	// restored: the client has something from an earlier stream. unknown: and of a full state nobody knows what, until
 	// it accepts another.
 	restored, unknown bool
@@ -127,7 +125,7 @@ func (k *kind) held(f func(r *snapshot.Resource)) {
 		}
 	}
 	if k.unknown {
-		f(snapshot.Claimed("", k.claim))
+		f(snapshot.Claimed("", ""))
 	}
 	if k.base != nil {
 		for _, r := range k.base.All() {

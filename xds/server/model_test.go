@@ -30,7 +30,7 @@ const (
 	rds = resource.RouteType
 )
 
-var modelSeeds = flag.Int("model-seeds", 400, "random histories per kind of client")
+var modelSeeds = flag.Int("model-seeds", 150, "random histories per kind of client")
 
 // TestModel runs random histories: snapshots that change (some with resources that the client refuses), messages that
 // are late in either direction, and reconnects; against a model of a client. See client.apply for what must hold at each
@@ -249,6 +249,9 @@ func (m *model) answer() bool {
 	fmt.Fprintf(&m.log, "client: %s %s names=%v +%v -%v initial=%v version=%s\n", short(req.typeURL), req.nonce+verdict, req.names,
 		req.subscribe, req.unsubscribe, slices.Sorted(maps.Keys(req.initial)), req.version)
 	if req.typeURL == cds && req.nonce != "" {
+		if req.initial != nil {
+			clear(m.known)
+		}
 		for name := range req.initial {
 			m.known[name] = true
 		}

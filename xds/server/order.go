@@ -93,10 +93,6 @@ func (st *state) compose(k *kind, removals bool) *message {
 	var items []item
 	if !st.delta && k.FullState {
 		m.resources, m.version = st.fullState(k, &p)
-		if k.claim != "" && k.claim == m.version {
-			st.restore(k, &p, m)
-			return nil
-		}
 		items = k.changes(m.resources, p.removed)
 	} else {
 		m.resources = p.send
@@ -136,20 +132,6 @@ func (k *kind) changes(all []*snapshot.Resource, removed []string) []item {
 	return items
 }
 
-// restore is for a client of state of the world that came back with the version that it would be sent. The version of a
-// full state is a hash of all that is in it, whatever it was subscribed by, so the client has exactly this: it is not
-// sent again. (Of the other types a version does not tell which names a client has: they are always sent again.)
-func (st *state) restore(k *kind, p *plan, m *message) {
-	for _, r := range m.resources {
-		*k.entry(r.Name) = entry{acked: r, sent: r}
-		delete(k.todo, r.Name)
-	}
-	for _, name := range p.removed {
-		delete(k.todo, name)
-	}
-	k.answer, k.claim, k.unknown = false, "", false
-}
-
 // sent books a response.
 func (st *state) sent(k *kind, m *message, items []item) {
 	stands := map[string]bool{}
@@ -171,7 +153,7 @@ func (st *state) sent(k *kind, m *message, items []item) {
 			delete(k.todo, r.Name)
 		}
 	}
-	k.answer, k.claim = false, ""
+	k.answer = false
 	m.nonce = st.nextNonce()
 	k.nonce = m.nonce
 	fl := &flight{nonce: m.nonce, at: st.now(), version: k.set.Version(), items: items, stands: stands}

@@ -129,10 +129,10 @@ func (st *state) handle(req *request) error {
 		}
 		c = k.sub.set(req.names, k.LegacyWildcard)
 		if first && req.version != "" {
-			k.restored = true
-			if k.FullState {
-				k.claim, k.unknown = req.version, true
-			}
+			// It has something from an earlier stream. It is sent everything all the same, though the version be the very
+			// same: it is the last that the client accepted, and tells neither which names it has of it, nor what took
+			// effect of one that it refused after that.
+			k.restored, k.unknown = true, k.FullState
 		}
 		// Full-state types answer every name that is new, though it may not exist (rule 9).
 		k.answer = k.answer || k.FullState && c.asked()
