@@ -36,6 +36,8 @@ type Request struct {
 	Header  []Field
 	Body    []byte
 	Trailer []Field
+	// Open: TCP does not half-close when it has sent the body.
+	Open bool
 	// Chunked sends the body in chunks; else with its length.
 	Chunked bool
 }
@@ -55,6 +57,8 @@ type Answer struct {
 	Closed bool
 	// Refused is the error of the handshake, or of a connection that was closed without an answer.
 	Refused string
+	// Rest is what a RAW connection says after the answer, if it was asked for: further answers.
+	Rest string
 	// Broken is the error that ended the body.
 	Broken string
 }
@@ -62,8 +66,9 @@ type Answer struct {
 // Get is all values of a name, joined by ", ".
 func (a *Answer) Get(name string) string { return joined(a.Header, name) }
 
-// Do sends a request on a new connection. closed looks whether the proxy then closes it, which takes 2 s if it does not.
-func Do(r *Request, closed bool) *Answer {
+// Do sends a request on a new connection. after looks at what comes after an HTTP/1 answer: the Rest, and whether the
+// proxy closes the connection, which takes 2 s if it does not.
+func Do(r *Request, after bool) *Answer {
 	a := &Answer{}
 	conn, err := dial(r, a)
 	if err != nil {
@@ -78,7 +83,7 @@ func Do(r *Request, closed bool) *Answer {
 	case "HTTP/2":
 		doHTTP2(conn, r, a)
 	default:
-		doHTTP1(conn, r, a, closed)
+		doHTTP1(conn, r, a, after)
 	}
 	return a
 }
@@ -118,7 +123,7 @@ func doTCP(conn net.Conn, r *Request, a *Answer) {
 		a.Refused = err.Error()
 		return
 	}
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && !r.Open {
 		_ = half.CloseWrite()
 	}
 	body, err := io.ReadAll(conn)
@@ -128,7 +133,7 @@ func doTCP(conn net.Conn, r *Request, a *Answer) {
 	}
 }
 
-func doHTTP1(conn net.Conn, r *Request, a *Answer, closed bool) {
+func doHTTP1(conn net.Conn, r *Request, a *Answer, after bool) {
 	reader := bufio.NewReader(conn)
 	head, body := r.Body, []byte(nil)
 	if r.Proto != "RAW" {
@@ -162,10 +167,10 @@ func doHTTP1(conn net.Conn, r *Request, a *Answer, closed bool) {
 		readResponse(resp, a)
 		break
 	}
-	if closed {
+	if after {
 		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
-		_, err := reader.ReadByte()
-		a.Closed = err != nil && !isTimeout(err)
+		rest, err := io.ReadAll(reader)
+		a.Rest, a.Closed = string(rest), !isTimeout(err)
 	}
 }
 

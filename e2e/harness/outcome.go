@@ -32,7 +32,7 @@ func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	}
 	o := &Outcome{Served: map[string]int{}}
 	for range e.Times {
-		o.Answers = append(o.Answers, Do(&r, e.Expect.looksAt(":closed")))
+		o.Answers = append(o.Answers, Do(&r, e.Expect.looksAt(":closed") || e.Expect.looksAt(":rest")))
 	}
 	for _, u := range s.Upstreams {
 		for _, seen := range u.Take() {
@@ -165,6 +165,8 @@ func (a *Answer) value(name string) string {
 		return a.Certificate
 	case ":closed":
 		return strconv.FormatBool(a.Closed)
+	case ":rest":
+		return a.Rest
 	case ":interim":
 		return strings.Trim(fmt.Sprint(a.Interim), "[]")
 	case ":size":

@@ -186,6 +186,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.Proto = flag
 		case flag == "chunked":
 			r.Chunked = true
+		case flag == "open":
+			r.Open = true
 		case flag == "tls":
 			r.TLS = true
 		case key == "sni":

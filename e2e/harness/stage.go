@@ -26,6 +26,7 @@ type Stage struct {
 //	{{h2c "grpc"}}       the address of an HTTP/2 upstream
 //	{{tcp "t"}}          the address of a TCP upstream
 //	{{dead}}             an address where nobody listens
+//	{{full}}             an address where connections are neither taken nor refused
 func NewStage(tb testing.TB, files []txtar.File) *Stage {
 	tb.Helper()
 	s := &Stage{Dir: tb.TempDir(), Ports: map[string]int{}, Upstreams: map[string]*Upstream{}}
@@ -54,6 +55,7 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
+		"full":     func() string { return full(tb) },
 		"dead":     func() string { return Loopback(tb) },
 	}
 	for _, f := range files {
