@@ -64,6 +64,22 @@ func list(problems []Problem) string {
 	return b.String()
 }
 
+func TestParseAfter(t *testing.T) {
+	text := []byte("kind: Service\nname: a\n---\nkind: Service\nname: b\ncolour: red\n")
+	for _, lines := range []int{0, 7, 5_000_000} {
+		documents, problems := ParseAfter("f", lines, text)
+		if len(documents) != 1 || documents[0].At("name").Line != lines+2 || string(documents[0].Text) != "kind: Service\nname: a\n" {
+			t.Errorf("after %d lines: got documents %v, want a in line %d", lines, documents, lines+2)
+		}
+		if len(problems) != 1 || problems[0].Line != lines+6 {
+			t.Errorf("after %d lines: got problems %v, want one in line %d", lines, problems, lines+6)
+		}
+		if _, problems = ParseAfter("f", lines, []byte("a\n\xff")); len(problems) != 1 || problems[0].Line != lines+2 {
+			t.Errorf("after %d lines: got problems %v, want one in line %d", lines, problems, lines+2)
+		}
+	}
+}
+
 func TestGoldenProblems(t *testing.T) {
 	golden(t, "bad/*.txtar", func(t *testing.T, files []txtar.File) string {
 		var b strings.Builder

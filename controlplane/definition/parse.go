@@ -26,14 +26,19 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 // Parse reads the documents of a file, YAML or JSON. It never stops at the first fault, and one bad document does not
 // hide the others. A document that cannot be used is not returned; its problems carry its Ref where kind and name could
 // be read. The file's name is not opened: it is for positions and Dir.
-func Parse(file string, data []byte) ([]*Document, []Problem) {
+func Parse(file string, data []byte) ([]*Document, []Problem) { return ParseAfter(file, 0, data) }
+
+// ParseAfter is Parse for the part of a file that stands behind its first lines: positions count those too.
+func ParseAfter(file string, lines int, data []byte) ([]*Document, []Problem) {
 	data = bytes.TrimPrefix(data, byteOrderMark)
 	if problem := checkFile(file, data); problem != nil {
+		problem.Line += lines
 		return nil, []Problem{*problem}
 	}
 	var documents []*Document
 	var problems []Problem
 	for _, c := range split(data) {
+		c.line += lines
 		document, found := parseChunk(file, c)
 		if document != nil {
 			documents = append(documents, document)
