@@ -82,7 +82,7 @@ func explainServed(served *compile.Output, request *adminv1.ExplainRequest) ([]b
 }
 
 func logFlag(cmd *cobra.Command, level *string) {
-	cmd.Flags().StringVarP(level, "log-level", "l", "info", "what is logged at least: debug, info, warn or error")
+	cmd.Flags().StringVarP(level, "log-level", "l", "info", "`level` that is logged at least: debug, info, warn or error")
 }
 
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,17 +48,17 @@ answer, since a port may be mapped in front of it. For TCP write tcp://host:port
 				req.Header = append(req.Header, explain.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 			}
 			result, err := explainBy(cmd, paths, &server, req)
-			if err != nil {
+			if err != nil && !errors.Is(err, errReported) {
 				return err
 			}
-			if output == "json" || output == "yaml" {
-				text, err := json.Marshal(result)
-				if err != nil {
-					return err
-				}
-				return writeJSON(cmd.OutOrStdout(), output, text)
+			if output == "" {
+				return cmp.Or(result.Write(cmd.OutOrStdout()), err)
 			}
-			return result.Write(cmd.OutOrStdout())
+			text, failed := json.Marshal(result)
+			if failed != nil {
+				return failed
+			}
+			return cmp.Or(writeJSON(cmd.OutOrStdout(), output, text), err)
 		},
 	}
 	filesFlag(cmd, &paths)
@@ -67,6 +69,7 @@ answer, since a port may be mapped in front of it. For TCP write tcp://host:port
 	return cmd
 }
 
+// explainBy asks files or a server. With errReported there is a result, by what is right of the files.
 func explainBy(cmd *cobra.Command, paths []string, server *serverFlags, req explain.Request) (*explain.Result, error) {
 	if len(paths) > 0 {
 		if server.address != "" {
@@ -76,8 +79,9 @@ func explainBy(cmd *cobra.Command, paths []string, server *serverFlags, req expl
 		if err != nil {
 			return nil, err
 		}
-		reportErrors(cmd, built)
-		return explain.Explain(built.Compiled, matcher.New(), req)
+		bad := reportErrors(cmd, built)
+		result, err := explain.Explain(built.Compiled, matcher.New(), req)
+		return result, cmp.Or(err, bad)
 	}
 	if server.named() == "" {
 		return nil, usageError{errOneOf}

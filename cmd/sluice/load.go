@@ -12,7 +12,7 @@ import (
 
 // filesFlag is -f, which repeats.
 func filesFlag(cmd *cobra.Command, paths *[]string) {
-	cmd.Flags().StringArrayVarP(paths, "file", "f", nil, "file, folder, or - for standard input; may be given several times")
+	cmd.Flags().StringArrayVarP(paths, "file", "f", nil, "`path` of a file or a folder, or - for standard input; may be given several times")
 }
 
 // build reads and compiles definitions as a control plane that starts with nothing would: what is bad is left out, and
@@ -30,13 +30,17 @@ func build(cmd *cobra.Command, paths []string) (*store.Result, error) {
 	return s.Update(parse.Set(files)), s.Close()
 }
 
-// reportErrors prints a build's errors to standard error, so that an answer that leaves something out says so.
-func reportErrors(cmd *cobra.Command, result *store.Result) {
+// reportErrors prints a build's errors to standard error, so that an answer that leaves something out says so; the
+// command then ends with 1 (errReported) when it has answered.
+func reportErrors(cmd *cobra.Command, result *store.Result) error {
+	var err error
 	for _, p := range result.Problems {
 		if p.Severity == definition.SeverityError {
 			fmt.Fprintln(cmd.ErrOrStderr(), p.Error())
+			err = errReported
 		}
 	}
+	return err
 }
 
 var errOneOf = errors.New("want one of -f and --server")

@@ -16,7 +16,7 @@ import (
 
 // outputFlag is -o with some of its formats; the first is the default and is called "text" in help.
 func outputFlag(cmd *cobra.Command, format *string, formats ...string) {
-	cmd.Flags().StringVarP(format, "output", "o", "", "format: "+strings.Join(formats, ", ")+" (default text)")
+	cmd.Flags().StringVarP(format, "output", "o", "", "`format`: "+strings.Join(formats, ", ")+" (default text)")
 	check := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if *format != "" && !slices.Contains(formats, *format) {

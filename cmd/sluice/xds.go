@@ -37,7 +37,7 @@ order in which they are pushed. Keys of certificates read "[redacted]".`,
 			if err != nil {
 				return err
 			}
-			reportErrors(cmd, built)
+			bad := reportErrors(cmd, built)
 			f, err := fleetOf(built.Compiled.Fleets, fleet)
 			if err != nil {
 				return err
@@ -46,7 +46,10 @@ order in which they are pushed. Keys of certificates read "[redacted]".`,
 			if err != nil {
 				return err
 			}
-			return writeResources(cmd, types, resources)
+			if err := writeResources(cmd, types, resources); err != nil {
+				return err
+			}
+			return bad
 		},
 	}
 	filesFlag(cmd, &paths)
