@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,8 +16,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // Request is one request of a client, and the connection that it makes for it.
@@ -211,12 +210,13 @@ func encode(r *Request) (head, body []byte) {
 }
 
 func doHTTP2(conn net.Conn, r *Request, a *Answer) {
-	transport := &http2.Transport{DisableCompression: true, AllowHTTP: true}
-	cc, err := transport.NewClientConn(conn)
-	if err != nil {
-		a.Refused = err.Error()
-		return
+	dial := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
+	transport := &http.Transport{
+		DisableCompression: true, DialContext: dial, DialTLSContext: dial, Protocols: new(http.Protocols),
 	}
+	defer transport.CloseIdleConnections()
+	transport.Protocols.SetUnencryptedHTTP2(!r.TLS)
+	transport.Protocols.SetHTTP2(r.TLS)
 	scheme := "http"
 	if r.TLS {
 		scheme = "https"
@@ -246,7 +246,7 @@ func doHTTP2(conn net.Conn, r *Request, a *Answer) {
 		a.Interim = append(a.Interim, code)
 		return nil
 	}}
-	resp, err := cc.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	resp, err := transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
 		a.Refused = err.Error()
 		return

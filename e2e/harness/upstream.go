@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,6 +66,7 @@ type Upstream struct {
 
 	listener net.Listener
 	serve    func(net.Conn)
+	server   *http.Server  // HTTP/2 only
 	quit     chan struct{} // closed at the end
 	wg       sync.WaitGroup
 
@@ -87,8 +89,7 @@ func NewUpstream(tb testing.TB, name string) *Upstream {
 // NewH2CUpstream speaks HTTP/2 with prior knowledge.
 func NewH2CUpstream(tb testing.TB, name string) *Upstream {
 	u := newUpstream(tb, name)
-	u.serve = u.serveHTTP2
-	u.start()
+	u.startHTTP2()
 	return u
 }
 
@@ -146,6 +147,9 @@ func (u *Upstream) Close() {
 	}
 	close(u.quit)
 	_ = u.listener.Close()
+	if u.server != nil {
+		_ = u.server.Close()
+	}
 	u.mu.Lock()
 	for c := range u.conns {
 		_ = c.Close()

@@ -2,17 +2,24 @@ package harness
 
 import (
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"sort"
-
-	"golang.org/x/net/http2"
 )
 
-// serveHTTP2 is the library's server; names come in lower case and sorted, since it keeps no order.
-func (u *Upstream) serveHTTP2(c net.Conn) {
-	server := &http2.Server{}
-	server.ServeConn(c, &http2.ServeConnOpts{Handler: http.HandlerFunc(u.handle)})
+// startHTTP2 serves with the library; names come in lower case and sorted, since it keeps no order.
+func (u *Upstream) startHTTP2() {
+	u.server = &http.Server{
+		Handler: http.HandlerFunc(u.handle), Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				u.update(func() { u.accepted++ })
+			}
+		},
+	}
+	u.server.Protocols.SetUnencryptedHTTP2(true)
+	u.wg.Go(func() { _ = u.server.Serve(u.listener) })
 }
 
 func (u *Upstream) handle(w http.ResponseWriter, r *http.Request) {
