@@ -162,18 +162,11 @@ func (r *reader) configSource(field string, s *corepb.ConfigSource) {
 	}
 }
 
-// runtime takes layers that set nothing but Envoy's own switches and limits of regular expressions, and the admin layer,
-// which is empty until somebody writes to it.
+// runtime takes layers that set nothing but Envoy's own switches and limits of regular expressions; the admin layer is
+// empty until somebody writes to it.
 func (r *reader) runtime(l *bootstrappb.LayeredRuntime) {
 	for i, layer := range l.GetLayers() {
-		field := at("layered_runtime.layers", i)
-		switch layer.LayerSpecifier.(type) {
-		case nil, *bootstrappb.RuntimeLayer_AdminLayer_:
-		case *bootstrappb.RuntimeLayer_StaticLayer:
-			r.staticLayer(field+".static_layer", layer.GetStaticLayer().AsMap())
-		default:
-			r.refuse(field, "got %T, want static_layer or admin_layer: %s", layer.LayerSpecifier, notSupported)
-		}
+		r.staticLayer(at("layered_runtime.layers", i)+".static_layer", layer.GetStaticLayer().AsMap())
 	}
 }
 

@@ -54,7 +54,7 @@ var bootstrapTable = merge(common, table{
 	"envoy.config.bootstrap.v3.ClusterManager":             fields("", "enable_deferred_cluster_creation", ""),
 	"envoy.config.bootstrap.v3.Admin":                      fields("address", "profile_path ignore_global_conn_limit", "access_log access_log_path"),
 	"envoy.config.bootstrap.v3.LayeredRuntime":             fields("layers", "", ""),
-	"envoy.config.bootstrap.v3.RuntimeLayer":               fields("", "name", "static_layer disk_layer admin_layer rtds_layer"),
+	"envoy.config.bootstrap.v3.RuntimeLayer":               fields("", "name", "static_layer admin_layer"),
 	// A proxy that has not got its listeners and clusters is not ready, however long that takes.
 	"envoy.config.core.v3.ConfigSource":           fields("ads resource_api_version", "initial_fetch_timeout", ""),
 	"envoy.config.core.v3.AggregatedConfigSource": {},
