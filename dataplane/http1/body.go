@@ -123,6 +123,25 @@ func (b *Body) Parse(src []byte) (data []byte, n int, v *violation) {
 	return nil, n, nil
 }
 
+// Skip takes up the framing at the beginning of src, up to where the body's own bytes go on or the body is done. So
+// what is left in a buffer is known to be of the body. A violation is left for Parse to find again.
+func (b *Body) Skip(src []byte) (n int) {
+	for n < len(src) && b.state >= chunkSize && b.state != chunkData {
+		if b.state == chunkTrailer {
+			used, v := b.trailer(src[n:])
+			if n += used; v != nil {
+				return n
+			}
+			continue
+		}
+		if b.chunkByte(src[n]) != nil {
+			return n
+		}
+		n++
+	}
+	return n
+}
+
 // chunkByte is chunk-size [ chunk-ext ] CRLF, and the CRLF after a chunk (RFC 9112, 7.1).
 func (b *Body) chunkByte(c byte) *violation {
 	if b.state != chunkDataCR && b.state != chunkDataLF {

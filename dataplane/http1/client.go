@@ -233,6 +233,7 @@ func (c *ClientConn) take(p []byte) (int, error) {
 	}
 	c.in.r += n
 	got := copy(p, data)
+	c.in.r += c.body.Skip(c.in.bytes())
 	if c.body.Done() {
 		return got, c.whole()
 	}

@@ -119,6 +119,9 @@ func describeBody(b *strings.Builder, body *Body, f *feed, refusal string) (goOn
 			end = " " + refusal
 			break
 		}
+		if len(data) > 0 {
+			f.used += body.Skip(f.bytes())
+		}
 	}
 	if len(text) > 0 {
 		b.WriteString(" body=" + string(text))

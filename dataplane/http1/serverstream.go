@@ -85,6 +85,7 @@ func (s *ServerStream) Read(p []byte) (int, error) {
 			}
 			in.r += n
 			got := copy(p, data)
+			in.r += s.body.Skip(in.bytes())
 			if s.body.Done() {
 				return got, s.whole()
 			}
@@ -356,5 +357,5 @@ func (s *ServerStream) finish() (goOn bool) {
 	return false
 }
 
-// Buffered is how many bytes of the body, at most, can be read without waiting.
+// Buffered is how many bytes of the body can be read without waiting, at most: the next request's may be among them.
 func (s *ServerStream) Buffered() int { return s.c.in.buffered() }

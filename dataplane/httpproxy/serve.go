@@ -190,8 +190,18 @@ func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failu
 	buf := getBuffer(res.ContentLength)
 	defer func() { putBuffer(buf) }()
 	ahead, _ := up.(interface{ Buffered() int })
-	for {
-		n, err := up.Read(*buf)
+	for n := 0; ; {
+		// What waits for more to come does not make the client wait.
+		if ahead == nil || ahead.Buffered() == 0 {
+			if sendErr := x.s.Flush(); sendErr != nil {
+				return x.because(sendErr), false
+			}
+			if n == len(*buf) {
+				buf = grow(buf)
+			}
+		}
+		var err error
+		n, err = up.Read(*buf)
 		if n > 0 {
 			x.touch()
 			x.sent += int64(n)
@@ -207,15 +217,6 @@ func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failu
 			return x.because(x.sendErr), false
 		case err != nil:
 			return x.because(err), false
-		}
-		// What waits for more to come does not make the client wait.
-		if ahead == nil || ahead.Buffered() == 0 {
-			if sendErr := x.s.Flush(); sendErr != nil {
-				return x.because(sendErr), false
-			}
-			if n == len(*buf) {
-				buf = grow(buf)
-			}
 		}
 	}
 }
