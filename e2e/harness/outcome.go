@@ -36,7 +36,12 @@ func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	}
 	for _, u := range s.Upstreams {
 		for _, seen := range u.Take() {
-			u.update(func() { copied := *seen; seen = &copied })
+			// The upstream may still be at it.
+			u.update(func() {
+				copied := *seen
+				copied.Header, copied.Trailer = slices.Clone(seen.Header), slices.Clone(seen.Trailer)
+				seen = &copied
+			})
 			o.Seen = append(o.Seen, seen)
 			o.Served[seen.Upstream]++
 		}
