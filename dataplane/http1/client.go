@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
@@ -19,7 +18,7 @@ const maxInformational = 16
 // (ReadResponse, Read). Break may be called by any.
 type ClientConn struct {
 	conn   net.Conn
-	raw    syscall.RawConn
+	socket *socket
 	limits Limits
 
 	// Only who writes. written: the whole request was.
@@ -41,7 +40,7 @@ type ClientConn struct {
 
 // NewClientConn takes a connection over.
 func NewClientConn(conn net.Conn, limits Limits) *ClientConn {
-	c := &ClientConn{conn: conn, raw: rawConn(conn), limits: limits}
+	c := &ClientConn{conn: conn, socket: newSocket(conn), limits: limits}
 	c.in.conn = conn
 	c.out.init(conn)
 	c.parser.init(limits)
@@ -51,7 +50,7 @@ func NewClientConn(conn net.Conn, limits Limits) *ClientConn {
 // Idle tells whether the connection may serve an exchange: it is open, and the upstream has sent nothing that was not
 // asked for. What it sent would be taken for the answer to the next request.
 func (c *ClientConn) Idle() bool {
-	return c.raw != nil && !c.broken.Load() && c.in.buffered() == 0 && peek(c.raw) < 0
+	return !c.broken.Load() && c.in.buffered() == 0 && c.socket.peek() < 0
 }
 
 // Begin begins an exchange.

@@ -2,16 +2,15 @@
 
 package http1
 
-import (
-	"net"
-	"syscall"
-)
+import "net"
 
 // Elsewhere a socket cannot be looked at: a client that goes away is noticed when it is next read or written, and
 // upstream connections serve one request each.
-func rawConn(net.Conn) syscall.RawConn { return nil }
+type socket struct{}
 
-func peek(syscall.RawConn) int { return 0 }
+func newSocket(net.Conn) *socket { return &socket{} }
+
+func (*socket) peek() int { return 0 }
 
 func peekEOF(net.Conn) bool { return false }
 
@@ -20,3 +19,9 @@ func abort(conn net.Conn) {
 		_ = t.SetLinger(0)
 	}
 }
+
+type idler struct{}
+
+func newIdler(net.Conn, *reader) *idler { return nil }
+
+func (*idler) fill() error { return nil }

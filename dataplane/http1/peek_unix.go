@@ -4,6 +4,7 @@ package http1
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"syscall"
 )
@@ -24,34 +25,47 @@ func rawConn(conn net.Conn) syscall.RawConn {
 	return raw
 }
 
-// peek looks at what a socket has without taking it: n is -1 if nothing has come, 0 at its end or on an error. It does
-// not wait, and may be called while another goroutine reads.
-func peek(raw syscall.RawConn) (n int) {
-	var b [1]byte
-	err := raw.Control(func(fd uintptr) {
-		var err error
+// socket looks at what a connection has, without taking it. It is made once, since its function would be on each call.
+type socket struct {
+	raw  syscall.RawConn
+	look func(fd uintptr)
+	n    int
+	b    [1]byte
+}
+
+func newSocket(conn net.Conn) *socket {
+	s := &socket{raw: rawConn(conn)}
+	s.look = func(fd uintptr) {
 		for {
-			n, _, err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-			if err != syscall.EINTR {
-				break
+			var err error
+			s.n, _, err = syscall.Recvfrom(int(fd), s.b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			switch err {
+			case nil:
+			case syscall.EINTR:
+				continue
+			case syscall.EAGAIN:
+				s.n = -1
+			default:
+				s.n = 0
 			}
+			return
 		}
-		switch {
-		case err == syscall.EAGAIN || err == syscall.EWOULDBLOCK:
-			n = -1
-		case err != nil:
-			n = 0
-		}
-	})
-	if err != nil {
+	}
+	return s
+}
+
+// peek is -1 if nothing has come, 1 if something has, 0 at the end, on an error, and if there is no socket. It does not
+// wait, and may be called while another goroutine reads; by one at a time.
+func (s *socket) peek() int {
+	if s.raw == nil || s.raw.Control(s.look) != nil {
 		return 0
 	}
-	return n
+	return s.n
 }
 
 func peekEOF(conn net.Conn) bool {
-	raw := rawConn(conn)
-	return raw != nil && peek(raw) == 0
+	s := newSocket(conn)
+	return s.raw != nil && s.peek() == 0
 }
 
 // abort makes Close send a reset.
@@ -62,4 +76,55 @@ func abort(conn net.Conn) {
 	if t, ok := conn.(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0)
 	}
+}
+
+// idler reads a connection's first bytes after a pause into a buffer that is taken only once they are there: who has
+// thousands of idle connections has no buffers for them. It costs the system calls of a plain Read.
+type idler struct {
+	raw  syscall.RawConn
+	in   *reader
+	read func(fd uintptr) bool
+	err  error
+}
+
+// newIdler is nil where there is no socket to read from directly, as under TLS.
+func newIdler(conn net.Conn, in *reader) *idler {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw := rawConn(tcp)
+	if raw == nil {
+		return nil
+	}
+	i := &idler{raw: raw, in: in}
+	i.read = func(fd uintptr) bool {
+		for {
+			n, err := syscall.Read(int(fd), in.space(smallBuffer))
+			switch {
+			case err == syscall.EINTR:
+				continue
+			case err == syscall.EAGAIN:
+				in.release()
+				return false
+			case err != nil:
+				i.err = err
+			case n == 0:
+				i.err = io.EOF
+			default:
+				in.w += n
+			}
+			return true
+		}
+	}
+	return i
+}
+
+// fill waits for bytes.
+func (i *idler) fill() error {
+	i.err = nil
+	if err := i.raw.Read(i.read); err != nil {
+		return err
+	}
+	return i.err
 }

@@ -69,6 +69,8 @@ type serverConn struct {
 	parser RequestParser
 	stream ServerStream
 	opened time.Time
+	// idler is nil if the connection cannot be waited for without a buffer.
+	idler *idler
 
 	// alarm wakes a Read that takes too long; any goroutine.
 	alarm *alarm.Alarm
@@ -82,6 +84,7 @@ func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) 
 	c := &serverConn{conn: conn, opts: &opts, opened: time.Now()}
 	c.in.conn = conn
 	c.out.init(conn)
+	c.idler = newIdler(conn, &c.in)
 	c.stream.c = c
 	c.stream.limits = Limits{HeaderBytes: opts.MaxHeaderBytes, HeaderCount: opts.MaxHeaderCount}
 	c.parser.init(c.stream.limits, opts.Secure, opts.AcceptHTTP10, opts.RejectUnderscores)
@@ -113,7 +116,7 @@ func (c *serverConn) readRequest() bool {
 		} else {
 			c.alarm.Clear()
 		}
-		if c.fill() != nil {
+		if c.firstBytes() != nil {
 			return false
 		}
 	}
@@ -157,6 +160,22 @@ func (c *serverConn) fill() error {
 	return err
 }
 
+// firstBytes waits for a request, without a buffer if that can be done.
+func (c *serverConn) firstBytes() error {
+	if c.idler == nil {
+		return c.fill()
+	}
+	for {
+		err := c.idler.fill()
+		if err == nil {
+			return nil
+		}
+		if err = c.woken(err); err != nil {
+			return err
+		}
+	}
+}
+
 // read reads from the connection until there are bytes or an error.
 func (c *serverConn) read(p []byte) (int, error) {
 	for {
@@ -167,18 +186,26 @@ func (c *serverConn) read(p []byte) (int, error) {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || c.overdue() {
+		if err = c.woken(err); err != nil {
 			return 0, err
 		}
-		// Someone woke us for a reason that has gone, or to see that the listener drains.
-		_ = c.conn.SetReadDeadline(time.Time{})
-		if c.overdue() {
-			return 0, os.ErrDeadlineExceeded
-		}
-		if c.draining() && c.in.buffered() == 0 && !c.stream.busy.Load() {
-			return 0, io.EOF
-		}
 	}
+}
+
+// woken tells whether a failed read is to be given up, or tried again since someone woke us for a reason that has
+// gone, or only to see that the listener drains.
+func (c *serverConn) woken(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.overdue() {
+		return err
+	}
+	_ = c.conn.SetReadDeadline(time.Time{})
+	if c.overdue() {
+		return os.ErrDeadlineExceeded
+	}
+	if c.draining() && c.in.buffered() == 0 && !c.stream.busy.Load() {
+		return io.EOF
+	}
+	return nil
 }
 
 // overdue tells whether a deadline for reading has come.

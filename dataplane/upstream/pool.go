@@ -384,7 +384,8 @@ func (c *conn) Close(reuse bool) {
 	if c.closed.Swap(true) {
 		return
 	}
-	c.Break()
+	// Who sees the connection end sees it counted out.
 	c.pool.stats.ConnectionsActive.Add(-1)
+	c.Break()
 	c.pool.gone(true)
 }
