@@ -55,13 +55,16 @@ type Stream struct {
 	barriers  int
 }
 
+// Node is a node as a client sends it.
+func Node(id, fleet string) *corepb.Node { return &corepb.Node{Id: id, Cluster: fleet} }
+
 // Open opens a stream of node "test" in a fleet. It ends with the test.
 func Open(t testing.TB, ctx context.Context, conn *grpc.ClientConn, fleet string, isDelta bool) *Stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
 		Delta: isDelta, t: t, cancel: cancel,
-		node:      &corepb.Node{Id: "test", Cluster: fleet},
+		node:      Node("test", fleet),
 		responses: make(chan *Response), ended: make(chan error, 1),
 		names: map[string][]string{}, nonces: map[string]string{}, versions: map[string]string{},
 	}
