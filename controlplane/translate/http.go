@@ -53,7 +53,7 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 		UseRemoteAddress:             wrapperspb.Bool(true),
 		GenerateRequestId:            wrapperspb.Bool(true),
 		NormalizePath:                wrapperspb.Bool(true),
-		MergeSlashes:                 false,
+		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmpb.HttpConnectionManager_KEEP_UNCHANGED,
 	}
 }
