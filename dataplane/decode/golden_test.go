@@ -67,7 +67,7 @@ func unredact(t testing.TB, r *anypb.Any, chain, key []byte) {
 }
 
 // What our control plane sends is understood in full.
-func TestTranslated(t *testing.T) {
+func TestGoldenTranslated(t *testing.T) {
 	files, err := filepath.Glob(translated)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got %d golden files of translate and error %v, want some", len(files), err)
