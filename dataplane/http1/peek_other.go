@@ -12,7 +12,7 @@ func newSocket(net.Conn) *socket { return &socket{} }
 
 func (*socket) peek() int { return 0 }
 
-func peekEOF(net.Conn) bool { return false }
+func gone(net.Conn) bool { return false }
 
 func abort(conn net.Conn) {
 	if t, ok := conn.(interface{ SetLinger(int) error }); ok {

@@ -3,18 +3,25 @@
 package http1
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"syscall"
 )
 
+// below is the connection under others, such as TLS.
+func below(conn net.Conn) net.Conn {
+	for {
+		upper, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = upper.NetConn()
+	}
+}
+
 // rawConn finds the socket under a connection; nil if there is none.
 func rawConn(conn net.Conn) syscall.RawConn {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	sc, ok := conn.(syscall.Conn)
+	sc, ok := below(conn).(syscall.Conn)
 	if !ok {
 		return nil
 	}
@@ -63,17 +70,22 @@ func (s *socket) peek() int {
 	return s.n
 }
 
-func peekEOF(conn net.Conn) bool {
+// gone tells whether the other side has ended its half. Without TLS, all that it sent must have been read: it may wait
+// for several answers. Under TLS its last bytes are the notice that it closes, which cannot be told from others.
+func gone(conn net.Conn) bool {
 	s := newSocket(conn)
-	return s.raw != nil && s.peek() == 0
+	if s.raw == nil {
+		return false
+	}
+	if below(conn) != conn {
+		return hungUp(s.raw)
+	}
+	return s.peek() == 0
 }
 
 // abort makes Close send a reset.
 func abort(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if t, ok := conn.(interface{ SetLinger(int) error }); ok {
+	if t, ok := below(conn).(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0)
 	}
 }

@@ -320,8 +320,8 @@ func (s *ServerStream) SetReadDeadline(t time.Time) error {
 }
 
 // Gone tells whether the client has closed the connection, as far as can be seen without reading. Any goroutine may
-// call it while none is in Read.
-func (s *ServerStream) Gone() bool { return peekEOF(s.c.conn) }
+// call it.
+func (s *ServerStream) Gone() bool { return gone(s.c.conn) }
 
 // finish ends the request; false ends the connection.
 func (s *ServerStream) finish() (goOn bool) {

@@ -93,7 +93,7 @@ func (c *Client) Close() {
 	}
 }
 
-// Take begins an exchange on a connection that is there; nil if there is none, or fresh is wanted on HTTP/1.1.
+// Take begins an exchange on a connection that is there; nil if there is none: Dial makes one.
 func (c *Client) Take(e *cluster.Endpoint) Exchange {
 	p := c.pools[e]
 	if p == nil {
