@@ -154,7 +154,8 @@ func dropNominated(h *message.Header, connections string) {
 	})
 }
 
-// forwarded says who the client is, and how it came, as Envoy does.
+// forwarded says who the client is, and how it came, as Envoy does, save for x-envoy-external-address: no x-envoy-* is
+// added (config.HTTP.SuppressEnvoyHeaders), and our control plane has Envoy take it off again.
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-for
 func (x *exchange) forwarded(clients, proto string) {
 	cfg, h := x.p.config, &x.req.Header
@@ -175,9 +176,6 @@ func (x *exchange) forwarded(clients, proto string) {
 		if cfg.XffTrustedHops == 0 || proto == "" {
 			proto = x.req.Scheme
 		}
-		at = len(x.scratch)
-		x.scratch = x.record.Remote.Addr().AppendTo(x.scratch)
-		h.Add("x-envoy-external-address", x.text(at))
 	} else if proto == "" {
 		proto = x.req.Scheme
 	}
