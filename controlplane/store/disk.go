@@ -10,20 +10,23 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 )
 
-// The state folder holds two files of lines, each `<16 hex digits of the SHA-256 of the rest> <JSON>`, so that damage
+// The state folder holds files of lines, each `<16 hex digits of the SHA-256 of the rest> <JSON>`, so that damage
 // costs one line. The first line is a header, which tells a file that was cut short.
 const (
 	documentsFile    = "documents.jsonl"
 	certificatesFile = "certificates.jsonl"
+	socketsFile      = "sockets.jsonl"
 	temporary        = ".new-*"
 	stateFormat      = 1
 )
@@ -40,6 +43,16 @@ type documentRecord struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
 	Text string `json:"text"`
+	// Part: it has a fault, and is served in part.
+	Part bool `json:"part,omitempty"`
+}
+
+// socketRecord says who is served on a socket, the built-in Gateway too: it has it after a restart.
+type socketRecord struct {
+	Fleet    string         `json:"fleet"`
+	Address  netip.AddrPort `json:"address"`
+	Gateway  string         `json:"gateway"`
+	Protocol string         `json:"protocol"`
 }
 
 type certificateRecord struct {
@@ -56,13 +69,25 @@ func (s *Store) Save() error {
 	defer s.mu.Unlock()
 	if s.dirty {
 		var records []any
-		for _, d := range s.accepted {
-			records = append(records, documentRecord{Kind: d.Ref.Kind, Name: d.Ref.Name, File: d.Position.File, Line: d.Position.Line, Text: string(d.Text)})
+		for ref, d := range s.accepted {
+			records = append(records, documentRecord{
+				Kind: ref.Kind, Name: ref.Name, File: d.Position.File, Line: d.Position.Line, Text: string(d.Text), Part: s.partial[ref],
+			})
 		}
 		if err := writeRecords(filepath.Join(s.dir, documentsFile), records); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
 		s.dirty = false
+	}
+	if s.dirtySockets {
+		var records []any
+		for k := range s.sockets {
+			records = append(records, socketRecord{k.Fleet, k.Address, k.Gateway, k.Protocol.String()})
+		}
+		if err := writeRecords(filepath.Join(s.dir, socketsFile), records); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		s.dirtySockets = false
 	}
 	c := s.certs
 	c.mu.Lock()
@@ -111,8 +136,26 @@ func (s *Store) load() error {
 			return err
 		}
 		s.accepted[d.Ref] = d
+		if r.Part {
+			s.partial[d.Ref] = true
+		}
 		return nil
 	})
+	if err == nil {
+		err = s.readRecords(socketsFile, func(line []byte) error {
+			var r socketRecord
+			if err := json.Unmarshal(line, &r); err != nil {
+				return err
+			}
+			if s.sockets == nil {
+				s.sockets = map[compile.Socket]bool{}
+			}
+			s.sockets[compile.Socket{
+				Fleet: r.Fleet, Address: r.Address, Gateway: r.Gateway, Protocol: sluicev1.Listener_Protocol(sluicev1.Listener_Protocol_value[r.Protocol]),
+			}] = true
+			return nil
+		})
+	}
 	if err == nil {
 		err = s.readRecords(certificatesFile, func(line []byte) error {
 			var r certificateRecord

@@ -81,9 +81,12 @@ func dangling(code string) bool {
 // revert chooses the last good version of documents with errors: first of those that are bad by themselves, then, if
 // there are none, of those that refer to what is not there.
 func (b *build) revert(out *compile.Output, effects bool) bool {
-	bad := map[definition.Ref]bool{}
+	bad, served := map[definition.Ref]bool{}, inPart(out)
 	for _, p := range out.Problems {
-		if p.Severity == definition.SeverityError && dangling(p.Code) == effects && b.revertible(p.Ref) {
+		// What is good only in part gives way to anything that is served at all: else a Gateway with a lasting fault
+		// could never be edited.
+		if p.Severity == definition.SeverityError && dangling(p.Code) == effects && b.revertible(p.Ref) &&
+			!(b.store.partial[p.Ref] && served[p.Ref]) {
 			bad[p.Ref] = true
 		}
 	}

@@ -9,13 +9,10 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 )
@@ -76,10 +73,14 @@ type Store struct {
 	certs *Certificates
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	accepted map[definition.Ref]*definition.Document // the last good versions
-	sockets  map[compile.Socket]bool                 // what the last build has; nil before the first
-	dirty    bool                                    // accepted differs from what is on disk
+	mu sync.Mutex
+	// accepted are the last good versions. Of a document that never was without fault, it is the last version of which a
+	// part is served; partial says so.
+	accepted map[definition.Ref]*definition.Document
+	partial  map[definition.Ref]bool
+	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
+	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do.
+	dirty, dirtySockets bool
 }
 
 // Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The
@@ -93,7 +94,7 @@ func Open(opts Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: opts.Dir, now: opts.Now, log: opts.Logger, certs: newCertificates(opts.Now),
-		accepted: map[definition.Ref]*definition.Document{},
+		accepted: map[definition.Ref]*definition.Document{}, partial: map[definition.Ref]bool{},
 	}
 	if s.dir != "" {
 		if err := s.load(); err != nil {
@@ -119,32 +120,6 @@ func (s *Store) Update(set Set) *Result {
 	return result
 }
 
-// accept remembers the versions that turned out to be good, and forgets what is gone.
-func (s *Store) accept(b *build, out *compile.Output) {
-	bad := map[definition.Ref]bool{}
-	for _, p := range out.Problems {
-		if p.Severity == definition.SeverityError {
-			bad[p.Ref] = true
-		}
-	}
-	for ref, d := range b.chosen {
-		old := s.accepted[ref]
-		if bad[ref] || old == d {
-			continue
-		}
-		s.accepted[ref] = d
-		s.dirty = s.dirty || old == nil || old.Hash != d.Hash || old.Position.File != d.Position.File
-	}
-	for ref := range s.accepted {
-		if b.chosen[ref] == nil {
-			delete(s.accepted, ref)
-			s.dirty = true
-		}
-	}
-	s.sockets = out.Sockets
-	s.certs.keepOnly(func(name string) bool { return b.chosen[definition.Ref{Kind: "Certificate", Name: name}] != nil })
-}
-
 // build is one Update.
 type build struct {
 	store        *Store
@@ -159,79 +134,6 @@ type build struct {
 	// reverted are fresh documents in whose place the last good version was chosen.
 	reverted map[definition.Ref]bool
 	problems []Problem
-}
-
-// choose takes every document as it stands, and last good versions of those that cannot be read.
-func (b *build) choose() {
-	accepted := b.store.accepted
-	unique, twice := compile.Unique(b.set.Documents, b.store.accepted)
-	for _, p := range twice {
-		b.problems = append(b.problems, Problem{p, ServingNothing})
-	}
-	for _, d := range unique {
-		if _, test := d.Message.(*sluicev1.Test); !test {
-			b.fresh[d.Ref], b.chosen[d.Ref] = d, d
-		}
-	}
-	inFile := map[string]bool{} // files some of whose documents are kept as they were
-	for ref, good := range accepted {
-		if b.chosen[ref] == nil && b.unknown(good.Position.File) {
-			b.chosen[ref] = good
-			inFile[good.Position.File] = true
-		}
-	}
-	for _, p := range b.set.Problems {
-		serving := ""
-		switch {
-		case p.Severity != definition.SeverityError:
-		case p.Ref == (definition.Ref{}):
-			serving = ServingNothing
-			for file := range inFile {
-				if below(file, p.File) {
-					serving = ServingLastGood
-				}
-			}
-		case b.fresh[p.Ref] != nil: // another document of the name is good
-			serving = ServingNothing
-		case accepted[p.Ref] != nil:
-			b.chosen[p.Ref], serving = accepted[p.Ref], ServingLastGood
-		default:
-			b.held[p.Ref], serving = p.Position, ServingNothing
-		}
-		b.problems = append(b.problems, Problem{p, serving})
-	}
-	if len(b.set.Documents) == 0 {
-		b.vanished()
-	}
-}
-
-// vanished keeps everything when nothing is left: a folder that is unmounted, moved or half-way through a checkout must
-// not stop a running fleet. Who really wants to serve nothing leaves one document, or starts with an empty state folder.
-func (b *build) vanished() {
-	kept := 0
-	for ref, good := range b.store.accepted {
-		if b.chosen[ref] == nil {
-			b.chosen[ref] = good
-			kept++
-		}
-	}
-	if kept == 0 {
-		return
-	}
-	b.problems = append(b.problems, Problem{definition.Problem{
-		Code: definition.CodeMissingFile, Severity: definition.SeverityError,
-		Message: fmt.Sprintf("all documents are gone at once, which is taken for an accident: the last %d go on being served; to serve nothing, leave one document (a Service that nothing uses will do) or restart with an empty state folder", kept),
-	}, ServingLastGood})
-}
-
-// unknown says whether what stands in a file is not known for sure.
-func (b *build) unknown(file string) bool {
-	return slices.ContainsFunc(b.set.Unknown, func(place string) bool { return below(file, place) })
-}
-
-// below says whether file is place, or in that folder.
-func below(file, place string) bool {
-	return file == place || place == "." && !filepath.IsAbs(file) || strings.HasPrefix(file, strings.TrimSuffix(place, "/")+"/")
 }
 
 // result puts the build into words.

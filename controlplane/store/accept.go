@@ -1,0 +1,58 @@
+package store
+
+import (
+	"maps"
+
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+)
+
+// accept remembers the versions that turned out to be good, and forgets what is gone.
+func (s *Store) accept(b *build, out *compile.Output) {
+	bad := map[definition.Ref]bool{}
+	for _, p := range out.Problems {
+		if p.Severity == definition.SeverityError {
+			bad[p.Ref] = true
+		}
+	}
+	served := inPart(out)
+	for ref, d := range b.chosen {
+		old := s.accepted[ref]
+		// A version with a fault counts where there never was one without, and some of it is served.
+		if bad[ref] && (!served[ref] || old != nil && !s.partial[ref]) || old == d && bad[ref] == s.partial[ref] {
+			continue
+		}
+		s.dirty = s.dirty || old == nil || old.Hash != d.Hash || old.Position.File != d.Position.File || bad[ref] != s.partial[ref]
+		s.accepted[ref] = d
+		if bad[ref] {
+			s.partial[ref] = true
+		} else {
+			delete(s.partial, ref)
+		}
+	}
+	for ref := range s.accepted {
+		if b.chosen[ref] == nil {
+			delete(s.accepted, ref)
+			delete(s.partial, ref)
+			s.dirty = true
+		}
+	}
+	s.dirtySockets = s.dirtySockets || !maps.Equal(s.sockets, out.Sockets)
+	s.sockets = out.Sockets
+	s.certs.keepOnly(func(name string) bool { return b.chosen[definition.Ref{Kind: "Certificate", Name: name}] != nil })
+}
+
+// inPart are the documents of which something is served, though they may have a fault: a Gateway with some of its
+// listeners, a Service that is used, though its hosts are not published. Other kinds are served whole or not at all.
+func inPart(out *compile.Output) map[definition.Ref]bool {
+	served := map[definition.Ref]bool{}
+	for s := range out.Sockets {
+		served[definition.Ref{Kind: "Gateway", Name: s.Gateway}] = true
+	}
+	for _, f := range out.Fleets {
+		for _, c := range f.Clusters {
+			served[definition.Ref{Kind: "Service", Name: c.Name}] = true
+		}
+	}
+	return served
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+)
+
+// choose takes every document as it stands, and last good versions of those that cannot be read.
+func (b *build) choose() {
+	accepted := b.store.accepted
+	unique, twice := compile.Unique(b.set.Documents, b.store.accepted)
+	for _, p := range twice {
+		b.problems = append(b.problems, Problem{p, ServingNothing})
+	}
+	for _, d := range unique {
+		if _, test := d.Message.(*sluicev1.Test); !test {
+			b.fresh[d.Ref], b.chosen[d.Ref] = d, d
+		}
+	}
+	inFile := map[string]bool{} // files some of whose documents are kept as they were
+	for ref, good := range accepted {
+		if b.chosen[ref] == nil && b.unknown(good.Position.File) {
+			b.chosen[ref] = good
+			inFile[good.Position.File] = true
+		}
+	}
+	for _, p := range b.set.Problems {
+		serving := ""
+		switch {
+		case p.Severity != definition.SeverityError:
+		case p.Ref == (definition.Ref{}):
+			serving = ServingNothing
+			for file := range inFile {
+				if below(file, p.File) {
+					serving = ServingLastGood
+				}
+			}
+		case b.fresh[p.Ref] != nil: // another document of the name is good
+			serving = ServingNothing
+		case accepted[p.Ref] != nil:
+			b.chosen[p.Ref], serving = accepted[p.Ref], ServingLastGood
+		default:
+			b.held[p.Ref], serving = p.Position, ServingNothing
+		}
+		b.problems = append(b.problems, Problem{p, serving})
+	}
+	if len(b.set.Documents) == 0 {
+		b.vanished()
+	}
+}
+
+// vanished keeps everything when nothing is left: a folder that is unmounted, moved or half-way through a checkout must
+// not stop a running fleet. Who really wants to serve nothing leaves one document, or starts with an empty state folder.
+func (b *build) vanished() {
+	kept := 0
+	for ref, good := range b.store.accepted {
+		if b.chosen[ref] == nil {
+			b.chosen[ref] = good
+			kept++
+		}
+	}
+	if kept == 0 {
+		return
+	}
+	b.problems = append(b.problems, Problem{definition.Problem{
+		Code: definition.CodeMissingFile, Severity: definition.SeverityError,
+		Message: fmt.Sprintf("all documents are gone at once, which is taken for an accident: the last %d go on being served; to serve nothing, leave one document (a Service that nothing uses will do) or restart with an empty state folder", kept),
+	}, ServingLastGood})
+}
+
+// unknown says whether what stands in a file is not known for sure.
+func (b *build) unknown(file string) bool {
+	return slices.ContainsFunc(b.set.Unknown, func(place string) bool { return below(file, place) })
+}
+
+// below says whether file is place, or in that folder.
+func below(file, place string) bool {
+	return file == place || place == "." && !filepath.IsAbs(file) || strings.HasPrefix(file, strings.TrimSuffix(place, "/")+"/")
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// step is one Update, and what is served and wrong after it.
+type step struct {
+	files  tree
+	want   string
+	errors []string
+	// restart: the store is opened anew before.
+	restart bool
+}
+
+// steps goes through some states of the files, with a state folder.
+func steps(t *testing.T, list []step) {
+	t.Helper()
+	dir := t.TempDir()
+	s, _ := open(t, dir)
+	var files Files
+	for i, step := range list {
+		if step.restart {
+			s.Close()
+			s, _ = open(t, dir)
+			files = Files{}
+		}
+		r := s.Update(files.Set(step.files.files()))
+		if err := s.Save(); err != nil {
+			t.Fatal(err)
+		}
+		if got := state(r); got != step.want {
+			t.Errorf("step %d: got served %q, want %q", i, got, step.want)
+		}
+		if got := words(r); !slices.Equal(got, step.errors) {
+			t.Errorf("step %d: got errors %q, want %q", i, got, step.errors)
+			for _, p := range r.Problems {
+				t.Log(p.Error())
+			}
+		}
+	}
+}
+
+const (
+	// half has a listener that cannot be had.
+	half     = "kind: Gateway\nname: web\nlisteners: [{name: http, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
+	halfToo  = "kind: Gateway\nname: web\nlisteners: [{name: plain, port: 81, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
+	halfNone = "kind: Gateway\nname: web\nlisteners: [{name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
+	// lost publishes itself where nothing listens, and is used all the same.
+	lost = "{kind: Service, name: api, hosts: [a.example.com], gateways: [nope], endpoints: [127.0.0.1:1]}\n"
+)
+
+// TestInPart: what was never without fault, and is served in part, goes on being served when a typo is added.
+func TestInPart(t *testing.T) {
+	noCertificate := "SL0204 Gateway/web nothing"
+	for name, list := range map[string][]step{
+		"a Gateway": {
+			{tree{"a", half, "b", shop, "c", api}, all, []string{noCertificate}, false},
+			{tree{"a", half + "colour: red\n", "b", shop, "c", api}, all, []string{noCertificate, "SL0107 Gateway/web last good version"}, false},
+			{tree{"a", half + "colour: red\n", "b", shop, "c", api}, all, []string{noCertificate, "SL0107 Gateway/web last good version"}, true},
+			{tree{"b", shop, "c", api}, all, []string{"SL0202 Gateway/web last good version", noCertificate}, false},
+			{tree{"a", halfToo, "b", shop, "c", api}, "web/plain Route/shop#any api=127.0.0.1:1", []string{noCertificate}, false}, // it can be edited
+			{tree{"a", halfNone, "b", shop, "c", api}, "web/plain Route/shop#any api=127.0.0.1:1", []string{"SL0204 Gateway/web last good version", noCertificate}, false},
+			{tree{"a", web, "b", shop, "c", api}, all, nil, false},
+			{tree{"a", halfToo, "b", shop, "c", api}, all, []string{"SL0204 Gateway/web last good version"}, false}, // there is a good one now
+		},
+		"a Service that lost its hosts": {
+			{tree{"a", web, "b", shop, "c", lost}, all, []string{"SL0202 Service/api nothing"}, false},
+			{tree{"a", web, "b", shop, "c", strings.Replace(lost, "hosts", "colour: red, hosts", 1)}, all,
+				[]string{"SL0107 Service/api last good version", "SL0202 Service/api nothing"}, true},
+			{tree{"a", web, "b", shop}, all, []string{"SL0201 Service/api last good version", "SL0202 Service/api nothing"}, false},
+			{tree{"a", web, "b", shop, "c", strings.Replace(lost, ":1]", ":2]", 1)}, "web/http Route/shop#any api=127.0.0.1:2", []string{"SL0202 Service/api nothing"}, false},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { steps(t, list) })
+	}
+}
+
+// TestSocketsSurvive: the built-in Gateway keeps its port from a newcomer, after a restart too.
+func TestSocketsSurvive(t *testing.T) {
+	hello := "kind: Service\nname: hello\nhosts: [h.localhost]\nendpoints: [127.0.0.1:3]\n"
+	eager := "kind: Gateway\nname: web\nlisteners: [{name: http, port: 8080, protocol: HTTP}]\n"
+	served := "default/http default/https/default Route/hello#any Route/hello#any hello=127.0.0.1:3"
+	steps(t, []step{
+		{tree{"b", hello}, served, nil, false},
+		{tree{"a", eager, "b", hello}, served, []string{"SL0302 Gateway/web nothing"}, false},
+		{tree{"a", eager, "b", hello}, served, []string{"SL0302 Gateway/web nothing"}, true},
+	})
+}
