@@ -231,8 +231,12 @@ func (s *ClientStream) final(res *http.Response) (*message.Response, error) {
 		Header:        flatten(res.Header),
 		ContentLength: res.ContentLength,
 	}
-	if s.noBody {
+	switch {
+	case s.noBody:
 		head.ContentLength = 0
+	case res.ContentLength == 0 && head.Header.Has("content-length"):
+		// x/net does not tell whether the stream has ended: trailers may follow. Read finds out.
+		head.ContentLength = -1
 	}
 	if len(res.Trailer) > 0 {
 		names := make([]string, 0, len(res.Trailer))
