@@ -84,10 +84,17 @@ type kind struct {
 }
 
 func newKind(t resource.Type, served bool) *kind {
-	return &kind{
+	k := &kind{
 		Type: t, served: served,
 		entries: map[string]*entry{}, todo: map[string]bool{}, owed: map[string]struct{}{},
 	}
+	k.sub.intern = func(name string) string { // streams share the names of the resources
+		if r := k.set.Get(name); r != nil {
+			return r.Name
+		}
+		return name
+	}
+	return k
 }
 
 // target is what the client should have of a name: nil for nothing.
@@ -173,6 +180,9 @@ func (k *kind) unfold() {
 
 // fold lets go of the entries that say no more than that the client has what it should have.
 func (k *kind) fold() {
+	if len(k.entries) == 0 && k.base == k.set {
+		return
+	}
 	for name, e := range k.entries {
 		t := k.target(name)
 		sent := e.sent == t || t == nil && e.sent == gone
@@ -180,13 +190,13 @@ func (k *kind) fold() {
 			delete(k.entries, name)
 		}
 	}
-	if k.base != k.set {
-		// What base says about a name that has no entry must stay true: such names did not change since.
-		k.base = k.set
-	}
+	k.base = k.set // what it says about a name that had no entry stays true: such names did not change since
 	if len(k.entries) == 0 {
 		k.entries = map[string]*entry{}
 		k.todo = map[string]bool{}
+		if len(k.owed) == 0 {
+			k.owed = map[string]struct{}{}
+		}
 	}
 }
 

@@ -133,7 +133,7 @@ func TestStreamsPerPeer(t *testing.T) {
 // A stream whose client does not read is ended, and delays nobody.
 func TestSendTimeout(t *testing.T) {
 	s := xdstest.Start(t, func(o *server.Options) {
-		o.SendTimeout = 100 * time.Millisecond
+		o.SendTimeout = 2 * time.Second
 		o.MaxInitial = 2
 	})
 	var big []proto.Message

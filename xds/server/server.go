@@ -38,7 +38,8 @@ type Options struct {
 	// Logger: nil is slog.Default.
 	Logger *slog.Logger
 
-	// SendTimeout ends a stream whose client does not take a response for this long. Default 30 s.
+	// SendTimeout ends a stream whose client does not take a response for this long. (gRPC itself buffers one response per
+	// stream; it is the next one that is not taken.) Default 30 s.
 	SendTimeout time.Duration
 	// FirstRequestTimeout ends a stream that asks for nothing. Default 30 s.
 	FirstRequestTimeout time.Duration

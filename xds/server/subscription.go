@@ -16,6 +16,8 @@ type subscription struct {
 	// named: a name, which "*" is too, was given once. The legacy wildcard of state of the world is gone for good.
 	named bool
 	round uint32
+	// intern exchanges a name for an equal one that is kept anyway; nil for none.
+	intern func(string) string
 }
 
 // change is what one request did to a subscription.
@@ -145,6 +147,9 @@ func (s *subscription) update(subscribe, unsubscribe []string, legacy bool) (c c
 func (s *subscription) remember(name string) {
 	if s.names == nil {
 		s.names = map[string]uint32{}
+	}
+	if _, known := s.names[name]; !known && s.intern != nil {
+		name = s.intern(name)
 	}
 	s.names[name] = s.round
 }
