@@ -104,6 +104,17 @@ func splitGatewayRef(ref string) (gateway, listener string) {
 	return gateway, listener
 }
 
+// heldListeners says where the Gateways stand that a Route joins.
+func (c *compiler) heldListeners(refs []string) string {
+	var list []string
+	for _, ref := range refs {
+		name, _ := splitGatewayRef(ref)
+		list = append(list, fmt.Sprintf("Gateway/%s (%s)", name, c.gateways[name].doc.Position))
+	}
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), ", ")
+}
+
 // gatewayRef resolves one of a Route's gateways to the listeners that it joins. False: the reference is wrong. A
 // listener that is held back is reported at its Gateway, and not here.
 func (c *compiler) gatewayRef(d *definition.Document, field, ref string) ([]*listener, bool) {

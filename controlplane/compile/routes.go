@@ -92,6 +92,11 @@ func (c *compiler) route(r *route) bool {
 	}
 	slices.SortFunc(r.listeners, func(a, b *listener) int { return cmp.Compare(a.name, b.name) })
 	r.listeners = slices.Compact(r.listeners)
+	if ok && len(r.listeners) == 0 {
+		// Its own references are right, yet it would be served nowhere: that is told, so that what it was before goes on.
+		c.errorf(r.doc, "gateways", definition.CodeUnknownListener, "every listener that it joins is held back: see %s", c.heldListeners(r.msg.GetGateways()))
+		ok = false
+	}
 	for i, m := range r.msg.GetRules() {
 		field := fmt.Sprintf("rules[%d]", i)
 		if r.short() {

@@ -89,3 +89,13 @@ func TestSocketsSurvive(t *testing.T) {
 		{tree{"a", eager, "b", hello}, served, []string{"SL0302 Gateway/web nothing"}, true},
 	})
 }
+
+// TestToHeldListener moves a Route to a Gateway whose only listener is held back: it stays where it was.
+func TestToHeldListener(t *testing.T) {
+	moved := strings.Replace(shop, "[web]", "[late]", 1)
+	steps(t, []step{
+		{tree{"a", web, "b", shop, "c", api}, all, nil, false},
+		{tree{"a", web, "b", moved, "c", api, "d", late}, all, []string{"SL0203 Route/shop last good version", "SL0302 Gateway/late nothing"}, false},
+		{tree{"a", web, "b", moved, "c", api, "d", strings.Replace(late, "80", "81", 1)}, "web/http late/http Route/shop#any api=127.0.0.1:1", nil, false},
+	})
+}
