@@ -19,15 +19,20 @@ func Unique(documents []*definition.Document, served map[definition.Ref]*definit
 	unique := sorted[:0]
 	for _, d := range sorted {
 		if n := len(unique); n > 0 && unique[n-1].Ref == d.Ref {
-			problems = append(problems, definition.Problem{
-				Position: d.At("name"), Code: definition.CodeDuplicateName, Severity: definition.SeverityError, Ref: d.Ref, Field: "name",
-				Message: "got " + d.Ref.Name + ", want a name that no other " + d.Ref.Kind + " has: " + unique[n-1].Position.String() + " has it already",
-			})
+			problems = append(problems, DuplicateName(d, unique[n-1]))
 			continue
 		}
 		unique = append(unique, d)
 	}
 	return unique, problems
+}
+
+// DuplicateName is the problem of a document whose name another one has.
+func DuplicateName(d, winner *definition.Document) definition.Problem {
+	return definition.Problem{
+		Position: d.At("name"), Code: definition.CodeDuplicateName, Severity: definition.SeverityError, Ref: d.Ref, Field: "name",
+		Message: "got " + d.Ref.Name + ", want a name that no other " + d.Ref.Kind + " has: " + winner.Position.String() + " has it already",
+	}
 }
 
 // claim ranks documents of one name by how much they are the one that is being served: 0 is most.

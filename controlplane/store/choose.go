@@ -18,10 +18,16 @@ func (b *build) choose() {
 	for _, p := range twice {
 		b.problems = append(b.problems, Problem{p, ServingNothing})
 	}
+	troubled := b.troubled()
 	for _, d := range unique {
-		if _, test := d.Message.(*sluicev1.Test); !test {
-			b.fresh[d.Ref], b.chosen[d.Ref] = d, d
+		if _, test := d.Message.(*sluicev1.Test); test {
+			continue
 		}
+		if good := accepted[d.Ref]; good != nil && good.Position.File != d.Position.File && good.Hash != d.Hash && troubled(good) {
+			b.problems = append(b.problems, Problem{compile.DuplicateName(d, good), ServingNothing})
+			continue
+		}
+		b.fresh[d.Ref], b.chosen[d.Ref] = d, d
 	}
 	inFile := map[string]bool{} // files some of whose documents are kept as they were
 	for ref, good := range accepted {
@@ -34,7 +40,7 @@ func (b *build) choose() {
 		serving := ""
 		switch {
 		case p.Severity != definition.SeverityError:
-		case p.Ref == (definition.Ref{}):
+		case p.Ref.Name == "":
 			serving = ServingNothing
 			for file := range inFile {
 				if below(file, p.File) {
@@ -72,6 +78,24 @@ func (b *build) vanished() {
 		Code: definition.CodeMissingFile, Severity: definition.SeverityError,
 		Message: fmt.Sprintf("all documents are gone at once, which is taken for an accident: the last %d go on being served; to serve nothing, leave one document (a Service that nothing uses will do) or restart with an empty state folder", kept),
 	}, ServingLastGood})
+}
+
+// troubled says whether a document that is served cannot be read in its file now. A typo there does not hand its name to
+// another document, which may have been waiting for it.
+func (b *build) troubled() func(good *definition.Document) bool {
+	type place struct {
+		file string
+		ref  definition.Ref
+	}
+	faulty := map[place]bool{}
+	for _, p := range b.set.Problems {
+		if p.Severity == definition.SeverityError {
+			faulty[place{p.File, p.Ref}] = true
+		}
+	}
+	return func(good *definition.Document) bool {
+		return faulty[place{good.Position.File, good.Ref}] || b.unknown(good.Position.File)
+	}
 }
 
 // unknown says whether what stands in a file is not known for sure.

@@ -99,3 +99,18 @@ func TestToHeldListener(t *testing.T) {
 		{tree{"a", web, "b", moved, "c", api, "d", strings.Replace(late, "80", "81", 1)}, "web/http late/http Route/shop#any api=127.0.0.1:1", nil, false},
 	})
 }
+
+// TestNameIsKept: a typo in the document that is served does not hand its name to one that was held back.
+func TestNameIsKept(t *testing.T) {
+	held := "SL0301 Service/api nothing"
+	steps(t, []step{
+		{tree{"a", web, "b", shop, "c", api}, all, nil, false},
+		{tree{"a", web, "aa", apiTwo, "b", shop, "c", api}, all, []string{held}, false},
+		{tree{"a", web, "aa", apiTwo, "b", shop, "c", apiBad}, all, []string{held, "SL0107 Service/api last good version"}, true},
+		{tree{"a", web, "aa", apiTwo, "b", shop, "c", apiOff}, all, []string{held, "SL0001 Service/api last good version"}, false},
+		{tree{"a", web, "aa", apiTwo, "b", shop, "c", nameless}, all, []string{held, "SL0107 Service last good version"}, false},
+		{tree{"a", web, "aa", apiTwo, "b", shop, "c", ""}, all, []string{held, "SL0401  last good version"}, false},
+		{tree{"a", web, "aa", apiTwo, "b", shop, "c", api}, all, []string{held}, false},
+		{tree{"a", web, "aa", apiTwo, "b", shop}, "web/http Route/shop#any api=127.0.0.1:2", nil, false},
+	})
+}
