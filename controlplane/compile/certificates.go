@@ -1,6 +1,11 @@
 package compile
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -95,11 +100,13 @@ func CheckCertificate(chain, key []byte) (*x509.Certificate, *CertificateError) 
 	}
 	const certField, keyField = "files.certificate", "files.privateKey"
 	var leaf *x509.Certificate
+	blocks := 0
 	for n, rest := 1, chain; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
+		blocks++
 		if block.Type != "CERTIFICATE" {
 			if strings.HasSuffix(block.Type, "PRIVATE KEY") {
 				return bad(definition.CodeBadCertificate, certField, "got a private key, want certificates alone: the key goes in files.privateKey")
@@ -115,8 +122,14 @@ func CheckCertificate(chain, key []byte) (*x509.Certificate, *CertificateError) 
 		}
 		n++
 	}
+	if bytes.Count(chain, []byte("-----BEGIN ")) > blocks { // the decoder passes them by, Envoy does not
+		return bad(definition.CodeBadCertificate, certField, "got a PEM block that is cut short or damaged, want all of them whole")
+	}
 	if leaf == nil {
 		return bad(definition.CodeBadCertificate, certField, "got no PEM block CERTIFICATE, want the certificate, followed by its intermediates")
+	}
+	if problem := checkStrength(leaf); problem != "" {
+		return bad(definition.CodeBadCertificate, certField, "%s", problem)
 	}
 	if problem := checkKey(key); problem != "" {
 		return bad(definition.CodeBadCertificate, keyField, "%s", problem)
@@ -128,6 +141,27 @@ func CheckCertificate(chain, key []byte) (*x509.Certificate, *CertificateError) 
 		return bad(definition.CodeBadCertificate, keyField, "%s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	return leaf, nil
+}
+
+// minRSA is what Envoy wants of an RSA key, in bits: it refuses the listener otherwise.
+const minRSA = 2048
+
+// checkStrength says what proxies do not take of a certificate's key; "" is nothing.
+func checkStrength(leaf *x509.Certificate) string {
+	switch key := leaf.PublicKey.(type) {
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits < minRSA {
+			return fmt.Sprintf("got an RSA key of %d bits, want at least %d, or ECDSA on P-256", bits, minRSA)
+		}
+	case *ecdsa.PublicKey:
+		if key.Curve != elliptic.P256() && key.Curve != elliptic.P384() && key.Curve != elliptic.P521() {
+			return fmt.Sprintf("got an ECDSA key on %s, want P-256, P-384 or P-521", key.Curve.Params().Name)
+		}
+	case ed25519.PublicKey:
+	default:
+		return fmt.Sprintf("got a key of the kind %s, want ECDSA, RSA or Ed25519", leaf.PublicKeyAlgorithm)
+	}
+	return ""
 }
 
 // checkKey says what is wrong with a key file before anything is decoded; "" is nothing.

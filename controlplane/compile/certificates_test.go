@@ -2,10 +2,15 @@ package compile
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +28,26 @@ func TestCheckCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	pkcs1 := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey)})
+	cut := chain[:len(chain)/2]
+	with := func(key crypto.Signer) (chain, pkcs8 []byte) {
+		return pairOf(t, key, time.Now().Add(time.Hour), "a.example.com")
+	}
+	weakRSA, err := rsa.GenerateKey(rand2.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, weakKey := with(weakRSA)
+	strong, strongKey := with(rsaKey)
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand2.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd, oddKey := with(p224)
+	_, edPrivate, err := ed25519.GenerateKey(rand2.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edwards, edwardsKey := with(edPrivate)
 	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})
 	for _, c := range []struct {
 		name, code, field, text string
@@ -40,6 +65,13 @@ func TestCheckCertificate(t *testing.T) {
 		{"an encrypted key", definition.CodeBadCertificate, "files.privateKey", "encrypted", chain, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})},
 		{"an encrypted key of old", definition.CodeBadCertificate, "files.privateKey", "encrypted", chain,
 			pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")})},
+		{"RSA", "", "", "", strong, strongKey},
+		{"Ed25519", "", "", "", edwards, edwardsKey},
+		{"RSA of 1024 bits", definition.CodeBadCertificate, "files.certificate", "got an RSA key of 1024 bits", weak, weakKey},
+		{"another curve", definition.CodeBadCertificate, "files.certificate", "got an ECDSA key on P-224", odd, oddKey},
+		{"cut short", definition.CodeBadCertificate, "files.certificate", "a PEM block that is cut short", cut, key},
+		{"an intermediate cut short", definition.CodeBadCertificate, "files.certificate", "a PEM block that is cut short", slices.Concat(chain, cut), key},
+		{"one cut short in the middle", definition.CodeBadCertificate, "files.certificate", "a PEM block that is cut short", slices.Concat(chain, cut, []byte("\n"), chain), key},
 		{"another key", definition.CodeKeyMismatch, "files.privateKey", "does not belong to the certificate of a.example.com", chain, otherKey},
 		{"a key of another kind", definition.CodeKeyMismatch, "files.privateKey", "does not belong", chain, pkcs1},
 	} {

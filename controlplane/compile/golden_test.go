@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	rand2 "crypto/rand"
@@ -159,6 +160,11 @@ func pair(t testing.TB, until time.Time, hosts ...string) (chain, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pairOf(t, k, until, hosts...)
+}
+
+func pairOf(t testing.TB, k crypto.Signer, until time.Time, hosts ...string) (chain, key []byte) {
+	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: hosts[0]}, DNSNames: hosts, NotBefore: until.Add(-48 * time.Hour), NotAfter: until}
 	der, err := x509.CreateCertificate(rand2.Reader, template, template, k.Public(), k)
 	if err != nil {
