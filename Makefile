@@ -5,7 +5,6 @@ ENVOY_VERSION := 1.40.0
 ENVOY   := .cache/envoy/envoy/_bin/envoy
 PROTOVALIDATE := .cache/protovalidate/buf/validate/validate.proto
 FUZZTIME ?= 20s
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test e2e parity lint generate golden fuzz bench envoy clean
