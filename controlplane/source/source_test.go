@@ -92,6 +92,9 @@ func watch(t *testing.T, dir string, opts Options) (w *Watcher, want func(what s
 	if opts.Paths == nil {
 		opts.Paths = []string{dir}
 	}
+	if opts.Grace == 0 {
+		opts.Grace = 100 * time.Millisecond
+	}
 	if opts.HoldOff == 0 {
 		opts.HoldOff = 10 * time.Millisecond
 	}
@@ -220,28 +223,62 @@ func TestNotThereYet(t *testing.T) {
 	want("a.yaml=1")
 }
 
-// TestEmptied cuts a file to nothing and writes it again, as some editors save.
-func TestEmptied(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "a.yaml")
-	write(t, path, "1")
-	w, want := watch(t, dir, Options{HoldOff: time.Millisecond, MaxDelay: 2 * time.Millisecond})
-	want("a.yaml=1")
-	write(t, path, "")
-	write(t, filepath.Join(dir, "b.yaml"), "b") // tells that the empty file was seen
-	want("a.yaml=1 b.yaml=b")
-	write(t, path, "2")
-	want("a.yaml=2 b.yaml=b")
-	// What stays empty is meant.
-	begun := time.Now()
-	write(t, path, "")
-	files, err := w.Next(t.Context())
-	must(t, err)
-	if got := text(dir, files); got != "a.yaml= b.yaml=b" {
-		t.Errorf("got %s, want the empty file", got)
-	}
-	if took := time.Since(begun); took < emptyGrace-50*time.Millisecond {
-		t.Errorf("got the empty file after %s, want it not before %s", took, emptyGrace)
+// TestLosses takes files away, or parts of them, and gives them back as editors do.
+func TestLosses(t *testing.T) {
+	const grace = 300 * time.Millisecond
+	for _, c := range []struct {
+		name string
+		// lose loses something of a.yaml, and find finds it again, there or elsewhere.
+		lose, find func(path string) error
+		want       string // after find, at once
+		lost       string // after lose, when the time is over
+	}{
+		{"emptied", func(p string) error { return os.WriteFile(p, nil, 0o644) }, func(p string) error { return os.WriteFile(p, []byte("3"), 0o644) }, "a.yaml=3 b.yaml=b", "a.yaml="},
+		{"blank", func(p string) error { return os.WriteFile(p, []byte("\n\n"), 0o644) }, func(p string) error { return os.WriteFile(p, []byte("3"), 0o644) }, "a.yaml=3 b.yaml=b", "a.yaml=\n\n"},
+		{"Vim's save", func(p string) error { return os.Rename(p, p+"~") }, func(p string) error { return os.WriteFile(p, []byte("3"), 0o644) }, "a.yaml=3 b.yaml=b", ""},
+		{"cut short", func(p string) error { return os.Truncate(p, 2) }, func(p string) error { return os.WriteFile(p, []byte("1\n3"), 0o644) }, "a.yaml=1\n3 b.yaml=b", "a.yaml=1\n"},
+		{"renamed", func(string) error { return nil }, func(p string) error { return os.Rename(p, strings.Replace(p, "a.yaml", "c.yaml", 1)) }, "b.yaml=b c.yaml=1\n2\n", ""},
+		{"split", func(string) error { return nil }, func(p string) error {
+			return errors.Join(os.WriteFile(strings.Replace(p, "a.yaml", "c.yaml", 1), []byte("# two\n2\n"), 0o644), os.Truncate(p, 2))
+		}, "a.yaml=1\n b.yaml=b c.yaml=# two\n2\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			begin := func(grace time.Duration) (path string, want func(string), only func(...string)) {
+				dir := t.TempDir()
+				path = filepath.Join(dir, "a.yaml")
+				write(t, path, "1\n2\n")
+				w, want := watch(t, dir, Options{HoldOff: time.Millisecond, MaxDelay: 2 * time.Millisecond, Grace: grace})
+				want("a.yaml=1\n2\n")
+				return path, want, func(list ...string) {
+					t.Helper()
+					for _, what := range list {
+						files, err := w.Next(t.Context())
+						must(t, err)
+						if got := text(dir, files); got != what {
+							t.Errorf("got %q, want %q", got, what)
+						}
+					}
+				}
+			}
+			path, want, only := begin(time.Hour)
+			must(t, c.lose(path))
+			write(t, filepath.Join(filepath.Dir(path), "b.yaml"), "b") // tells that the loss was seen
+			only("a.yaml=1\n2\n b.yaml=b")
+			must(t, c.find(path))
+			want(c.want)
+			if strings.Contains(c.want, "c.yaml") {
+				return // it was moved, which is no loss
+			}
+
+			// What stays lost is meant.
+			path, _, only = begin(grace)
+			begun := time.Now()
+			must(t, c.lose(path))
+			only(c.lost)
+			if took := time.Since(begun); took < grace-50*time.Millisecond {
+				t.Errorf("got the loss after %s, want it not before %s", took, grace)
+			}
+		})
 	}
 }
 

@@ -22,6 +22,9 @@ type Options struct {
 	HoldOff time.Duration
 	// MaxDelay is how long a change waits at most, though things never get quiet. 0 is 500 ms.
 	MaxDelay time.Duration
+	// Grace is how long files that are gone or cut short still count as they were: an editor may write them again yet.
+	// It counts from the last loss, and not for ever: a folder with thousands of files goes as a whole. 0 is 2 s.
+	Grace time.Duration
 	// Logger gets what hinders watching. Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -29,11 +32,7 @@ type Options struct {
 const (
 	defaultHoldOff  = 50 * time.Millisecond
 	defaultMaxDelay = 500 * time.Millisecond
-	// emptyGrace is how long a file that was cut to nothing still counts as it was: an editor may write it again yet.
-	emptyGrace = 2 * time.Second
-	// vanishGrace is how long files that are being deleted one after another are waited for: a folder with thousands of
-	// them goes as a whole, and is not taken for some deletions and then some more.
-	vanishGrace = 5 * time.Second
+	defaultGrace    = 2 * time.Second
 	// pollInterval is for what cannot be watched, such as when the system's limit on watches is reached.
 	pollInterval = 2 * time.Second
 )
@@ -57,9 +56,7 @@ type Watcher struct {
 	stdin     []File
 	last      []File
 	lastExtra map[string][sha256.Size]byte
-	emptied   map[string]time.Time
-	vanished  int       // how many files of last were gone at the last look
-	since     time.Time // when the first of them was
+	losses    losses
 	delivered bool
 }
 
@@ -71,13 +68,15 @@ func Watch(ctx context.Context, opts Options) *Watcher {
 	if opts.MaxDelay <= 0 {
 		opts.MaxDelay = defaultMaxDelay
 	}
+	if opts.Grace <= 0 {
+		opts.Grace = defaultGrace
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{
 		opts: opts, log: opts.Logger,
 		updates: make(chan []File, 1), nudge: make(chan struct{}, 1), done: make(chan struct{}),
-		emptied: map[string]time.Time{},
 	}
 	go w.run(ctx)
 	return w
@@ -192,14 +191,11 @@ func (w *Watcher) look() time.Duration {
 	if w.notify.end() {
 		again = pollInterval
 	}
-	sortFiles(files)
-	if wait := w.keepEmptied(files); wait > 0 && (again == 0 || wait < again) {
+	files, wait := w.losses.keep(w.last, files, w.opts.Grace)
+	if wait > 0 && (again == 0 || wait < again) {
 		again = wait
 	}
-
-	if wait := w.awaitVanished(files); wait > 0 {
-		return wait
-	}
+	sortFiles(files)
 	if w.delivered && sameFiles(files, w.last) && sameExtra(w.lastExtra, extraNow) {
 		w.lastExtra = extraNow
 		return again
@@ -210,63 +206,6 @@ func (w *Watcher) look() time.Duration {
 	default:
 	}
 	w.updates <- files
-	return again
-}
-
-// awaitVanished says how long to wait while files go one after another: until two looks agree on what is gone.
-func (w *Watcher) awaitVanished(files []File) time.Duration {
-	now := make(map[string]bool, len(files))
-	for _, f := range files {
-		now[f.Path] = true
-	}
-	gone := 0
-	for _, f := range w.last {
-		if !now[f.Path] {
-			gone++
-		}
-	}
-	before := w.vanished
-	w.vanished = gone
-	switch {
-	case gone == 0:
-		return 0
-	case before == 0:
-		w.since = time.Now()
-	case gone == before || time.Since(w.since) > vanishGrace:
-		w.vanished = 0
-		return 0
-	}
-	return w.opts.HoldOff
-}
-
-// keepEmptied gives files that were just cut to nothing the content that they had, for emptyGrace.
-func (w *Watcher) keepEmptied(files []File) (again time.Duration) {
-	now := time.Now()
-	had := map[string][]byte{}
-	for _, f := range w.last {
-		if f.Err == nil && len(f.Data) > 0 {
-			had[f.Path] = f.Data
-		}
-	}
-	emptied := map[string]time.Time{}
-	for i, f := range files {
-		data, ok := had[f.Path]
-		if !ok || f.Err != nil || len(bytes.TrimSpace(f.Data)) > 0 {
-			continue
-		}
-		since, seen := w.emptied[f.Path]
-		if !seen {
-			since = now
-		}
-		if left := emptyGrace - now.Sub(since); left > 0 {
-			emptied[f.Path] = since
-			files[i].Data = data
-			if again == 0 || left < again {
-				again = left
-			}
-		}
-	}
-	w.emptied = emptied
 	return again
 }
 

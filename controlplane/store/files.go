@@ -40,8 +40,9 @@ func (f *Files) Set(files []source.File) Set {
 		set.Documents = append(set.Documents, p.documents...)
 		set.Problems = append(set.Problems, p.problems...)
 		for _, problem := range p.problems {
-			// A document whose name cannot be read may be any of those that stood here.
-			if problem.Severity == definition.SeverityError && problem.Ref.Name == "" {
+			// A document whose name cannot be read may be any of those that stood here, and a text that breaks off may have
+			// had more behind it.
+			if problem.Severity == definition.SeverityError && (problem.Ref.Name == "" || problem.Code == definition.CodeSyntax) {
 				set.Unknown = append(set.Unknown, file.Path)
 				break
 			}

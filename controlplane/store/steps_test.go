@@ -114,3 +114,16 @@ func TestNameIsKept(t *testing.T) {
 		{tree{"a", web, "aa", apiTwo, "b", shop}, "web/http Route/shop#any api=127.0.0.1:2", nil, false},
 	})
 }
+
+// TestCutShort cuts a file within its second document: the third is not taken for deleted.
+func TestCutShort(t *testing.T) {
+	whole := web + "---\n" + shop + "---\n" + api
+	cut := whole[:strings.Index(whole, "service: api")]
+	broken := []string{"SL0001 Route/shop last good version"}
+	steps(t, []step{
+		{tree{"a", whole}, all, nil, false},
+		{tree{"a", cut}, all, broken, false},
+		{tree{"a", cut}, all, broken, true},
+		{tree{"a", web + "---\n" + api}, "web/http", nil, false},
+	})
+}
