@@ -2,6 +2,8 @@ package source
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -58,6 +60,8 @@ func compare(had, now []File) (all []loss, came [][]byte) {
 		after[f.Path] = true
 		old, known := before[f.Path]
 		switch {
+		case known && errors.Is(f.Err, fs.ErrNotExist): // it went after it was listed, or a person named it
+			all = append(all, loss{was: old, lost: old.Data, at: i})
 		case f.Err != nil: // what stands there is unknown, and told to be
 		case known && len(f.Data) < len(old.Data) && (len(bytes.TrimSpace(f.Data)) == 0 || bytes.HasPrefix(old.Data, f.Data)):
 			all = append(all, loss{was: old, lost: old.Data[len(f.Data):], at: i})
