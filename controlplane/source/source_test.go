@@ -289,8 +289,10 @@ func TestExtra(t *testing.T) {
 	write(t, key, "k1")
 	w, want := watch(t, dir, Options{})
 	want("a.yaml=1")
+	write(t, key, "k0") // after it was read for the first time, and before it is watched
 	w.SetExtra([]string{key, filepath.Join(certs, "later", "tls.crt")})
-	write(t, filepath.Join(dir, "b.yaml"), "2") // tells that the extra files are watched
+	want("a.yaml=1")
+	write(t, filepath.Join(dir, "b.yaml"), "2")
 	want("a.yaml=1 b.yaml=2")
 	for _, change := range []func(){
 		func() { write(t, key, "k2") },

@@ -99,7 +99,8 @@ func (w *Watcher) Updates() <-chan []File { return w.updates }
 // Done is closed when the watcher has let go of everything, after its context ended.
 func (w *Watcher) Done() <-chan struct{} { return w.done }
 
-// SetExtra names files that definitions refer to. A change to one hands over the set of files again.
+// SetExtra names files that definitions refer to. A change to one hands over the set of files again, and so does a name
+// that was not there before.
 func (w *Watcher) SetExtra(paths []string) {
 	paths = slices.Clone(paths)
 	sort.Strings(paths)
@@ -215,10 +216,11 @@ func sameFiles(a, b []File) bool {
 	})
 }
 
-// sameExtra compares the files that both have: a file that was only now named is no change of a file.
+// sameExtra compares the files that are named now. One that was only now named counts as changed once: who named it read
+// it before it was looked at here, and it may have changed in between.
 func sameExtra(old, now map[string][sha256.Size]byte) bool {
 	for p, sum := range now {
-		if before, ok := old[p]; ok && before != sum {
+		if before, ok := old[p]; !ok || before != sum {
 			return false
 		}
 	}
