@@ -187,17 +187,15 @@ func (r documentRecord) document() (*definition.Document, error) {
 	return d, nil
 }
 
-func (r documentRecord) parse(shift int) (*definition.Document, error) {
-	documents, problems := definition.Parse(r.File, append(bytes.Repeat([]byte("\n"), shift), r.Text...))
+func (r documentRecord) parse(linesBefore int) (*definition.Document, error) {
+	documents, problems := definition.ParseAfter(r.File, linesBefore, []byte(r.Text))
 	if len(problems) > 0 {
 		return nil, problems[0]
 	}
 	if len(documents) != 1 || documents[0].Ref != (definition.Ref{Kind: r.Kind, Name: r.Name}) {
 		return nil, fmt.Errorf("got %d documents, want %s/%s", len(documents), r.Kind, r.Name)
 	}
-	d := *documents[0]
-	d.Text = []byte(r.Text)
-	return &d, nil
+	return documents[0], nil
 }
 
 // readRecords calls take for each line that is whole. Only a folder that cannot be read is an error.
