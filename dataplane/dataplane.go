@@ -86,6 +86,7 @@ func Run(ctx context.Context, options Options) error {
 	life := &life{runtime: runtime, drainTime: options.DrainTime, ready: assembler.Ready(), draining: make(chan struct{})}
 	// Whatever ends Run, nothing goes on after it.
 	defer life.drain()
+	defer assembler.Close()
 	if err := assembler.Start(); err != nil {
 		if adminListener != nil {
 			_ = adminListener.Close() // nobody has used it

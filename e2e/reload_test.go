@@ -92,6 +92,7 @@ func TestEditsCutNothing(t *testing.T) {
 				{"the service is another", web + route("two") + service("two", "u3") + stranger, servedBy("u3")},
 				{"the policy changes", web + route("two") + strings.Replace(service("two", "u4"), "}\n", ", loadBalancer: {leastRequest: {}}}\n", 1) + stranger, servedBy("u4")},
 				{"the next service speaks another protocol", web + route("three") + strings.Replace(strings.Replace(service("three", "h2"), "upstream", "h2c", 1), "}\n", ", protocol: HTTP2}\n", 1) + stranger, servedBy("h2")},
+				{"protocol and endpoints change at once", web + route("three") + service("three", "u3") + stranger, servedBy("u3")},
 				{"a listener comes", web + more + route("one") + service("one", "u1") + stranger, func() error {
 					if tally := harness.NewLoader(t, "http://"+stage.Addr(t, "127.0.0.1", "more")+"/", "a.example.com", 1).Run(1, 1); tally.Served["u1"] != 1 {
 						return fmt.Errorf("%v", tally.Words)

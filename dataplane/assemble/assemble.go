@@ -47,14 +47,18 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Assembler keeps the proxy's resources. Start comes first; Update and Missing are called by one goroutine at a time;
-// Ready and ConfigDump by any.
+// Assembler keeps the proxy's resources. Start comes first, and Close last; Ready and ConfigDump may be called by any
+// goroutine.
 type Assembler struct {
 	// Read-only after New.
 	options Options
 	// ready is closed when the first complete configuration runs.
 	ready chan struct{}
 
+	// turn is held by Start, Update, Missing and a timer: one at a time.
+	turn sync.Mutex
+
+	// mu guards what ConfigDump reads while another has its turn.
 	mu sync.Mutex
 	// Guarded by mu.
 	listeners   *set[*config.Listener]
@@ -63,10 +67,12 @@ type Assembler struct {
 	assignments *set[*config.Assignment]
 	secrets     *set[*config.Certificate]
 
-	// Only the goroutine of Start, Update and Missing.
+	// Guarded by turn.
 	// applied is the last configuration that runs; nil if it failed.
 	applied *config.Config
 	isReady bool
+	awaited awaited
+	closed  bool
 }
 
 // New decodes what is static; what is wrong with it is the error.
@@ -86,6 +92,7 @@ func New(options Options) (*Assembler, error) {
 		assignments: newSet("assignment", resource.EndpointType, decode.Assignment),
 		secrets:     newSet("secret", resource.SecretType, decode.Certificate),
 	}
+	a.awaited.expired = a.patienceEnds
 	now := time.Now()
 	err := errors.Join(
 		a.listeners.addStatic(options.Listeners, now),
@@ -131,6 +138,8 @@ func (a *Assembler) checkStatic() error {
 
 // Start binds what is static, makes it run, and subscribes. The error is of a static listener.
 func (a *Assembler) Start() error {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	for _, l := range sortedEntries(a.listeners.latest) {
 		if err := a.options.Bind(l.value); err != nil {
 			return fmt.Errorf("static resources: %w", err)
@@ -149,12 +158,22 @@ func (a *Assembler) Start() error {
 	return nil
 }
 
+// Close ends the waiting. Nothing is applied after it.
+func (a *Assembler) Close() {
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	a.closed = true
+	a.awaited.stop()
+}
+
 // Ready is closed when the first complete configuration runs: all that the control plane listed first is there, or is
 // known not to come. A proxy whose control plane never answered is not ready.
 func (a *Assembler) Ready() <-chan struct{} { return a.ready }
 
 // Update judges the resources of one response, and keeps the good ones. It implements client.Receiver.
 func (a *Assembler) Update(u client.Update) map[string]error {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	a.mu.Lock()
 	var refused map[string]error
 	now := time.Now()
@@ -164,9 +183,12 @@ func (a *Assembler) Update(u client.Update) map[string]error {
 	case resource.RouteType:
 		refused = a.tables.update(u, now, false)
 	case resource.ClusterType:
-		refused = a.clusters.update(u, now, true)
+		refused = a.updateClusters(u, now)
 	case resource.EndpointType:
 		refused = a.assignments.update(u, now, false)
+		for _, r := range u.Resources {
+			a.awaited.came(r.Name)
+		}
 	case resource.SecretType:
 		refused = a.secrets.update(u, now, false)
 	default:
@@ -182,6 +204,8 @@ func (a *Assembler) Update(u client.Update) map[string]error {
 
 // Missing notes that a resource did not come: nothing waits for it any longer. It implements client.Receiver.
 func (a *Assembler) Missing(typeURL, name string) {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	a.mu.Lock()
 	switch typeURL {
 	case resource.ListenerType:

@@ -8,7 +8,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -24,7 +27,8 @@ type rig struct {
 	t *testing.T
 	*assemble.Assembler
 	subscribed map[string]string
-	// applied are the configurations, summed up; last is the last.
+	// applied are the configurations, summed up; last is the last. A timer applies too: mu guards them.
+	mu      sync.Mutex
 	applied []string
 	last    *config.Config
 	// bindErrors are by listener name; bound counts.
@@ -56,6 +60,8 @@ func newRig(t *testing.T, change func(*assemble.Options)) *rig {
 			return r.bindErrors[l.Name]
 		},
 		Apply: func(c *config.Config) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.last = c
 			r.applied = append(r.applied, sum(c))
 			return r.applyError
@@ -69,6 +75,7 @@ func newRig(t *testing.T, change func(*assemble.Options)) *rig {
 		t.Fatal(err)
 	}
 	r.Assembler = a
+	t.Cleanup(a.Close)
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +133,8 @@ func sum(c *config.Config) string {
 
 // got returns what was applied since the last call.
 func (r *rig) got() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	out := strings.Join(r.applied, "\n")
 	r.applied = nil
 	return out
@@ -349,7 +358,8 @@ func warm(t *testing.T) *rig {
 
 func TestClusterWarms(t *testing.T) {
 	r := warm(t)
-	r.accept("L:web=80>t R:t>a C:a=2s>a A:a=1", cds, cluster("a", "2s", "")) // its endpoints are there
+	r.accept("", cds, cluster("a", "2s", "")) // its endpoints are sent again right behind it
+	r.accept("L:web=80>t R:t>a C:a=2s>a A:a=1", eds, endpoints("a", 1))
 	r.accept("", cds, cluster("a", "3s", "other"))
 	r.wants("EDS", "a other")
 	r.accept("L:web=80>t R:t>a C:a=2s>a A:a=2", eds, endpoints("a", 2)) // the old one goes on
@@ -359,6 +369,31 @@ func TestClusterWarms(t *testing.T) {
 	r.Missing(eds, "late")
 	r.expect("L:web=80>t R:t>a C:a=3s>late")
 	r.accept("L:web=80>t R:t>a C:a=3s>late A:late=1", eds, endpoints("late", 1))
+}
+
+// A cluster and its endpoints that change together serve together; with a control plane that does not send the endpoints
+// again, the change is a little late.
+func TestChangedClusterWaitsForItsEndpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.Close()
+		r.send(cds, cluster("a", "1s", ""))
+		r.send(eds, endpoints("a", 1))
+		r.got()
+		r.accept("", cds, cluster("a", "2s", ""))
+		r.accept("C:a=2s>a A:a=3", eds, endpoints("a", 3))
+
+		r.accept("", cds, cluster("a", "3s", ""))
+		time.Sleep(time.Second + time.Millisecond)
+		synctest.Wait()
+		r.expect("C:a=3s>a A:a=3")
+
+		r.accept("", cds, cluster("a", "4s", ""))
+		r.Close()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.expect("")
+	})
 }
 
 func TestRoutesWaitForClusters(t *testing.T) {

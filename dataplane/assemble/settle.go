@@ -37,8 +37,12 @@ func (a *Assembler) activate() {
 	a.assignments.activateAll()
 	a.secrets.activateAll()
 	for name, c := range a.clusters.latest {
-		older := a.clusters.active[name] != nil
-		if ref := c.value.AssignmentName; ref == "" || a.assignments.settled(ref, older) {
+		active := a.clusters.active[name]
+		if active == c {
+			continue
+		}
+		ref := c.value.AssignmentName
+		if ref == "" || a.assignments.settled(ref, active != nil) && !(active != nil && a.awaited.waits(ref)) {
 			a.clusters.active[name] = c
 		}
 	}
