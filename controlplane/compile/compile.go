@@ -74,6 +74,7 @@ func Compile(in Input) *Output {
 		certs:    map[string]*certificate{},
 		gateways: map[string]*gateway{},
 		fleets:   map[string]*fleet{},
+		shared:   map[string][]ir.Rule{},
 		held:     maps.Clone(in.HeldBack),
 	}
 	if c.held == nil {
@@ -117,6 +118,7 @@ type compiler struct {
 	fleets   map[string]*fleet      // what the gateways name
 	docs     []*definition.Document // Routes, before resolveRoutes
 	tally    tally                  // for warnUnreachable
+	shared   map[string][]ir.Rule   // by the names of the Routes that they are of
 }
 
 // builtin is parsed once.

@@ -106,7 +106,7 @@ func (c *compiler) route(r *route) bool {
 		ok = ok && good
 		r.rules = append(r.rules, rule)
 	}
-	if !ok {
+	if !ok || !c.affordable(r) {
 		return false
 	}
 	if !r.short() {
@@ -114,6 +114,34 @@ func (c *compiler) route(r *route) bool {
 	}
 	for _, rule := range r.rules {
 		c.out.Origins[rule.id] = r.doc.At(rule.field)
+	}
+	return true
+}
+
+// maxProduct is how many rules one Route may stand for on one listener: a proxy has each match for each host. Some
+// kilobytes of text could take up its memory otherwise.
+const maxProduct = 100_000
+
+// affordable bounds what a Route is multiplied out to.
+func (c *compiler) affordable(r *route) bool {
+	matches := 0
+	for _, x := range r.rules {
+		matches += len(x.ir)
+	}
+	for _, l := range r.listeners {
+		hosts := 0
+		for _, own := range l.msg.GetHosts() {
+			for _, written := range r.msg.GetHosts() {
+				if _, ok := intersect(own, written); ok {
+					hosts++
+				}
+			}
+		}
+		if hosts*matches > maxProduct {
+			c.errorf(r.doc, "hosts", definition.CodeInvalidValue, "got %d hosts on listener %s times %d matches, which is %d rules for each proxy, want at most %d: split the Route, or use a wildcard host",
+				hosts, l.name, matches, hosts*matches, maxProduct)
+			return false
+		}
 	}
 	return true
 }

@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -112,19 +113,28 @@ func answering(candidates []candidate) []*route {
 	return routes
 }
 
+// virtualHost makes a host's rules. Hosts with the same Routes share one list of them, which nobody changes.
 func (c *compiler) virtualHost(host string, routes []*route) ir.VirtualHost {
-	out := ir.VirtualHost{Name: host, Host: host}
-	var from []origin
-	for _, r := range routes {
-		for i := range r.rules {
-			for range r.rules[i].ir {
-				from = append(from, origin{r, i})
-			}
-			out.Rules = append(out.Rules, r.rules[i].ir...)
-		}
+	names := make([]string, len(routes))
+	for i, r := range routes {
+		names[i] = r.msg.GetName()
 	}
-	c.tally.host(host, out.Rules, from)
-	return out
+	key := strings.Join(names, " ")
+	rules, known := c.shared[key]
+	if !known {
+		var from []origin
+		for _, r := range routes {
+			for i := range r.rules {
+				for range r.rules[i].ir {
+					from = append(from, origin{r, i})
+				}
+				rules = append(rules, r.rules[i].ir...)
+			}
+		}
+		c.tally.host(host, rules, from)
+		c.shared[key] = rules
+	}
+	return ir.VirtualHost{Name: host, Host: host, Rules: rules}
 }
 
 // origin is where an ir.Rule comes from.
