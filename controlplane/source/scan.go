@@ -147,10 +147,7 @@ func (s *scan) folder(dir string, depth int) {
 		path := filepath.Join(dir, e.Name())
 		isDir := e.IsDir()
 		if e.Type()&os.ModeSymlink != 0 {
-			if !document(e.Name()) && filepath.Ext(e.Name()) != "" {
-				continue
-			}
-			s.chain(path)
+			s.chain(path) // whatever its name: it may lead to a folder
 			info, err := os.Stat(path)
 			if err != nil {
 				if document(e.Name()) {

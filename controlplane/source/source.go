@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 )
 
 // Stdin is the path that means standard input, and StdinName the name under which it is reported.
@@ -41,7 +42,7 @@ type File struct {
 }
 
 // Files lists the files that path stands for, sorted: itself, or everything below a folder that ends in .yaml, .yml or
-// .json and is neither hidden nor an editor's temporary file. Symbolic links are followed.
+// .json, in any case, and is neither hidden nor an editor's temporary file. Symbolic links are followed.
 func Files(path string) ([]string, error) {
 	s := newScan(nil, nil)
 	s.root(path)
@@ -136,7 +137,7 @@ func sortFiles(files []File) {
 
 // document says whether a name below a folder is a file with definitions.
 func document(name string) bool {
-	switch filepath.Ext(name) {
+	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yaml", ".yml", ".json":
 		return !ignored(name)
 	}

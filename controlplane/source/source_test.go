@@ -50,16 +50,20 @@ func text(dir string, files []File) string {
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"b.yaml", "a.yml", "sub/deep/c.json", "README.md", ".hidden.yaml", ".git/x.yaml", "b.yaml~", ".b.yaml.swp",
-		"#b.yaml#", "4913", "x.tmp", "x.yaml.bak", "shop.crt"} {
+		"#b.yaml#", "4913", "x.tmp", "x.yaml.bak", "shop.crt", "D.YAML"} {
 		write(t, filepath.Join(dir, name), filepath.Base(name))
 	}
 	must(t, os.Symlink("..", filepath.Join(dir, "sub/loop")))
 	must(t, os.Symlink("b.yaml", filepath.Join(dir, "link.yaml")))
 	must(t, os.Symlink("nowhere", filepath.Join(dir, "dead.yaml")))
 	must(t, os.Mkdir(filepath.Join(dir, "folder.yaml"), 0o755))
+	other := t.TempDir()
+	write(t, filepath.Join(other, "e.yaml"), "e")
+	must(t, os.Symlink(other, filepath.Join(dir, "conf.d")))
+	must(t, os.Symlink("shop.crt", filepath.Join(dir, "link.crt")))
 
 	files, err := Read([]string{dir, filepath.Join(dir, "README.md"), "-", filepath.Join(dir, "b.yaml")}, strings.NewReader("in"))
-	want := "<stdin>=in README.md=README.md a.yml=a.yml b.yaml=b.yaml dead.yaml! link.yaml=b.yaml sub/deep/c.json=c.json"
+	want := "<stdin>=in D.YAML=D.YAML README.md=README.md a.yml=a.yml b.yaml=b.yaml conf.d/e.yaml=e dead.yaml! link.yaml=b.yaml sub/deep/c.json=c.json"
 	slices.SortFunc(files, func(a, b File) int {
 		return strings.Compare(strings.TrimPrefix(a.Path, dir+"/"), strings.TrimPrefix(b.Path, dir+"/"))
 	})
