@@ -8,6 +8,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -88,7 +89,7 @@ func (s *Service) Wait(ctx context.Context, request *adminv1.WaitRequest) (*admi
 		if errors.Is(err, context.Canceled) {
 			code = codes.Canceled
 		}
-		return nil, grpcstatus.Error(code, err.Error())
+		return nil, grpcstatus.Error(code, text(err.Error()))
 	}
 	return &adminv1.WaitResponse{Proxies: proxies(accepted)}, nil
 }
@@ -106,7 +107,7 @@ func (s *Service) Explain(ctx context.Context, request *adminv1.ExplainRequest) 
 		if _, ok := grpcstatus.FromError(err); ok {
 			return nil, err
 		}
-		return nil, grpcstatus.Error(codes.InvalidArgument, err.Error())
+		return nil, grpcstatus.Error(codes.InvalidArgument, text(err.Error()))
 	}
 	return &adminv1.ExplainResponse{Json: json}, nil
 }
@@ -114,10 +115,10 @@ func (s *Service) Explain(ctx context.Context, request *adminv1.ExplainRequest) 
 func proxies(list []status.Proxy) []*adminv1.Proxy {
 	var out []*adminv1.Proxy
 	for _, p := range list {
-		view := &adminv1.Proxy{Id: p.ID, Fleet: p.Fleet, Agent: p.Agent, Connected: p.Connected, Since: stamp(p.Since)}
+		view := &adminv1.Proxy{Id: text(p.ID), Fleet: text(p.Fleet), Agent: text(p.Agent), Connected: p.Connected, Since: stamp(p.Since)}
 		for _, t := range p.Types {
 			view.Types = append(view.Types, &adminv1.TypeStatus{
-				Type: t.Short, State: states[t.State], Accepted: t.Accepted, Sent: t.Sent, Error: t.Error, Since: stamp(t.Since),
+				Type: t.Short, State: states[t.State], Accepted: text(t.Accepted), Sent: text(t.Sent), Error: text(t.Error), Since: stamp(t.Since),
 			})
 		}
 		out = append(out, view)
@@ -134,9 +135,12 @@ var states = map[status.State]adminv1.TypeStatus_State{
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// text is what protobuf takes for a string: it must be UTF-8, which a file's name or a proxy's words need not be.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
 func problem(p store.Problem) *adminv1.Problem {
 	return &adminv1.Problem{
-		File: p.File, Line: int32(p.Line), Column: int32(p.Column), Document: p.Ref.String(), Code: p.Code,
-		Severity: string(p.Severity), Field: p.Field, Message: p.Message, Serving: p.Serving,
+		File: text(p.File), Line: int32(p.Line), Column: int32(p.Column), Document: text(p.Ref.String()), Code: p.Code,
+		Severity: string(p.Severity), Field: text(p.Field), Message: text(p.Message), Serving: p.Serving,
 	}
 }
