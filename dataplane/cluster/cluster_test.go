@@ -48,8 +48,10 @@ func TestPick(t *testing.T) {
 
 func TestAcquireStopsAtTheLimit(t *testing.T) {
 	c := New(&config.Cluster{MaxRequests: 2}, nil, nil)
-	if !c.Acquire() || !c.Acquire() {
-		t.Fatal("two requests: got a refusal, want both in")
+	for range 2 {
+		if !c.Acquire() {
+			t.Fatal("two requests: got a refusal, want both in")
+		}
 	}
 	if c.Acquire() {
 		t.Fatal("third request: got in, want a refusal")

@@ -11,7 +11,6 @@ import (
 var (
 	errInvalidField = errors.New("a field or line to be sent holds a byte that HTTP/1.1 does not allow")
 	errLength       = errors.New("the body's length is not what its head said")
-	errNoBody       = errors.New("a body where there can be none")
 )
 
 // writer serializes a message to a connection. What is small is gathered, so that head and body leave in one write.

@@ -37,7 +37,7 @@ type chain struct {
 func (r *Runtime) newChain(l *running, cfg *config.FilterChain) (*chain, error) {
 	c := &chain{listener: l, name: cfg.Name}
 	c.config.Store(cfg)
-	sinks := []*config.AccessLog{}
+	var sinks []*config.AccessLog
 	if cfg.HTTP != nil {
 		sinks = cfg.HTTP.AccessLogs
 	} else {

@@ -128,7 +128,7 @@ func (r *reader) connection(path string, c *clusterpb.Cluster, t *client.Target)
 			Count:    int(k.KeepaliveProbes.GetValue()),
 		}
 	}
-	http2 := c.Http2ProtocolOptions //nolint:staticcheck // deprecated, and common
+	http2 := c.Http2ProtocolOptions //lint:ignore SA1019 deprecated, and common
 	for _, packed := range c.TypedExtensionProtocolOptions {
 		o := &upstreampb.HttpProtocolOptions{}
 		if packed.UnmarshalTo(o) == nil {

@@ -130,7 +130,8 @@ func (r *reader) admin(a *bootstrappb.Admin) string {
 	if a == nil {
 		return ""
 	}
-	if path := a.AccessLogPath; path != "" && path != "/dev/null" { //nolint:staticcheck // deprecated, and common
+	//lint:ignore SA1019 deprecated, and common
+	if path := a.AccessLogPath; path != "" && path != "/dev/null" {
 		r.refuse("admin.access_log_path", "got %q, want /dev/null: %s", path, notSupported)
 	}
 	for i, l := range a.AccessLog {

@@ -215,16 +215,23 @@ func (k *kind) adopt(set *snapshot.Set) {
 	for _, name := range set.Changed(old) {
 		if k.sub.has(name) {
 			k.entry(name)
-			k.todo[name] = k.todo[name]
+			k.list(name)
 			moved[name] = struct{}{}
 		}
 	}
 	if old == nil {
 		for name := range k.entries {
-			k.todo[name] = k.todo[name]
+			k.list(name)
 		}
 	}
 	k.dissolve(func(name string) bool { _, ok := moved[name]; return ok })
+}
+
+// list puts a name on the list; one that is due stays due.
+func (k *kind) list(name string) {
+	if _, ok := k.todo[name]; !ok {
+		k.todo[name] = false
+	}
 }
 
 // dissolve ends the doubt about every refused response of which some name changed: whatever was refused with it may
@@ -243,7 +250,7 @@ func (k *kind) dissolve(changed func(name string) bool) {
 		for name := range names {
 			if e := k.entries[name]; e != nil && e.parked != nil {
 				e.parked = nil
-				k.todo[name] = k.todo[name]
+				k.list(name)
 			}
 		}
 	}

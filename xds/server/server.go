@@ -125,15 +125,13 @@ func (s *Server) Close() {
 }
 
 // ServerOptions are the gRPC options that a server of long-lived streams needs: bounded requests and streams per
-// connection, dead peers found within 50 s, clients' own keep-alives tolerated, and write buffers shared between
-// idle connections.
+// connection, dead peers found within 50 s, and clients' own keep-alives tolerated.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(1024),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxHeaderListSize(64 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
