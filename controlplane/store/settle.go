@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,7 +18,7 @@ func (b *build) settle() *compile.Output {
 		out := compile.Compile(compile.Input{
 			Documents: b.documents(), Certificates: b.certificates, Served: b.store.accepted, Sockets: b.store.sockets, HeldBack: b.held, Now: b.now,
 		})
-		if !b.keepNeeded(out) && !b.revert(out, false) && !b.revert(out, true) && !b.revertCulprits(out) {
+		if !b.keepNeeded(out) && !b.revert(out, false) && !b.revert(out, true) && !b.revertCulprits(out) && !b.keepSwapped(out) {
 			return out
 		}
 	}
@@ -33,8 +35,8 @@ func (b *build) documents() []*definition.Document {
 // keepNeeded brings back documents that were deleted while others still refer to them.
 func (b *build) keepNeeded(out *compile.Output) bool {
 	kept := false
-	for ref, by := range out.Missing {
-		good := b.store.accepted[ref]
+	for _, ref := range sortedRefs(out.Missing) {
+		by, good := out.Missing[ref], b.store.accepted[ref]
 		if good == nil || b.chosen[ref] != nil {
 			continue
 		}
@@ -45,6 +47,12 @@ func (b *build) keepNeeded(out *compile.Output) bool {
 		}, ServingLastGood})
 	}
 	return kept
+}
+
+func sortedRefs[V any](m map[definition.Ref]V) []definition.Ref {
+	return slices.SortedFunc(maps.Keys(m), func(x, y definition.Ref) int {
+		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Name, y.Name))
+	})
 }
 
 func names(refs []definition.Ref) string {
@@ -111,7 +119,8 @@ func (b *build) revertible(ref definition.Ref) bool {
 // is never withdrawn because of a newcomer.
 func (b *build) revertCulprits(out *compile.Output) bool {
 	culprits := map[definition.Ref]bool{}
-	for missing, by := range out.Missing {
+	for _, missing := range sortedRefs(out.Missing) {
+		by := out.Missing[missing]
 		gateway, _, _ := strings.Cut(missing.Name, "/")
 		ref := definition.Ref{Kind: "Gateway", Name: gateway}
 		served := slices.IndexFunc(by, func(r definition.Ref) bool { return b.store.accepted[r] != nil })

@@ -127,3 +127,55 @@ func TestCutShort(t *testing.T) {
 		{tree{"a", web + "---\n" + api}, "web/http", nil, false},
 	})
 }
+
+// TestShortAndLong moves hosts from a Service to the Route of its name, and back, with a fault in what is to take over.
+func TestShortAndLong(t *testing.T) {
+	const (
+		short    = "kind: Service\nname: shop\nhosts: [a.example.com]\ngateways: [web]\nendpoints: [127.0.0.1:1]\n"
+		plain    = "kind: Service\nname: shop\nendpoints: [127.0.0.1:1]\n"
+		long     = "kind: Route\nname: shop\ngateways: [web]\nhosts: [a.example.com]\nrules: [{name: long, backends: [{service: shop}]}]\n"
+		typo     = "colour: red\n"
+		asShort  = "web/http Route/shop#any shop=127.0.0.1:1"
+		asLong   = "web/http Route/shop#long shop=127.0.0.1:1"
+		keptName = "SL0301 Service/shop last good version"
+		keptLong = "SL0301 Route/shop last good version"
+	)
+	dangling := strings.Replace(long, "service: shop", "service: nope", 1)
+	steps(t, []step{
+		{tree{"a", web, "b", short}, asShort, nil, false},
+		{tree{"a", web, "b", plain, "c", long + typo}, asShort, []string{keptName, "SL0107 Route/shop last good version"}, false},
+		{tree{"a", web, "b", plain, "c", long + typo}, asShort, []string{keptName, "SL0107 Route/shop last good version"}, true},
+		{tree{"a", web, "b", plain, "c", dangling}, asShort, []string{keptName, "SL0201 Route/shop last good version"}, false},
+		{tree{"a", web, "c", dangling}, asShort, []string{keptName, "SL0201 Route/shop last good version"}, false},
+		{tree{"a", web, "b", plain, "c", long}, asLong, nil, false},
+		{tree{"a", web, "b", short + typo}, asLong, []string{"SL0107 Service/shop last good version", keptLong}, false},
+		{tree{"a", web, "b", strings.Replace(short, "[web]", "[nope]", 1)}, asLong, []string{"SL0202 Service/shop last good version", keptLong}, true},
+		{tree{"a", web, "b", short}, asShort, nil, false},
+		{tree{"a", web, "b", plain}, "web/http", nil, false},
+	})
+}
+
+// TestSameWords takes away two listeners that Routes still join: what is said does not depend on chance.
+func TestSameWords(t *testing.T) {
+	two := "kind: Gateway\nname: web\nlisteners: [{name: one, port: 80, protocol: HTTP}, {name: two, port: 81, protocol: HTTP}]\n"
+	none := "kind: Gateway\nname: web\nlisteners: [{name: three, port: 82, protocol: HTTP}]\n"
+	routes := strings.Replace(shop, "[web]", "[web/one]", 1) + "---\n" + strings.Replace(strings.Replace(shop, "[web]", "[web/two]", 1), "name: shop", "name: other", 1)
+	first := ""
+	for i := range 20 {
+		s, err := Open(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var files Files
+		s.Update(files.Set(tree{"a", two, "b", routes, "c", api}.files()))
+		r := s.Update(files.Set(tree{"a", none, "b", routes, "c", api}.files()))
+		if len(r.Problems) != 1 {
+			t.Fatalf("got %v, want one problem", r.Problems)
+		}
+		if said := r.Problems[0].Error(); i == 0 {
+			first = said
+		} else if said != first {
+			t.Fatalf("got %q, and %q before", said, first)
+		}
+	}
+}
