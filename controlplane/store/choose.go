@@ -2,9 +2,7 @@ package store
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
@@ -43,7 +41,7 @@ func (b *build) choose() {
 		case p.Ref.Name == "":
 			serving = ServingNothing
 			for file := range inFile {
-				if below(file, p.File) {
+				if b.paths.below(file, p.File) {
 					serving = ServingLastGood
 				}
 			}
@@ -100,10 +98,5 @@ func (b *build) troubled() func(good *definition.Document) bool {
 
 // unknown says whether what stands in a file is not known for sure.
 func (b *build) unknown(file string) bool {
-	return slices.ContainsFunc(b.set.Unknown, func(place string) bool { return below(file, place) })
-}
-
-// below says whether file is place, or in that folder.
-func below(file, place string) bool {
-	return file == place || place == "." && !filepath.IsAbs(file) || strings.HasPrefix(file, strings.TrimSuffix(place, "/")+"/")
+	return slices.ContainsFunc(b.set.Unknown, func(place string) bool { return b.paths.below(file, place) })
 }

@@ -40,7 +40,7 @@ type header struct {
 type documentRecord struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
-	File string `json:"file"`
+	File string `json:"file"` // absolute
 	Line int    `json:"line"`
 	Text string `json:"text"`
 	// Part: it has a fault, and is served in part.
@@ -71,7 +71,7 @@ func (s *Store) Save() error {
 		var records []any
 		for ref, d := range s.accepted {
 			records = append(records, documentRecord{
-				Kind: ref.Kind, Name: ref.Name, File: d.Position.File, Line: d.Position.Line, Text: string(d.Text), Part: s.partial[ref],
+				Kind: ref.Kind, Name: ref.Name, File: absolute(d.Position.File), Line: d.Position.Line, Text: string(d.Text), Part: s.partial[ref],
 			})
 		}
 		if err := writeRecords(filepath.Join(s.dir, documentsFile), records); err != nil {
@@ -131,6 +131,7 @@ func (s *Store) load() error {
 		if err := json.Unmarshal(line, &r); err != nil {
 			return err
 		}
+		r.File = shortest(r.File)
 		d, err := r.document()
 		if err != nil {
 			return err

@@ -168,3 +168,18 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// TestSpelling names the same files in another way after a restart: what stood in them is known again.
+func TestSpelling(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	abs := filepath.Join(dir, "defs")
+	steps(t, []step{
+		{tree{"defs/a", web, "defs/b", shop, "defs/c", api}, all, nil, false},
+		{tree{abs + "/a", web, abs + "/b", shop, abs + "/c", nameless}, all, []string{"SL0107 Service last good version"}, true},
+		{tree{"defs", ""}, all, []string{"SL0401  last good version"}, true},
+		{tree{"./defs/a", web, "./defs/aa", apiTwo, "./defs/b", shop, "./defs/c", api}, all, []string{"SL0301 Service/api nothing"}, true},
+		{tree{abs + "/a", web, abs + "/aa", apiTwo, abs + "/b", shop, abs + "/c", apiBad}, all,
+			[]string{"SL0301 Service/api nothing", "SL0107 Service/api last good version"}, true},
+	})
+}

@@ -108,8 +108,10 @@ func Open(opts Options) (*Store, error) {
 func (s *Store) Update(set Set) *Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	known := paths{}
+	s.respell(set, known)
 	b := &build{
-		store: s, set: set, certificates: s.certs.Reader(), now: s.now(),
+		store: s, set: set, paths: known, certificates: s.certs.Reader(), now: s.now(),
 		fresh: map[definition.Ref]*definition.Document{}, chosen: map[definition.Ref]*definition.Document{},
 		held: map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
 	}
@@ -124,6 +126,7 @@ func (s *Store) Update(set Set) *Result {
 type build struct {
 	store        *Store
 	set          Set
+	paths        paths
 	certificates func(*definition.Document) (chain, key []byte, err error)
 	now          time.Time
 

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluice-proxy/sluice/controlplane/source"
+)
+
+// paths knows files again by their absolute names: the state outlives a process, and the next one may be started in
+// another folder, or with another spelling.
+type paths map[string]string
+
+func (p paths) absolute(file string) string {
+	abs, known := p[file]
+	if !known {
+		abs = absolute(file)
+		p[file] = abs
+	}
+	return abs
+}
+
+func absolute(file string) string {
+	if abs, err := filepath.Abs(file); err == nil && file != source.StdinName {
+		return abs
+	}
+	return file
+}
+
+// shortest is the name of a file as a person would write it here: relative, where it is below this folder.
+func shortest(abs string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return abs
+	}
+	if file, err := filepath.Rel(here, abs); err == nil && filepath.IsLocal(file) {
+		return file
+	}
+	return abs
+}
+
+// below says whether file is place, or in that folder.
+func (p paths) below(file, place string) bool {
+	file, place = p.absolute(file), p.absolute(place)
+	return file == place || strings.HasPrefix(file, strings.TrimSuffix(place, "/")+"/")
+}
+
+// respell names the files of what was accepted as they are named in the set.
+func (s *Store) respell(set Set, p paths) {
+	spelled := map[string]string{}
+	for _, d := range set.Documents {
+		spelled[p.absolute(d.Position.File)] = d.Position.File
+	}
+	for _, problem := range set.Problems {
+		spelled[p.absolute(problem.File)] = problem.File
+	}
+	for ref, d := range s.accepted {
+		if now, ok := spelled[p.absolute(d.Position.File)]; ok && now != d.Position.File {
+			renamed := *d
+			renamed.Position.File = now
+			s.accepted[ref] = &renamed
+		}
+	}
+}
