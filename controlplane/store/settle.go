@@ -11,17 +11,38 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 )
 
-// settle compiles until nothing is left to mend. Each step only takes fresh versions away or adds documents that are
-// kept, so it ends. Causes go before effects: a Route whose Service is bad is well once the Service is mended.
+// settle compiles until nothing is left to mend. Each step takes fresh versions away or adds documents that are
+// kept, and what is kept is let go of only after a step of the first kind, so it ends. Causes go before effects: a Route whose Service is bad is well once the Service is mended.
 func (b *build) settle() *compile.Output {
 	for {
 		out := compile.Compile(compile.Input{
 			Documents: b.documents(), Certificates: b.certificates, Served: b.store.accepted, Sockets: b.store.sockets, HeldBack: b.held, Now: b.now,
 		})
-		if !b.keepNeeded(out) && !b.revert(out, false) && !b.revert(out, true) && !b.revertCulprits(out) && !b.keepSwapped(out) {
+		if b.keepNeeded(out) {
+			continue
+		}
+		if b.revert(out, false) || b.revert(out, true) || b.revertCulprits(out) || b.keepSwapped(out) {
+			b.recheck = true
+			continue
+		}
+		if !b.letGo() {
 			return out
 		}
 	}
+}
+
+// letGo tries without the deleted documents that were kept, if what needed them may have been taken back since: keepNeeded
+// brings back those that are still needed.
+func (b *build) letGo() bool {
+	if !b.recheck || len(b.kept) == 0 {
+		return false
+	}
+	b.recheck = false
+	for ref := range b.kept {
+		delete(b.chosen, ref)
+	}
+	clear(b.kept)
+	return true
 }
 
 func (b *build) documents() []*definition.Document {
@@ -41,10 +62,10 @@ func (b *build) keepNeeded(out *compile.Output) bool {
 			continue
 		}
 		b.chosen[ref], kept = good, true
-		b.problems = append(b.problems, Problem{definition.Problem{
+		b.kept[ref] = Problem{definition.Problem{
 			Position: good.Position, Code: unknownCode(ref.Kind), Severity: definition.SeverityError, Ref: ref,
 			Message: fmt.Sprintf("deleted, but %s still uses it: still served", names(by)),
-		}, ServingLastGood})
+		}, ServingLastGood}
 	}
 	return kept
 }

@@ -179,3 +179,19 @@ func TestSameWords(t *testing.T) {
 		}
 	}
 }
+
+// TestLetGo deletes a Service that nothing needs but a version of a Route that is held back.
+func TestLetGo(t *testing.T) {
+	other := strings.Replace(api, "api", "other", 1)
+	toOther := strings.Replace(shop, "service: api", "service: other", 1)
+	toBoth := strings.Replace(shop, "{service: api}", "{service: api}, {service: nope}", 1)
+	toAll := strings.Replace(shop, "{service: api}", "{service: api}, {service: other}, {service: nope}", 1)
+	served, gone := "web/http Route/shop#any other=127.0.0.1:1", "SL0201 Route/shop last good version"
+	steps(t, []step{
+		{tree{"a", web, "b", toOther, "c", api, "d", other}, served, nil, false},
+		{tree{"a", web, "b", toBoth, "d", other}, served, []string{gone}, false},
+		{tree{"a", web, "b", toBoth}, served, []string{gone, gone, "SL0201 Service/other last good version"}, false},
+		{tree{"a", web, "b", toAll}, served, []string{gone, gone, "SL0201 Service/other last good version"}, false},
+		{tree{"a", web, "b", toOther}, served, []string{"SL0201 Service/other last good version"}, false},
+	})
+}

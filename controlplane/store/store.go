@@ -114,6 +114,7 @@ func (s *Store) Update(set Set) *Result {
 		store: s, set: set, paths: known, certificates: s.certs.Reader(), now: s.now(),
 		fresh: map[definition.Ref]*definition.Document{}, chosen: map[definition.Ref]*definition.Document{},
 		held: map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
+		kept: map[definition.Ref]Problem{},
 	}
 	b.choose()
 	out := b.settle()
@@ -137,6 +138,9 @@ type build struct {
 	// reverted are fresh documents in whose place the last good version was chosen.
 	reverted map[definition.Ref]bool
 	problems []Problem
+	// kept are deleted documents that others need. recheck: some of those others may have been taken back since.
+	kept    map[definition.Ref]Problem
+	recheck bool
 }
 
 // result puts the build into words.
@@ -155,6 +159,9 @@ func (b *build) result(out *compile.Output) *Result {
 			serving = ServingNothing
 		}
 		b.problems = append(b.problems, Problem{p, serving})
+	}
+	for _, p := range b.kept {
+		b.problems = append(b.problems, p)
 	}
 	r.Problems = b.problems
 	slices.SortStableFunc(r.Problems, func(x, y Problem) int {
