@@ -45,11 +45,7 @@ golden: ## Write the golden files anew; read the diff before you commit it
 	$(GO) test $$(grep -rl --include=*_test.go 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -run Golden -update
 
 fuzz: ## Each fuzz target for FUZZTIME (20s)
-	@set -e; for pkg in $$(grep -rl --include=*_test.go '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-	  for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | awk '{print $$2}' | sort -u); do \
-	    echo "fuzz $$pkg $$target $(FUZZTIME)"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
-	  done; done
+	.ci/fuzz $(FUZZTIME)
 
 bench: ## Benchmarks of the hot rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/...
