@@ -1,6 +1,8 @@
 package status
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,7 +30,7 @@ func (t *Tracker) Node(id server.StreamID, n server.Node) {
 	logged := map[string]string{}
 	switch {
 	case p == nil:
-		p = &proxy{key: k}
+		p = &proxy{key: k, open: map[server.StreamID]*stream{}}
 		t.proxies[k] = p
 	default:
 		for url, r := range p.types {
@@ -38,13 +40,13 @@ func (t *Tracker) Node(id server.StreamID, n server.Node) {
 			t.gone--
 		}
 	}
-	p.agent = clip(strings.TrimSpace(n.Agent+" "+n.Version), maxName)
-	p.peer, p.current, p.connected, p.since = s.peer, id, true, t.opts.Now()
-	p.types = map[string]*record{}
+	s.agent, s.proxy, s.since = clip(strings.TrimSpace(n.Agent+" "+n.Version), maxName), p, t.opts.Now()
+	s.types = map[string]*record{}
 	for url, text := range logged {
-		p.types[url] = &record{logged: text, state: NotSent, since: p.since}
+		s.types[url] = &record{logged: text, state: NotSent, since: s.since}
 	}
-	s.proxy = p
+	p.open[id] = s
+	p.follow(id, s)
 	t.opts.Logger.Info("proxy connected", "fleet", p.fleet, "proxy", p.id, "agent", p.agent, "peer", p.peer)
 	t.ring()
 }
@@ -55,10 +57,24 @@ func (t *Tracker) StreamClosed(id server.StreamID) {
 	defer t.mu.Unlock()
 	s := t.streams[id]
 	delete(t.streams, id)
-	if s == nil || s.proxy == nil || s.proxy.current != id {
+	if s == nil || s.proxy == nil {
 		return
 	}
 	p := s.proxy
+	delete(p.open, id)
+	if p.current != id {
+		return
+	}
+	if len(p.open) > 0 {
+		other := slices.Max(slices.Collect(maps.Keys(p.open)))
+		p.follow(other, p.open[other])
+		for url, r := range p.types {
+			t.judge(p, url, r)
+		}
+		t.warnDouble(p)
+		t.ring()
+		return
+	}
 	p.connected, p.since = false, t.opts.Now()
 	t.gone++
 	if t.gone > t.opts.KeepMost {
@@ -66,6 +82,20 @@ func (t *Tracker) StreamClosed(id server.StreamID) {
 	}
 	t.opts.Logger.Info("proxy disconnected", "fleet", p.fleet, "proxy", p.id)
 	t.ring()
+}
+
+// follow makes a stream the one that counts.
+func (p *proxy) follow(id server.StreamID, s *stream) {
+	p.current, p.connected = id, true
+	p.agent, p.peer, p.since, p.types = s.agent, s.peer, s.since, s.types
+}
+
+// warnDouble says once that an earlier stream lives on beside a later one: that is another proxy.
+func (t *Tracker) warnDouble(p *proxy) {
+	if !p.double {
+		p.double = true
+		t.opts.Logger.Warn("two proxies have the same node id: only the one that connected last is shown; give each its own", "fleet", p.fleet, "proxy", p.id)
+	}
 }
 
 // Sent is part of server.Observer.
@@ -76,6 +106,9 @@ func (t *Tracker) Sent(id server.StreamID, typeURL, version string) {
 // Acked is part of server.Observer.
 func (t *Tracker) Acked(id server.StreamID, typeURL, version string) {
 	t.observe(id, typeURL, func(p *proxy, r *record) {
+		if p.current != id {
+			t.warnDouble(p)
+		}
 		r.accepted = version
 		if r.logged != "" && r.refused != "" {
 			t.opts.Logger.Info("proxy accepts again", "fleet", p.fleet, "proxy", p.id, "type", short(typeURL), "version", version)
@@ -88,6 +121,9 @@ func (t *Tracker) Acked(id server.StreamID, typeURL, version string) {
 // Nacked is part of server.Observer. A rejection is logged once, and not again for each retry.
 func (t *Tracker) Nacked(id server.StreamID, typeURL, version, message string) {
 	t.observe(id, typeURL, func(p *proxy, r *record) {
+		if p.current != id {
+			t.warnDouble(p)
+		}
 		r.refused, r.text = version, clip(message, maxText)
 		if line := version + " " + r.text; line != r.logged {
 			r.logged = line
@@ -100,20 +136,23 @@ func (t *Tracker) observe(id server.StreamID, typeURL string, change func(*proxy
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.streams[id]
-	if s == nil || s.proxy == nil || s.proxy.current != id {
+	if s == nil || s.proxy == nil {
 		return
 	}
 	if _, known := resource.ByURL(typeURL); !known {
 		return // nothing of it exists here, and a stranger's words are not kept
 	}
-	r := s.proxy.types[typeURL]
+	// A stream that does not count is noted all the same: it may be the one that lives on.
+	r := s.types[typeURL]
 	if r == nil {
-		r = &record{state: NotSent, since: s.proxy.since}
-		s.proxy.types[typeURL] = r
+		r = &record{state: NotSent, since: s.since}
+		s.types[typeURL] = r
 	}
 	change(s.proxy, r)
 	t.judge(s.proxy, typeURL, r)
-	t.ring()
+	if s.proxy.current == id {
+		t.ring()
+	}
 }
 
 func short(typeURL string) string {

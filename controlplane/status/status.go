@@ -102,22 +102,27 @@ var _ server.Observer = (*Tracker)(nil)
 type key struct{ fleet, id string }
 
 type stream struct {
-	peer  string
-	proxy *proxy // nil until the node is known
+	agent, peer string
+	proxy       *proxy // nil until the node is known
+	since       time.Time
+	types       map[string]*record
 }
 
 // proxy's fields are guarded by Tracker.mu.
 type proxy struct {
 	key
 	agent, peer string
-	current     server.StreamID // the stream that counts: the latest
+	current     server.StreamID // the stream that counts: the latest that is open
 	connected   bool
 	since       time.Time
-	types       map[string]*record
+	types       map[string]*record // the current stream's
+	open        map[server.StreamID]*stream
+	// double: it was logged that two proxies have this id.
+	double bool
 }
 
-// record is what the streams told of one type. It is reset with each stream: a version that was accepted on an earlier
-// one is told again by the client, or not at all.
+// record is what a stream told of one type. Each stream begins anew: a version that was accepted on an earlier one is told
+// again by the client, or not at all.
 type record struct {
 	sent, accepted string
 	refused        string // the version that was refused last, until one is accepted

@@ -74,19 +74,52 @@ func TestStates(t *testing.T) {
 	step("accepted at last", Synced, func() { tracker.Acked(1, url, "3") })
 	step("a stream that is not known", Synced, func() { tracker.Nacked(9, url, "3", "x") })
 	step("reconnected", NotSent, func() { connect(tracker, 2, "a") })
-	step("the old stream says nothing any more", NotSent, func() { tracker.Nacked(1, url, "3", "x"); tracker.StreamClosed(1) })
+	step("the old stream may be another proxy's: it is heard, and does not count", NotSent, func() { tracker.Nacked(1, url, "3", "x"); tracker.StreamClosed(1) })
 	if p := tracker.Proxies(""); len(p) != 1 || !p[0].Connected || p[0].Agent != "envoy 1.40.0" {
 		t.Errorf("got %+v, want one connected proxy", p)
 	}
 	step("a type that nobody knows", NotSent, func() { tracker.Acked(2, "type.example/X", "1") })
-	if n := strings.Count(log.String(), "proxy refused"); n != 1 {
-		t.Errorf("got %d lines of rejections, want 1:\n%s", n, &log)
+	if n := strings.Count(log.String(), "proxy refused"); n != 2 {
+		t.Errorf("got %d lines of rejections, want 2:\n%s", n, &log)
 	}
 	tracker.StreamClosed(2)
 	if p := tracker.Proxies(""); len(p) != 1 || p[0].Connected {
 		t.Errorf("got %+v, want one that went", p)
 	}
 	tracker.Nacked(2, url, "3", strings.Repeat("é", maxText))
+}
+
+// TestDoubleID has two proxies under one id: when the later one goes, what the other told meanwhile counts.
+func TestDoubleID(t *testing.T) {
+	var log bytes.Buffer
+	tracker := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	tracker.Publish(published("1", 1))
+	connect(tracker, 1, "a")
+	connect(tracker, 2, "a")
+	connect(tracker, 3, "a")
+	accept(tracker, 1, "1")
+	if got := cds(tracker); got.State != NotSent {
+		t.Errorf("got %+v, want what the latest stream has", got)
+	}
+	tracker.Publish(published("2", 1))
+	accept(tracker, 1, "2")
+	tracker.StreamClosed(2)
+	tracker.StreamClosed(3)
+	if p := tracker.Proxies("edge"); len(p) != 1 || !p[0].Connected || p[0].Types[0].State != Synced {
+		t.Errorf("got %+v, want the one that is left, with the newest accepted", p)
+	}
+	tracker.Publish(published("3", 1))
+	accept(tracker, 1, "3")
+	if _, err := tracker.Wait(t.Context(), "edge", 1); err != nil {
+		t.Errorf("Wait: %v", err)
+	}
+	tracker.StreamClosed(1)
+	if p := tracker.Proxies("edge"); len(p) != 1 || p[0].Connected {
+		t.Errorf("got %+v, want one that went", p)
+	}
+	if n := strings.Count(log.String(), "same node id"); n != 1 {
+		t.Errorf("got %d lines of it, want 1:\n%s", n, &log)
+	}
 }
 
 func TestClip(t *testing.T) {
