@@ -50,7 +50,7 @@ type Output struct {
 	Origins map[string]definition.Position
 	// Sockets are those that Fleets have.
 	Sockets map[Socket]bool
-	// Missing says who refers to what is not there. A listener is Ref{"Listener", "web/https"}.
+	// Missing says who refers to what is not there, or is there only as a built-in. A listener is Ref{"Listener", "web/https"}.
 	Missing map[definition.Ref][]definition.Ref
 }
 
@@ -149,52 +149,61 @@ func (c *compiler) add(d *definition.Document) {
 }
 
 // addBuiltin adds the built-in Gateway if something joins it, and the built-in Certificate if something presents it,
-// where no document has the name.
+// where no document has the name. They are told as missing all the same: a document of the name that is deleted while it
+// is used is kept as any other is. A port that moves from the world to loopback is an outage, and a slip of the hand is
+// likelier than that wish; who has it writes the built-in Gateway out.
 func (c *compiler) addBuiltin() {
 	for _, d := range builtin() {
 		if _, held := c.held[d.Ref]; held {
 			continue
 		}
+		var by []definition.Ref
 		switch d.Message.(type) {
 		case *sluicev1.Gateway:
-			if c.gateways[d.Ref.Name] == nil && c.anyJoins(d.Ref.Name) {
-				c.add(d)
+			if c.gateways[d.Ref.Name] == nil {
+				by = c.joining(d.Ref.Name)
 			}
 		case *sluicev1.Certificate:
-			if c.certs[d.Ref.Name] == nil && c.anyPresents(d.Ref.Name) {
-				c.add(d)
+			if c.certs[d.Ref.Name] == nil {
+				by = c.presenting(d.Ref.Name)
 			}
+		}
+		if len(by) > 0 {
+			c.add(d)
+			c.out.Missing[d.Ref] = by
 		}
 	}
 }
 
-func (c *compiler) anyJoins(gateway string) bool {
+// joining are the documents that join a Gateway.
+func (c *compiler) joining(gateway string) []definition.Ref {
 	joins := func(refs []string) bool {
 		return len(refs) == 0 && gateway == definition.DefaultGateway ||
 			slices.ContainsFunc(refs, func(ref string) bool { g, _ := splitGatewayRef(ref); return g == gateway })
 	}
+	var by []definition.Ref
 	for _, d := range c.docs {
 		if joins(d.Message.(*sluicev1.Route).GetGateways()) {
-			return true
+			by = append(by, d.Ref)
 		}
 	}
 	for _, s := range c.services {
 		if len(s.msg.GetHosts()) > 0 && joins(s.msg.GetGateways()) {
-			return true
+			by = append(by, s.doc.Ref)
 		}
 	}
-	return false
+	return by
 }
 
-func (c *compiler) anyPresents(certificate string) bool {
+// presenting are the Gateways that present a Certificate.
+func (c *compiler) presenting(certificate string) []definition.Ref {
+	var by []definition.Ref
 	for _, g := range c.gateways {
-		for _, l := range g.msg.GetListeners() {
-			if slices.Contains(l.GetCertificates(), certificate) {
-				return true
-			}
+		if slices.ContainsFunc(g.msg.GetListeners(), func(l *sluicev1.Listener) bool { return slices.Contains(l.GetCertificates(), certificate) }) {
+			by = append(by, g.doc.Ref)
 		}
 	}
-	return false
+	return by
 }
 
 func (c *compiler) problem(severity definition.Severity, d *definition.Document, field, code, format string, args ...any) {

@@ -195,3 +195,17 @@ func TestLetGo(t *testing.T) {
 		{tree{"a", web, "b", toOther}, served, []string{"SL0201 Service/other last good version"}, false},
 	})
 }
+
+// TestOwnDefault deletes the Gateway that stood in the place of the built-in one, while it is used.
+func TestOwnDefault(t *testing.T) {
+	own := strings.Replace(web, "name: web", "name: default", 1)
+	hello := "kind: Service\nname: hello\nhosts: [h.localhost]\nendpoints: [127.0.0.1:3]\n"
+	served := "default/http Route/hello#any hello=127.0.0.1:3"
+	steps(t, []step{
+		{tree{"a", own, "b", hello}, served, nil, false},
+		{tree{"b", hello}, served, []string{"SL0202 Gateway/default last good version"}, false},
+		{tree{"b", hello}, served, []string{"SL0202 Gateway/default last good version"}, true},
+		{tree{"b", api}, "", nil, false},
+		{tree{"b", hello}, "default/http default/https/default Route/hello#any Route/hello#any hello=127.0.0.1:3", nil, false},
+	})
+}
