@@ -28,7 +28,7 @@ type Input struct {
 	// Certificates resolves a Certificate document to PEM. Both PEM and an error mean that these bytes are an earlier
 	// state that still serves: the error is reported all the same. An error should be a *CertificateError.
 	Certificates func(d *definition.Document) (chain, key []byte, err error)
-	// Served are the documents that are being served now, without fault. Where two want one name or one socket, the one
+	// Served are the documents that are being served now, in whole or in part. Where two want one name or one socket, the one
 	// that has it keeps it. Nil on a cold start: the first by path has it.
 	Served map[definition.Ref]*definition.Document
 	// Sockets are the Output.Sockets that are being served now. Nil: those of Served.

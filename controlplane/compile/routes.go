@@ -95,6 +95,10 @@ func (c *compiler) route(r *route) bool {
 	if ok && len(r.listeners) == 0 {
 		// Its own references are right, yet it would be served nowhere: that is told, so that what it was before goes on.
 		c.errorf(r.doc, "gateways", definition.CodeUnknownListener, "every listener that it joins is held back: see %s", c.heldListeners(r.msg.GetGateways()))
+		for _, ref := range r.msg.GetGateways() {
+			to := definition.Ref{Kind: "Listener", Name: ref}
+			c.out.Missing[to] = append(c.out.Missing[to], r.doc.Ref)
+		}
 		ok = false
 	}
 	for i, m := range r.msg.GetRules() {

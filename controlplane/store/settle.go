@@ -154,6 +154,11 @@ func (b *build) revertCulprits(out *compile.Output) bool {
 			Message: fmt.Sprintf("got no listener %s that a Route can join, but %s still joins it", missing.Name, by[served]),
 		}, ServingLastGood})
 	}
+	for _, p := range out.Problems {
+		if culprits[p.Ref] && p.Severity == definition.SeverityError { // may be why
+			b.problems = append(b.problems, Problem{p, ServingLastGood})
+		}
+	}
 	for ref := range culprits {
 		b.chosen[ref], b.reverted[ref] = b.store.accepted[ref], true
 	}

@@ -48,6 +48,8 @@ const (
 	half     = "kind: Gateway\nname: web\nlisteners: [{name: http, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
 	halfToo  = "kind: Gateway\nname: web\nlisteners: [{name: plain, port: 81, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
 	halfNone = "kind: Gateway\nname: web\nlisteners: [{name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
+	halves   = "kind: Gateway\nname: web\nlisteners: [{name: http, port: 80, protocol: HTTP}, {name: more, port: 82, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
+	other    = "kind: Gateway\nname: other\nlisteners: [{name: http, port: 90, protocol: HTTP}]\n"
 	// lost publishes itself where nothing listens, and is used all the same.
 	lost = "{kind: Service, name: api, hosts: [a.example.com], gateways: [nope], endpoints: [127.0.0.1:1]}\n"
 )
@@ -65,6 +67,11 @@ func TestInPart(t *testing.T) {
 			{tree{"a", halfNone, "b", shop, "c", api}, "web/plain Route/shop#any api=127.0.0.1:1", []string{"SL0204 Gateway/web last good version", noCertificate}, false},
 			{tree{"a", web, "b", shop, "c", api}, all, nil, false},
 			{tree{"a", halfToo, "b", shop, "c", api}, all, []string{"SL0204 Gateway/web last good version"}, false}, // there is a good one now
+		},
+		"a Gateway's listener that a Route joins": {
+			{tree{"a", halves, "b", shopHTTP, "c", api, "d", other}, "web/http web/more other/http Route/shop#any api=127.0.0.1:1", []string{noCertificate}, false},
+			{tree{"a", strings.Replace(halves, "port: 80", "port: 90", 1), "b", shopHTTP, "c", api, "d", other}, "web/http web/more other/http Route/shop#any api=127.0.0.1:1",
+				[]string{"SL0203 Gateway/web last good version", "SL0302 Gateway/web last good version", noCertificate}, false},
 		},
 		"a Service that lost its hosts": {
 			{tree{"a", web, "b", shop, "c", lost}, all, []string{"SL0202 Service/api nothing"}, false},

@@ -146,6 +146,12 @@ type build struct {
 // result puts the build into words.
 func (b *build) result(out *compile.Output) *Result {
 	r := &Result{Compiled: out}
+	// What is wrong with a version that was held back, and with the last good one too, is told of the latter.
+	again := map[definition.Problem]bool{}
+	for _, p := range out.Problems {
+		again[p] = true
+	}
+	b.problems = slices.DeleteFunc(b.problems, func(p Problem) bool { return again[p.Problem] })
 	for _, p := range out.Problems {
 		serving := ""
 		switch {
