@@ -168,7 +168,7 @@ func TestSameWords(t *testing.T) {
 	none := "kind: Gateway\nname: web\nlisteners: [{name: three, port: 82, protocol: HTTP}]\n"
 	routes := strings.Replace(shop, "[web]", "[web/one]", 1) + "---\n" + strings.Replace(strings.Replace(shop, "[web]", "[web/two]", 1), "name: shop", "name: other", 1)
 	first := ""
-	for i := range 20 {
+	for i := range 200 {
 		s, err := Open(Options{})
 		if err != nil {
 			t.Fatal(err)
