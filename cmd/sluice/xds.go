@@ -1,9 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -14,15 +18,17 @@ import (
 
 func newXDSCommand() *cobra.Command {
 	var paths []string
-	var fleet, kind string
+	var fleet, kind, format string
 	cmd := &cobra.Command{
 		Use:   "xds",
 		Short: "Print the xDS resources that a fleet's proxies would get",
 		Long: `xds prints the Envoy v3 resources that definitions become, as YAML documents in the
-order in which they are pushed. Keys of certificates read "[redacted]".`,
+order in which they are pushed. Keys of certificates read "[redacted]". With -o json they
+are one list, with -o wide their types and names alone.`,
 		Example: example(
 			"sluice xds -f examples/quickstart",
-			"sluice xds -f conf --fleet edge -t RDS"),
+			"sluice xds -f conf --fleet edge -t RDS",
+			"sluice xds -f conf -o wide"),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			types := resource.PushOrder
@@ -46,13 +52,15 @@ order in which they are pushed. Keys of certificates read "[redacted]".`,
 			if err != nil {
 				return err
 			}
-			if err := writeResources(cmd, types, resources); err != nil {
+			if err := writeResources(cmd.OutOrStdout(), format, types, resources); err != nil {
 				return err
 			}
 			return bad
 		},
 	}
 	filesFlag(cmd, &paths)
+	outputFlag(cmd, &format, "yaml", "json", "wide")
+	cmd.Flags().Lookup("output").Usage = "`format`: yaml, json, wide (default yaml)"
 	cmd.Flags().StringVar(&fleet, "fleet", "default", "the `fleet`")
 	cmd.Flags().StringVarP(&kind, "type", "t", "", "only this `type`: "+shortNames())
 	return cmd
@@ -80,22 +88,40 @@ func fleetOf(fleets []*ir.Fleet, name string) (*ir.Fleet, error) {
 	return nil, fmt.Errorf("fleet: got %q, want one of %s", name, strings.Join(names, ", "))
 }
 
-func writeResources(cmd *cobra.Command, types []resource.Type, resources translate.Resources) error {
+func writeResources(w io.Writer, format string, types []resource.Type, resources translate.Resources) error {
+	list := []json.RawMessage{}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if format == "wide" {
+		fmt.Fprintln(table, "TYPE\tNAME")
+	}
 	for _, t := range types {
-		var names []string
-		for name := range resources[t.URL] {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			text, err := translate.YAML(t.URL, resources[t.URL][name])
+		for _, name := range slices.Sorted(maps.Keys(resources[t.URL])) {
+			render := translate.YAML
+			if format == "json" {
+				render = translate.JSON
+			}
+			text, err := render(t.URL, resources[t.URL][name])
 			if err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "---\n# %s %s\n%s", t.Short, name, text); err != nil {
-				return err
+			switch format {
+			case "json":
+				list = append(list, text)
+			case "wide":
+				fmt.Fprintf(table, "%s\t%s\n", t.Short, name)
+			default:
+				if _, err := fmt.Fprintf(w, "---\n# %s %s\n%s", t.Short, name, text); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return nil
+	if format == "json" {
+		text, err := json.Marshal(list)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, format, text)
+	}
+	return table.Flush()
 }

@@ -15,14 +15,9 @@ import (
 // YAML renders one resource for people, as it would stand in a file of Envoy's, with "@type" first. Secrets read
 // "[redacted]". Equal input gives equal text.
 func YAML(typeURL string, m proto.Message) ([]byte, error) {
-	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	text, err := JSON(typeURL, m)
 	if err != nil {
-		return nil, fmt.Errorf("translate: render %s: %w", typeURL, err)
-	}
-	// Through an Any, so that the JSON begins with the type.
-	text, err := redact.JSON(&anypb.Any{TypeUrl: typeURL, Value: value})
-	if err != nil {
-		return nil, fmt.Errorf("translate: render %s: %w", typeURL, err)
+		return nil, err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -37,6 +32,20 @@ func YAML(typeURL string, m proto.Message) ([]byte, error) {
 		return nil, fmt.Errorf("translate: render %s: %w", typeURL, err)
 	}
 	return out.Bytes(), encoder.Close()
+}
+
+// JSON is YAML's twin.
+func JSON(typeURL string, m proto.Message) ([]byte, error) {
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("translate: render %s: %w", typeURL, err)
+	}
+	// Through an Any, so that the JSON begins with the type.
+	text, err := redact.JSON(&anypb.Any{TypeUrl: typeURL, Value: value})
+	if err != nil {
+		return nil, fmt.Errorf("translate: render %s: %w", typeURL, err)
+	}
+	return text, nil
 }
 
 // yamlNode reads one JSON value, and keeps the order of keys, which is that of the proto's fields.
