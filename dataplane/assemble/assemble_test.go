@@ -522,3 +522,14 @@ func TestApplyFailsAndIsTriedAgain(t *testing.T) {
 	r.accept("L:web=80>t R:t>a C:a=1s>a A:a=2", eds, endpoints("a", 2))
 	r.accept("", eds, endpoints("a", 2))
 }
+
+// A secret that no handshake could use is told to the control plane, not to the clients.
+func TestUnusableSecretIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	chain, key := pair()
+	cut := fmt.Sprintf(`{"name":"s","tls_certificate":{"certificate_chain":{"inline_string":%q},"private_key":{"inline_string":%q}}}`, chain+chain[:100], key)
+	refused := r.send(sds, cut)
+	if err := refused["s"]; err == nil || !strings.Contains(err.Error(), `secret "s": tls_certificate: certs: certificate "s": chain: a PEM block is cut short`) {
+		t.Errorf("got %v, want a refusal that names the secret and what is wrong with it", err)
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -34,16 +35,15 @@ func Parse(c *config.Certificate) (*tls.Certificate, error) {
 
 func parse(c *config.Certificate) (*tls.Certificate, error) {
 	made := &tls.Certificate{}
-	for rest := c.Chain; ; {
+	blocks := 0
+	for rest := c.Chain; ; blocks++ {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			if extra := bytes.TrimSpace(rest); len(extra) > 0 && len(made.Certificate) > 0 {
-				return nil, fmt.Errorf("chain: %d bytes after certificate %d that are not PEM", len(extra), len(made.Certificate))
-			}
 			break
 		}
+		// Other blocks, and text around them, are passed by, as Envoy does: `openssl x509 -text` writes some.
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("chain: got PEM block %q, want CERTIFICATE", block.Type)
+			continue
 		}
 		parsed, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -54,12 +54,15 @@ func parse(c *config.Certificate) (*tls.Certificate, error) {
 		}
 		made.Certificate = append(made.Certificate, block.Bytes)
 	}
+	if bytes.Count(c.Chain, []byte("-----BEGIN ")) > blocks { // the decoder passes them by
+		return nil, errors.New("chain: a PEM block is cut short or damaged")
+	}
 	if made.Leaf == nil {
 		return nil, errors.New("chain: no PEM block CERTIFICATE")
 	}
-	block, _ := pem.Decode(c.Key)
-	if block == nil {
-		return nil, errors.New("private key: no PEM block")
+	block, err := keyBlock(c.Key)
+	if err != nil {
+		return nil, err
 	}
 	key, err := parseKey(block)
 	if err != nil {
@@ -67,6 +70,25 @@ func parse(c *config.Certificate) (*tls.Certificate, error) {
 	}
 	made.PrivateKey = key
 	return made, matches(made.Leaf, key)
+}
+
+// keyBlock is the first block with a key: `openssl ecparam -genkey` writes EC PARAMETERS before it.
+func keyBlock(text []byte) (*pem.Block, error) {
+	found := ""
+	for rest := text; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return block, nil
+		}
+		found = block.Type
+	}
+	if found != "" {
+		return nil, fmt.Errorf("private key: got PEM block %q, want PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY", found)
+	}
+	return nil, errors.New("private key: no PEM block")
 }
 
 func parseKey(block *pem.Block) (any, error) {

@@ -81,6 +81,7 @@ type Server struct {
 	streams int            // guarded by mu
 	peers   map[string]int // guarded by mu
 	strange map[string]bool
+	refused map[string]time.Time // guarded by mu
 }
 
 // New makes a server. Register it on a *grpc.Server that was made with ServerOptions.
@@ -111,6 +112,7 @@ func New(o Options) *Server {
 		closed:  make(chan struct{}),
 		peers:   map[string]int{},
 		strange: map[string]bool{},
+		refused: map[string]time.Time{},
 	}
 }
 

@@ -187,6 +187,7 @@ func (s *stream) open(req *request) error {
 	}
 	if authorize := s.server.options.Authorize; authorize != nil {
 		if err := authorize(s.ctx, s.node); err != nil {
+			s.server.tellRefused(s.node, err)
 			return status.Errorf(codes.PermissionDenied, "node %q of fleet %q: %v", s.node.ID, s.node.Cluster, err)
 		}
 	}
