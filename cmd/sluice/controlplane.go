@@ -44,6 +44,11 @@ its fleet and id: it can never fetch another fleet's secrets. --insecure lifts t
 			if err != nil {
 				return err
 			}
+			if opts.StateDir == "" {
+				if err := checkPaths(opts.Paths); err != nil {
+					return err
+				}
+			}
 			opts.Stdin, opts.Logger, opts.Explain = cmd.InOrStdin(), logger, explainServed
 			opts.Ready = func(xds, ops net.Addr) {
 				where := []any{"xds", xds.String()}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,19 @@ import (
 // filesFlag is -f, which repeats.
 func filesFlag(cmd *cobra.Command, paths *[]string) {
 	cmd.Flags().StringArrayVarP(paths, "file", "f", nil, "`path` of a file or a folder, or - for standard input; may be given several times")
+}
+
+// checkPaths is for a start without anything kept from before: what is not there is a slip of the pen then.
+func checkPaths(paths []string) error {
+	for _, p := range paths {
+		if p == "-" {
+			continue
+		}
+		if _, err := os.Stat(p); err != nil {
+			return fmt.Errorf("-f %s: got %w, want a file or a folder", p, errors.Unwrap(err))
+		}
+	}
+	return nil
 }
 
 // build reads and compiles definitions as a control plane that starts with nothing would: what is bad is left out, and

@@ -65,6 +65,11 @@ func runAll(cmd *cobra.Command, f *runFlags) error {
 	if err != nil {
 		return err
 	}
+	if f.state == "" {
+		if err := checkPaths(f.paths); err != nil {
+			return err
+		}
+	}
 	// Standard input can be read once, and is wanted twice.
 	stdin, err := readStdin(cmd, f.paths)
 	if err != nil {

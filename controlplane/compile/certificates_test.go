@@ -95,6 +95,8 @@ name: web
 listeners: [{name: https, port: 443, protocol: HTTPS, certificates: [c]}]
 ---
 {kind: Certificate, name: c, files: {certificate: c.crt, privateKey: c.key}}
+---
+{kind: Service, name: s, hosts: [a.example.com], gateways: [web], endpoints: [127.0.0.1:1]}
 `
 
 func TestCertificateProblems(t *testing.T) {
@@ -116,7 +118,7 @@ func TestCertificateProblems(t *testing.T) {
 		{"fine", good, goodKey, nil, nil, true},
 		{"expired serves on, with a warning", expired, expiredKey, nil, []string{"SL0604 warning"}, true},
 		{"not valid yet serves too", early, earlyKey, nil, []string{"SL0604 warning"}, true},
-		{"gone: reported, also where it is named", nil, nil, errors.New("gone"), []string{"SL0204 error", "SL0401 error"}, false},
+		{"gone: reported, also where it is named", nil, nil, errors.New("gone"), []string{"SL0204 error", "SL0401 error", "SL0203 error"}, false},
 		{"bad on disk: the earlier bytes serve on", good, goodKey, &CertificateError{definition.CodeKeyMismatch, "files.privateKey", errors.New("mismatch")}, []string{"SL0403 error"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -132,5 +134,30 @@ func TestCertificateProblems(t *testing.T) {
 				t.Errorf("got served %v, want %v", served, c.served)
 			}
 		})
+	}
+}
+
+// A listener that nothing joins is told of, but not beside an error that may be why.
+func TestIdleListener(t *testing.T) {
+	const text = "kind: Gateway\nname: web\nlisteners: [{name: http, port: 80, protocol: HTTP}]\n---\n{kind: Service, name: s, hosts: [a.example.com], endpoints: [127.0.0.1:1]}\n"
+	for _, c := range []struct{ name, text, want string }{
+		{"gateways forgotten", text, "SL0605"},
+		{"joined", strings.Replace(text, "hosts:", "gateways: [web], hosts:", 1), ""},
+		{"beside an error", text + "---\n{kind: Route, name: r, gateways: [web], rules: [{backends: [{service: nobody}]}]}\n", "SL0201"},
+	} {
+		documents, problems := definition.Parse("a.yaml", []byte(c.text))
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		var got []string
+		chain, key := pair(t, time.Now().Add(time.Hour), "localhost")
+		for _, p := range Compile(Input{Documents: documents, Certificates: func(*definition.Document) ([]byte, []byte, error) { return chain, key, nil }}).Problems {
+			if p.Code != definition.CodeUnusedService {
+				got = append(got, p.Code)
+			}
+		}
+		if strings.Join(got, ",") != c.want {
+			t.Errorf("%s: got %v, want %q", c.name, got, c.want)
+		}
 	}
 }

@@ -95,6 +95,7 @@ func Compile(in Input) *Output {
 	}
 	c.warnUnreachable()
 	c.warnUnused()
+	c.warnIdle()
 	sortProblems(c.out.Problems)
 	for missing, by := range c.out.Missing {
 		slices.SortFunc(by, compareRefs)
@@ -118,6 +119,7 @@ type compiler struct {
 	fleets   map[string]*fleet      // what the gateways name
 	docs     []*definition.Document // Routes, before resolveRoutes
 	tally    tally                  // for warnUnreachable
+	idle     []*listener            // for warnIdle
 	shared   map[string][]ir.Rule   // by the names of the Routes that they are of
 }
 

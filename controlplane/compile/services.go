@@ -96,3 +96,18 @@ func (c *compiler) warnUnused() {
 		}
 	}
 }
+
+// warnIdle tells of listeners that nothing joins: most often somebody forgot gateways. Beside an error it would only be
+// its echo: the Route that was to join is held back.
+func (c *compiler) warnIdle() {
+	for _, p := range c.out.Problems {
+		if p.Severity == definition.SeverityError {
+			return
+		}
+	}
+	for _, l := range c.idle {
+		c.warnf(l.gateway.doc, l.field, definition.CodeIdleListener,
+			"no Route joins this listener: it answers 404 to everything; a Route joins it by gateways: [%s], and without gateways the Gateway %s",
+			l.gateway.doc.Ref.Name, definition.DefaultGateway)
+	}
+}

@@ -69,6 +69,9 @@ func (c *compiler) table(s *socket, l *listener) ir.RouteTable {
 			}
 		}
 	}
+	if len(hosts) == 0 && l.joinable() {
+		c.idle = append(c.idle, l)
+	}
 	table := ir.RouteTable{Name: l.name}
 	for _, host := range sortedKeys(hosts) {
 		table.Hosts = append(table.Hosts, c.virtualHost(host, answering(hosts[host])))

@@ -45,6 +45,7 @@ const (
 	CodeOverlap            = "SL0602"
 	CodeUnusedService      = "SL0603"
 	CodeCertificateExpired = "SL0604"
+	CodeIdleListener       = "SL0605"
 )
 
 // Code explains one code in a line.
@@ -95,6 +96,7 @@ var Codes = []Code{
 	{CodeOverlap, "Two Routes share a host at one priority: their names decide which is asked first."},
 	{CodeUnusedService, "No Route and no listener uses the Service."},
 	{CodeCertificateExpired, "The certificate has expired, or is not valid yet."},
+	{CodeIdleListener, "No Route joins the listener: it answers 404 to everything."},
 }
 
 // Explain is the line of the table for a code; "" for an unknown one.
