@@ -4,6 +4,8 @@ package decode
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -82,8 +84,8 @@ func (d *decoder) logFormat(at string, m *corepb.SubstitutionFormatString, log *
 // jsonFormat is one level of keys with texts.
 func (d *decoder) jsonFormat(at string, m *structpb.Struct) map[string]string {
 	out := map[string]string{}
-	for key, value := range m.GetFields() {
-		text, ok := value.GetKind().(*structpb.Value_StringValue)
+	for _, key := range slices.Sorted(maps.Keys(m.GetFields())) { // equal refusals read the same
+		text, ok := m.GetFields()[key].GetKind().(*structpb.Value_StringValue)
 		if !ok {
 			d.refuse(fmt.Sprintf("%s[%s]", at, quote(key)), "want a text: %s", notSupported)
 			continue
