@@ -90,7 +90,7 @@ func New(options Options) (*Assembler, error) {
 		tables:      newSet("route table", resource.RouteType, decode.RouteTable),
 		clusters:    newSet("cluster", resource.ClusterType, decode.Cluster),
 		assignments: newSet("assignment", resource.EndpointType, decode.Assignment),
-		secrets:     newSet("secret", resource.SecretType, usableCertificate),
+		secrets:     newSet("secret", resource.SecretType, decode.Certificate),
 	}
 	a.awaited.expired = a.patienceEnds
 	now := time.Now()

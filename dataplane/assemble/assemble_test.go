@@ -529,7 +529,7 @@ func TestUnusableSecretIsRefused(t *testing.T) {
 	chain, key := pair()
 	cut := fmt.Sprintf(`{"name":"s","tls_certificate":{"certificate_chain":{"inline_string":%q},"private_key":{"inline_string":%q}}}`, chain+chain[:100], key)
 	refused := r.send(sds, cut)
-	if err := refused["s"]; err == nil || !strings.Contains(err.Error(), `secret "s": tls_certificate: certs: certificate "s": chain: a PEM block is cut short`) {
+	if err := refused["s"]; err == nil || !strings.Contains(err.Error(), `secret "s": tls_certificate: chain: a PEM block is cut short`) {
 		t.Errorf("got %v, want a refusal that names the secret and what is wrong with it", err)
 	}
 }

@@ -202,7 +202,7 @@ func TestCertificate(t *testing.T) {
 		t.Error("shows the key")
 	}
 	_, err = Certificate(secret(otherKey))
-	if want := `secret "shop": tls_certificate: tls: private key does not match public key`; err == nil || err.Error() != want {
+	if want := `secret "shop": tls_certificate: private key does not match the certificate of ""`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	for _, key := range [][]byte{key, otherKey} {

@@ -2,11 +2,13 @@ package decode
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"github.com/sluice-proxy/sluice/dataplane/certs"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
 
@@ -57,8 +59,8 @@ func (d *decoder) certificate() *config.Certificate {
 	return d.keyPair("tls_certificate", m.GetName(), m.GetTlsCertificate())
 }
 
-// keyPair checks that the chain can be read and that the key is its own, so that a bad renewal is a NACK, and the old
-// certificate is kept. Errors of crypto/tls show no key.
+// keyPair reads the chain and its key as the handshakes will, so that a bad renewal is a NACK, and the old certificate is
+// kept. The errors show no key.
 func (d *decoder) keyPair(at, name string, m *tlspb.TlsCertificate) *config.Certificate {
 	c := &config.Certificate{Name: name, Chain: inline(m.GetCertificateChain()), Key: inline(m.GetPrivateKey())}
 	switch {
@@ -67,8 +69,8 @@ func (d *decoder) keyPair(at, name string, m *tlspb.TlsCertificate) *config.Cert
 	case len(c.Key) == 0:
 		d.missing(at+".private_key", "want PEM in inline_bytes or inline_string")
 	default:
-		if _, err := tls.X509KeyPair(c.Chain, c.Key); err != nil {
-			d.refuse(at, "%v", err)
+		if _, err := certs.Parse(c); err != nil {
+			d.refuse(at, "%v", errors.Unwrap(err)) // without the name, which the refusal has
 		}
 	}
 	return c
