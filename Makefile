@@ -60,6 +60,7 @@ $(ENVOY): Makefile
 
 $(PROTOVALIDATE): tools.mod
 	mkdir -p $(@D)
+	$(GO) mod download -modfile=tools.mod github.com/bufbuild/protovalidate
 	cp "$$($(GO) list -modfile=tools.mod -m -f '{{.Dir}}' github.com/bufbuild/protovalidate)/proto/protovalidate/buf/validate/validate.proto" $@
 	chmod u+w $@
 

@@ -48,7 +48,7 @@ func (s *socket) owner(host string) *listener {
 func (c *compiler) socket(s *socket) ir.Listener {
 	out := ir.Listener{Name: s.address.String(), Address: s.address}
 	if first := s.listeners[0]; !first.https() {
-		out.Chains = []ir.FilterChain{{Name: first.name, HTTP: first.http(), TCP: first.tcpProxy()}}
+		out.Chains = []ir.FilterChain{{Name: first.name, HTTP: first.http(), TCP: first.tcpProxy(), Unlogged: first.unlogged()}}
 		return out
 	}
 	chains := &chainSet{byName: map[string]*ir.FilterChain{}, owner: map[string]*ir.FilterChain{}}
@@ -157,8 +157,10 @@ func (s *chainSet) claim(chain *ir.FilterChain, name string) {
 
 func newChain(l *listener, cert *certificate) *ir.FilterChain {
 	name := cert.doc.Ref.Name
-	return &ir.FilterChain{Name: l.name + "/" + name, Certificate: name, HTTP: l.http()}
+	return &ir.FilterChain{Name: l.name + "/" + name, Certificate: name, HTTP: l.http(), Unlogged: l.unlogged()}
 }
+
+func (l *listener) unlogged() bool { return l.msg.GetAccessLog().GetDisabled() }
 
 func (l *listener) http() *ir.HTTP {
 	if l.tcp() {

@@ -237,6 +237,9 @@ func renderChain(b *strings.Builder, kind string, c ir.FilterChain) {
 	if c.Certificate != "" {
 		fmt.Fprintf(b, " certificate %s", c.Certificate)
 	}
+	if c.Unlogged {
+		b.WriteString(" unlogged")
+	}
 	if c.HTTP != nil {
 		fmt.Fprintf(b, " routes %s%s", c.HTTP.RouteTable, after(" idle ", c.HTTP.IdleTimeout))
 	}

@@ -41,6 +41,8 @@ type FilterChain struct {
 	Certificate string
 	HTTP        *HTTP
 	TCP         *TCP
+	// Unlogged writes no access log.
+	Unlogged bool
 }
 
 // HTTP is HTTP/1.1 and HTTP/2 (by ALPN, or by prior knowledge in plaintext) over a route table.

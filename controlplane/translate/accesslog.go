@@ -48,19 +48,23 @@ var tcpLog = map[string]string{
 	"local":          "%DOWNSTREAM_LOCAL_ADDRESS%",
 }
 
-// accessLog writes JSON lines on the proxy's standard output. It is Envoy's stdout logger and not its file logger on
-// /dev/stdout, which cannot be opened where standard output is a socket, as under systemd.
-func accessLog(c *ir.FilterChain, format map[string]string) *accesslogpb.AccessLog {
+// accessLogs writes JSON lines on the proxy's standard output, unless the listener wants none. It is Envoy's stdout
+// logger and not its file logger on /dev/stdout, which cannot be opened where standard output is a socket, as under
+// systemd.
+func accessLogs(c *ir.FilterChain, format map[string]string) []*accesslogpb.AccessLog {
+	if c.Unlogged {
+		return nil
+	}
 	fields := map[string]*structpb.Value{"listener": structpb.NewStringValue(c.Name)}
 	for key, operators := range format {
 		fields[key] = structpb.NewStringValue(operators)
 	}
-	return &accesslogpb.AccessLog{
+	return []*accesslogpb.AccessLog{{
 		Name: stdoutName,
 		ConfigType: &accesslogpb.AccessLog_TypedConfig{TypedConfig: pack(&streamlogpb.StdoutAccessLog{
 			AccessLogFormat: &streamlogpb.StdoutAccessLog_LogFormat{LogFormat: &corepb.SubstitutionFormatString{
 				Format: &corepb.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: fields}},
 			}},
 		})},
-	}
+	}}
 }

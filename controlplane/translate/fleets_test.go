@@ -22,6 +22,10 @@ func fleets() map[string]*ir.Fleet {
 				Name:    "127.0.0.1:8080",
 				Address: netip.MustParseAddrPort("127.0.0.1:8080"),
 				Chains:  []ir.FilterChain{{Name: "default/http", HTTP: http("default/http")}},
+			}, {
+				Name:    "127.0.0.1:8081",
+				Address: netip.MustParseAddrPort("127.0.0.1:8081"),
+				Chains:  []ir.FilterChain{{Name: "default/quiet", HTTP: http("default/http"), Unlogged: true}},
 			}},
 			RouteTables: []ir.RouteTable{{Name: "default/http", Hosts: []ir.VirtualHost{{
 				Name: "hello.localhost", Host: "hello.localhost",
@@ -121,7 +125,7 @@ func fleets() map[string]*ir.Fleet {
 				{
 					Name:    "[::]:6379",
 					Address: netip.MustParseAddrPort("[::]:6379"),
-					Chains: []ir.FilterChain{{Name: "db/redis", TCP: &ir.TCP{
+					Chains: []ir.FilterChain{{Name: "db/redis", Unlogged: true, TCP: &ir.TCP{
 						Backends:    []ir.Backend{{Cluster: "redis-a", Weight: 1}, {Cluster: "redis-b", Weight: 3}, {Cluster: "redis-c", Weight: 0}},
 						IdleTimeout: time.Hour,
 					}}},

@@ -3,7 +3,6 @@ package translate
 import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	accesslogpb "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routerpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -48,7 +47,7 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 		RequestTimeout:             duration(0),
 		RequestHeadersTimeout:      duration(headersTimeout),
 		DrainTimeout:               duration(drainTimeout),
-		AccessLog:                  []*accesslogpb.AccessLog{accessLog(c, httpLog)},
+		AccessLog:                  accessLogs(c, httpLog),
 		// The peer is the client: what a stranger claims in X-Forwarded-For is not trusted.
 		UseRemoteAddress:             wrapperspb.Bool(true),
 		GenerateRequestId:            wrapperspb.Bool(true),

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	accesslogpb "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -18,7 +17,7 @@ func tcpProxy(c *ir.FilterChain) *tcppb.TcpProxy {
 		StatPrefix:         c.Name,
 		IdleTimeout:        duration(c.TCP.IdleTimeout),
 		MaxConnectAttempts: wrapperspb.UInt32(connectAttempts),
-		AccessLog:          []*accesslogpb.AccessLog{accessLog(c, tcpLog)},
+		AccessLog:          accessLogs(c, tcpLog),
 	}
 	if len(c.TCP.Backends) == 1 {
 		m.ClusterSpecifier = &tcppb.TcpProxy_Cluster{Cluster: c.TCP.Backends[0].Cluster}

@@ -191,7 +191,10 @@ type Listener struct {
 	Backends []*Backend `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
 	// How long a connection (TCP) or a request (HTTP, HTTPS) may be silent both ways before it is closed. "0s" is for
 	// ever. Default: 5m.
-	IdleTimeout   string `protobuf:"bytes,10,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	IdleTimeout string `protobuf:"bytes,10,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// Whether and how requests (HTTP, HTTPS) or connections (TCP) are logged. Default: one line of JSON each, on the
+	// proxy's standard output.
+	AccessLog     *AccessLog `protobuf:"bytes,11,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +299,59 @@ func (x *Listener) GetIdleTimeout() string {
 	return ""
 }
 
+func (x *Listener) GetAccessLog() *AccessLog {
+	if x != nil {
+		return x.AccessLog
+	}
+	return nil
+}
+
+// AccessLog is a listener's record of what it served. Under load it is one of the larger parts of a proxy's work.
+type AccessLog struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Write none; requests are counted in the metrics all the same. Default: false.
+	Disabled      bool `protobuf:"varint,1,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessLog) Reset() {
+	*x = AccessLog{}
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessLog) ProtoMessage() {}
+
+func (x *AccessLog) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
+func (*AccessLog) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AccessLog) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
 var File_sluice_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_gateway_proto_rawDesc = "" +
@@ -309,7 +365,7 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\tlisteners\x18\x05 \x03(\v2\x13.sluice.v1.ListenerB\b\xbaH\x05\x92\x01\x02\b\x01R\tlisteners\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8d\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x04\n" +
 	"\bListener\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
@@ -325,12 +381,16 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\bredirect\x18\b \x01(\v2\x13.sluice.v1.RedirectR\bredirect\x12.\n" +
 	"\bbackends\x18\t \x03(\v2\x12.sluice.v1.BackendR\bbackends\x12,\n" +
 	"\fidle_timeout\x18\n" +
-	" \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\"B\n" +
+	" \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x123\n" +
+	"\n" +
+	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\"B\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04HTTP\x10\x01\x12\t\n" +
 	"\x05HTTPS\x10\x02\x12\a\n" +
-	"\x03TCP\x10\x03B7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1b\x06proto3"
+	"\x03TCP\x10\x03\"'\n" +
+	"\tAccessLog\x12\x1a\n" +
+	"\bdisabled\x18\x01 \x01(\bR\bdisabledB7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1b\x06proto3"
 
 var (
 	file_sluice_v1_gateway_proto_rawDescOnce sync.Once
@@ -345,26 +405,28 @@ func file_sluice_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_sluice_v1_gateway_proto_goTypes = []any{
 	(Listener_Protocol)(0), // 0: sluice.v1.Listener.Protocol
 	(*Gateway)(nil),        // 1: sluice.v1.Gateway
 	(*Listener)(nil),       // 2: sluice.v1.Listener
-	nil,                    // 3: sluice.v1.Gateway.LabelsEntry
-	(*Redirect)(nil),       // 4: sluice.v1.Redirect
-	(*Backend)(nil),        // 5: sluice.v1.Backend
+	(*AccessLog)(nil),      // 3: sluice.v1.AccessLog
+	nil,                    // 4: sluice.v1.Gateway.LabelsEntry
+	(*Redirect)(nil),       // 5: sluice.v1.Redirect
+	(*Backend)(nil),        // 6: sluice.v1.Backend
 }
 var file_sluice_v1_gateway_proto_depIdxs = []int32{
-	3, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
+	4, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
 	2, // 1: sluice.v1.Gateway.listeners:type_name -> sluice.v1.Listener
 	0, // 2: sluice.v1.Listener.protocol:type_name -> sluice.v1.Listener.Protocol
-	4, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
-	5, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
+	6, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
+	3, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_gateway_proto_init() }
@@ -380,7 +442,7 @@ func file_sluice_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_gateway_proto_rawDesc), len(file_sluice_v1_gateway_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
