@@ -95,6 +95,17 @@ func (r *reader) space(more int) []byte {
 	return r.buf[r.w:]
 }
 
+// Space and Filled are for a read that waits without a buffer.
+func (r *reader) Space() []byte { return r.space(smallBuffer) }
+
+// Filled takes what was read.
+func (r *reader) Filled(n int) {
+	if n == 0 {
+		r.release()
+	}
+	r.w += n
+}
+
 // close gives all back.
 func (r *reader) close() {
 	r.r, r.w = 0, 0

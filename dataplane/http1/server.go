@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/alarm"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // ServerOptions are one downstream connection's.
@@ -69,8 +71,8 @@ type serverConn struct {
 	parser RequestParser
 	stream ServerStream
 	opened time.Time
-	// idler is nil if the connection cannot be waited for without a buffer.
-	idler *idler
+	// plain is conn if it is a socket, which can be waited for without a buffer; nil if not, as under TLS.
+	plain *socket.Conn
 
 	// alarm wakes a Read that takes too long; any goroutine.
 	alarm *alarm.Alarm
@@ -81,10 +83,11 @@ type serverConn struct {
 // ServeConn serves a connection in the caller's goroutine until it ends, and closes it. handle is called once for each
 // request, and has given the stream up when it returns: no goroutine of its own may use it then.
 func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) {
+	conn = socket.Wrap(conn)
 	c := &serverConn{conn: conn, opts: &opts, opened: time.Now()}
 	c.in.conn = conn
 	c.out.init(conn)
-	c.idler = newIdler(conn, &c.in)
+	c.plain, _ = conn.(*socket.Conn)
 	c.stream.c = c
 	c.stream.limits = Limits{HeaderBytes: opts.MaxHeaderBytes, HeaderCount: opts.MaxHeaderCount}
 	c.parser.init(c.stream.limits, opts.Secure, opts.AcceptHTTP10, opts.RejectUnderscores)
@@ -162,11 +165,13 @@ func (c *serverConn) fill() error {
 
 // firstBytes waits for a request, without a buffer if that can be done.
 func (c *serverConn) firstBytes() error {
-	if c.idler == nil {
+	// As in ClientConn.ReadResponse: the next request is often there by then.
+	runtime.Gosched()
+	if c.plain == nil {
 		return c.fill()
 	}
 	for {
-		err := c.idler.fill()
+		err := c.plain.Fill(&c.in)
 		if err == nil {
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // ServerStream is one request and its answer; it implements httpproxy.Stream. One goroutine calls it, save that Read may
@@ -333,7 +334,7 @@ func (s *ServerStream) finish() (goOn bool) {
 				_ = c.out.flush()
 			}
 			if s.untilClose || s.broken.Load() {
-				abort(c.conn)
+				socket.Abort(c.conn)
 			}
 		}
 		s.broken.Store(true)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 var (
@@ -16,14 +17,11 @@ var (
 // writer serializes a message to a connection. What is small is gathered, so that head and body leave in one write.
 type writer struct {
 	conn net.Conn
-	// vectored is for connections that write several buffers in one system call.
-	vectored bool
+	// vectored is conn if it writes several buffers in one system call, or nil.
+	vectored *socket.Conn
 	// buf is a pooled buffer, or nil.
 	buf []byte
-	// vectors is where net.Buffers gets its array from, and pending is that array's use.
-	vectors [3][]byte
-	pending net.Buffers
-	err     error
+	err error
 
 	// chunked frames Write; else left is how many bytes may follow, -1 for any.
 	chunked bool
@@ -34,7 +32,7 @@ type writer struct {
 
 func (w *writer) init(conn net.Conn) {
 	w.conn = conn
-	_, w.vectored = conn.(*net.TCPConn)
+	w.vectored, _ = conn.(*socket.Conn)
 }
 
 func (w *writer) str(s string) { w.buf = append(w.buf, s...) }
@@ -100,15 +98,12 @@ func (w *writer) write(p []byte) (int, error) {
 
 // through writes what is gathered, p behind it, and the end of its chunk.
 func (w *writer) through(p []byte) error {
-	if w.vectored && len(w.buf) > 0 {
-		w.vectors[0], w.vectors[1] = w.buf, p
-		w.pending = w.vectors[:2]
-		if w.chunked {
-			w.vectors[2] = crlf
-			w.pending = w.vectors[:]
+	if w.vectored != nil && len(w.buf) > 0 {
+		end := crlf
+		if !w.chunked {
+			end = nil
 		}
-		_, w.err = w.pending.WriteTo(w.conn)
-		w.vectors[0], w.vectors[1] = nil, nil
+		w.err = w.vectored.Writev(w.buf, p, end)
 		w.buf = w.buf[:0]
 		return w.err
 	}
