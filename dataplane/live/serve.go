@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/httpproxy"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 	"github.com/sluice-proxy/sluice/dataplane/tcpproxy"
 )
 
@@ -87,7 +88,7 @@ func handshake(transport net.Conn, cfg *tls.Config, deadline time.Time) (*tls.Co
 	if err := transport.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	secure := tls.Server(transport, cfg)
+	secure := tls.Server(socket.Wrap(transport), cfg)
 	if err := secure.Handshake(); err != nil {
 		return nil, err
 	}
