@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 // Ours is the proxy that all ratios are of.
@@ -38,10 +39,17 @@ type Row struct {
 	Rounds int
 	// Check, if not nil, asks a peer once before the rounds; an error ends the run.
 	Check func(p *Proxy) error
-	// Round measures a peer once.
+	// Load makes the load whose cost is measured; or else Round measures a peer once, in its own way.
+	Load  func(p *Proxy) (Load, error)
 	Round func(p *Proxy) (Figures, error)
 	// Fresh: each round gets a proxy that has just been started.
 	Fresh bool
+}
+
+// Load runs for a time, several times over, and tells how many requests were answered in which time.
+type Load interface {
+	Run(d time.Duration) (done int64, took time.Duration, err error)
+	Close()
 }
 
 // Figures are what a round gives, by the name of a Metric.
@@ -133,6 +141,17 @@ func (e *Env) run(t *testing.T, row *Row, o Options) *Result {
 			result.Rounds[name] = append(result.Rounds[name], figures)
 		}
 	}
+	if row.Load == nil {
+		return result
+	}
+	// System calls are counted apart: counting costs time.
+	for _, name := range peers {
+		calls, err := row.systemCalls(proxies[name])
+		if err != nil {
+			t.Fatalf("%s, system calls: %v", name, err)
+		}
+		result.Rounds[name] = append(result.Rounds[name], calls)
+	}
 	return result
 }
 
@@ -150,5 +169,67 @@ func (r *Row) measure(p *Proxy) (Figures, error) {
 	if err := p.Pin(); err != nil {
 		return nil, err
 	}
-	return r.Round(p)
+	if r.Load == nil {
+		return r.Round(p)
+	}
+	return r.warm(p, func(l Load) (Figures, error) { return p.cost(l) })
+}
+
+// systemCalls counts them in a run of its own.
+func (r *Row) systemCalls(p *Proxy) (Figures, error) {
+	return r.warm(p, func(l Load) (Figures, error) {
+		count, err := countSystemCalls(p.Pid())
+		if err != nil {
+			return nil, err
+		}
+		defer count.Close()
+		done, _, err := l.Run(roundTime / 3)
+		if err != nil {
+			return nil, err
+		}
+		calls, err := count.Total()
+		return Figures{"syscalls": float64(calls) / float64(max(done, 1))}, err
+	})
+}
+
+// warm makes the load, and measures when it has run for a while.
+func (r *Row) warm(p *Proxy, measure func(Load) (Figures, error)) (Figures, error) {
+	l, err := r.Load(p)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	if _, _, err := l.Run(warmTime); err != nil {
+		return nil, err
+	}
+	return measure(l)
+}
+
+// How long a round lasts, and what goes before it uncounted: pools fill and caches get warm.
+const (
+	roundTime = 1500 * time.Millisecond
+	warmTime  = 300 * time.Millisecond
+)
+
+// cost is what a proxy's processes use while a load runs, for each request that was answered.
+func (p *Proxy) cost(l Load) (Figures, error) {
+	before, err := cpuTime(p.Pid())
+	if err != nil {
+		return nil, err
+	}
+	done, took, err := l.Run(roundTime)
+	if err != nil {
+		return nil, err
+	}
+	after, err := cpuTime(p.Pid())
+	if err != nil {
+		return nil, err
+	}
+	if done == 0 {
+		return nil, fmt.Errorf("no request was answered in %v", took)
+	}
+	return Figures{
+		"cpu":  float64((after - before).Nanoseconds()) / 1e3 / float64(done),
+		"rate": float64(done) / took.Seconds(),
+	}, nil
 }

@@ -2,16 +2,9 @@ package bench
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/sluice-proxy/sluice/e2e/bench/load"
 	"github.com/sluice-proxy/sluice/e2e/bench/origin"
-)
-
-// How long a round lasts, and what goes before it uncounted: pools fill and caches get warm.
-const (
-	roundTime = 1500 * time.Millisecond
-	warmTime  = 300 * time.Millisecond
 )
 
 var noTCP = map[string]string{
@@ -31,33 +24,33 @@ func Rows() []Row {
 	for _, n := range []int{8, 64, 512} {
 		rows = append(rows, Row{
 			Name: fmt.Sprintf("h1-%d", n), Title: fmt.Sprintf("HTTP/1.1, %d connections", n),
-			Check: check, Round: steady(plainAddr, n, nil, get),
+			Check: check, Load: steady(plainAddr, n, nil, get),
 		})
 	}
 	rows = append(rows, Row{
 		Name: "h1-64-log", Title: "HTTP/1.1, 64 connections, with an access log", Site: Site{Log: true},
-		Lacks: map[string]string{"reverseproxy": "no access log"}, Check: check, Round: steady(plainAddr, 64, nil, get),
+		Lacks: map[string]string{"reverseproxy": "no access log"}, Check: check, Load: steady(plainAddr, 64, nil, get),
 	}, Row{
 		Name: "tls-64", Title: "HTTPS, HTTP/1.1, 64 connections",
-		Check: func(p *Proxy) error { return p.checkSecure("https", Host) }, Round: steady(secureAddr, 64, secure, get),
+		Check: func(p *Proxy) error { return p.checkSecure("https", Host) }, Load: steady(secureAddr, 64, secure, get),
 	}, Row{
 		Name: "tls-new", Title: "new TLS connection, one request, full handshake",
-		Check: func(p *Proxy) error { return p.checkSecure("https", Host) }, Round: newConnections(*secure, false),
+		Check: func(p *Proxy) error { return p.checkSecure("https", Host) }, Load: newConnections(*secure, false),
 	}, Row{
 		Name: "tls-resumed", Title: "new TLS connection, one request, resumed",
-		Check: func(p *Proxy) error { return p.checkSecure("https", Host) }, Round: newConnections(*secure, true),
+		Check: func(p *Proxy) error { return p.checkSecure("https", Host) }, Load: newConnections(*secure, true),
 	}, Row{
 		Name: "h2-h1", Title: "HTTP/2 over TLS, 16 × 16 streams, to HTTP/1.1",
 		Check: func(p *Proxy) error { return p.checkSecure("h2", Host) },
-		Round: steady(secureAddr, 16, secureH2, load.HTTP2{Streams: 16, Fields: load.GetFields(Host, "/"), Size: 128}),
+		Load:  steady(secureAddr, 16, secureH2, load.HTTP2{Streams: 16, Fields: load.GetFields(Host, "/"), Size: 128}),
 	}, Row{
 		Name: "h2-h2", Title: "HTTP/2 over TLS, 16 × 16 streams, to HTTP/2",
 		Check: func(p *Proxy) error { return p.checkSecure("h2", HostH2) },
-		Round: steady(secureAddr, 16, secureH2, load.HTTP2{Streams: 16, Fields: load.GetFields(HostH2, "/"), Size: 128}),
+		Load:  steady(secureAddr, 16, secureH2, load.HTTP2{Streams: 16, Fields: load.GetFields(HostH2, "/"), Size: 128}),
 	}, Row{
 		Name: "grpc", Title: "gRPC unary over TLS, 16 × 16 streams",
 		Check: (*Proxy).checkGRPC,
-		Round: steady(secureAddr, 16, secureH2, load.HTTP2{
+		Load: steady(secureAddr, 16, secureH2, load.HTTP2{
 			Streams: 16, Fields: load.GRPCFields(HostGRPC), Body: origin.GRPCMessage(), Size: len(origin.GRPCMessage()),
 		}),
 	})
@@ -69,19 +62,19 @@ func Rows() []Row {
 		rows = append(rows, Row{
 			Name: "down-" + size.name, Title: fmt.Sprintf("download of %d KiB, 16 connections", size.bytes>>10),
 			Check: func(p *Proxy) error { return p.check(Host, path, size.bytes) },
-			Round: steady(plainAddr, 16, nil, load.HTTP1{Request: load.Get(Host, path), Size: size.bytes}),
+			Load:  steady(plainAddr, 16, nil, load.HTTP1{Request: load.Get(Host, path), Size: size.bytes}),
 		}, Row{
 			Name: "up-" + size.name, Title: fmt.Sprintf("upload of %d KiB, 16 connections", size.bytes>>10),
 			Check: func(p *Proxy) error { return p.checkUpload(size.bytes) },
-			Round: steady(plainAddr, 16, nil, load.HTTP1{Request: load.Post(Host, "/", origin.Body(size.bytes)), Size: 128}),
+			Load:  steady(plainAddr, 16, nil, load.HTTP1{Request: load.Post(Host, "/", origin.Body(size.bytes)), Size: 128}),
 		})
 	}
 	return append(rows, Row{
 		Name: "tcp-128", Title: "TCP, 128 bytes to and fro, 64 connections", Lacks: noTCP,
-		Check: (*Proxy).checkTCP, Round: steady(tcpAddr, 64, nil, load.Echo{Message: origin.Body(128)}),
+		Check: (*Proxy).checkTCP, Load: steady(tcpAddr, 64, nil, load.Echo{Message: origin.Body(128)}),
 	}, Row{
 		Name: "tcp-1m", Title: "TCP, 1 MiB to and fro, 8 connections", Lacks: noTCP,
-		Check: (*Proxy).checkTCP, Round: steady(tcpAddr, 8, nil, load.Echo{Message: origin.Body(1 << 20)}),
+		Check: (*Proxy).checkTCP, Load: steady(tcpAddr, 8, nil, load.Echo{Message: origin.Body(1 << 20)}),
 	})
 }
 
@@ -89,56 +82,14 @@ func plainAddr(p *Proxy) string  { return p.HTTP }
 func secureAddr(p *Proxy) string { return p.HTTPS }
 func tcpAddr(p *Proxy) string    { return p.TCP }
 
-// steady is a round over connections that stay.
-func steady(addr func(*Proxy) string, conns int, secure *load.Secure, kind load.Kind) func(*Proxy) (Figures, error) {
-	return func(p *Proxy) (Figures, error) {
-		l, err := load.Open(addr(p), conns, secure, kind)
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		if _, _, err := l.Run(warmTime); err != nil {
-			return nil, err
-		}
-		return p.cost(func() (int64, error) {
-			done, _, err := l.Run(roundTime)
-			return done, err
-		})
-	}
+// steady is a load over connections that stay.
+func steady(addr func(*Proxy) string, conns int, secure *load.Secure, kind load.Kind) func(*Proxy) (Load, error) {
+	return func(p *Proxy) (Load, error) { return load.Open(addr(p), conns, secure, kind) }
 }
 
-// newConnections is a round of TLS connections that are made, used once and closed.
-func newConnections(s load.Secure, resume bool) func(*Proxy) (Figures, error) {
-	return func(p *Proxy) (Figures, error) {
-		w, err := load.NewConnections(p.HTTPS, s, load.Get(Host, "/"), 128, 8, resume, roundTime)
-		if err != nil {
-			return nil, err
-		}
-		return p.cost(w.Run)
+// newConnections is one of TLS connections that are made, used once and closed.
+func newConnections(s load.Secure, resume bool) func(*Proxy) (Load, error) {
+	return func(p *Proxy) (Load, error) {
+		return load.NewConnections(p.HTTPS, s, load.Get(Host, "/"), 128, 8, resume)
 	}
-}
-
-// cost is what a proxy's processes use while something runs, for each request that it says were done.
-func (p *Proxy) cost(run func() (int64, error)) (Figures, error) {
-	before, err := cpuTime(p.Pid())
-	if err != nil {
-		return nil, err
-	}
-	begin := time.Now()
-	done, err := run()
-	if err != nil {
-		return nil, err
-	}
-	took := time.Since(begin)
-	after, err := cpuTime(p.Pid())
-	if err != nil {
-		return nil, err
-	}
-	if done == 0 {
-		return nil, fmt.Errorf("no request was answered in %v", took)
-	}
-	return Figures{
-		"cpu":  float64((after - before).Nanoseconds()) / 1e3 / float64(done),
-		"rate": float64(done) / took.Seconds(),
-	}, nil
 }

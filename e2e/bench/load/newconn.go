@@ -10,60 +10,59 @@ import (
 	"time"
 )
 
-// NewConnections makes TLS connections by a number of workers for a time, each for one request of HTTP/1.1, whose
-// answer has a body of size bytes. With resume each worker's sessions are resumed (the first of each is not counted).
-func NewConnections(addr string, s Secure, request []byte, size int, workers int, resume bool, d time.Duration) (Stages, error) {
-	w := &newcomers{addr: addr, request: request, size: size, resume: resume}
-	var wg sync.WaitGroup
-	ready := make(chan struct{})
-	errs := make([]error, workers)
-	counts := make([]int64, workers)
-	var warm sync.WaitGroup
-	for i := range workers {
-		warm.Add(1)
-		wg.Go(func() {
-			config := s.config()
-			if resume {
-				config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-			}
-			errs[i] = w.one(config, false)
-			warm.Done()
-			<-ready
-			for begin := time.Now(); errs[i] == nil && time.Since(begin) < d; counts[i]++ {
-				errs[i] = w.one(config, resume)
-			}
-		})
-	}
-	warm.Wait()
-	return Stages{run: func() (int64, error) {
-		close(ready)
-		wg.Wait()
-		total := int64(0)
-		for _, n := range counts {
-			total += n
-		}
-		if err := errors.Join(errs...); err != nil {
-			return 0, fmt.Errorf("load: new connections: %w", err)
-		}
-		return total, nil
-	}}, nil
-}
-
-// Stages is a load that is warm and waits.
-type Stages struct{ run func() (int64, error) }
-
-// Run runs it, once, and returns how many requests were answered.
-func (s Stages) Run() (int64, error) { return s.run() }
-
-type newcomers struct {
+// Newcomers make TLS connections by a number of workers, each for one request of HTTP/1.1.
+type Newcomers struct {
 	addr    string
 	request []byte
 	size    int
+	workers []*tls.Config
 	resume  bool
 }
 
+// NewConnections makes them; an answer has a body of size bytes. With resume each worker resumes its last session.
+func NewConnections(addr string, s Secure, request []byte, size int, workers int, resume bool) (*Newcomers, error) {
+	w := &Newcomers{addr: addr, request: request, size: size, resume: resume}
+	for range workers {
+		config := s.config()
+		if resume {
+			config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		}
+		if err := w.one(config, false); err != nil {
+			return nil, fmt.Errorf("load: new connections: %w", err)
+		}
+		w.workers = append(w.workers, config)
+	}
+	return w, nil
+}
+
+// Run makes connections for a time. It returns how many were made and served, and how long that took.
+func (w *Newcomers) Run(d time.Duration) (done int64, took time.Duration, err error) {
+	begin := time.Now()
+	errs := make([]error, len(w.workers))
+	counts := make([]int64, len(w.workers))
+	var wg sync.WaitGroup
+	for i, config := range w.workers {
+		wg.Go(func() {
+			for ; errs[i] == nil && time.Since(begin) < d; counts[i]++ {
+				errs[i] = w.one(config, w.resume)
+			}
+		})
+	}
+	wg.Wait()
+	for _, n := range counts {
+		done += n
+	}
+	if err := errors.Join(errs...); err != nil {
+		return 0, 0, fmt.Errorf("load: new connections: %w", err)
+	}
+	return done, time.Since(begin), nil
+}
+
+// Close has nothing to close.
+func (w *Newcomers) Close() {}
+
 // one makes a connection, asks, and closes. resumed tells that the session must have been resumed.
-func (w *newcomers) one(config *tls.Config, resumed bool) error {
+func (w *Newcomers) one(config *tls.Config, resumed bool) error {
 	conn, _, err := handshake(w.addr, config)
 	if err != nil {
 		return err
