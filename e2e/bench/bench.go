@@ -7,6 +7,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -37,11 +38,15 @@ type Row struct {
 	Lacks map[string]string
 	// Rounds, if not 0, is how many there are at most: for what takes long and varies little.
 	Rounds int
+	// Versus, if not nil, is another site under the same load in the same round: the metric growth is the ratio of both.
+	Versus *Site
 	// Check, if not nil, asks a peer once before the rounds; an error ends the run.
 	Check func(p *Proxy) error
 	// Load makes the load whose cost is measured; or else Round measures a peer once, in its own way.
 	Load  func(p *Proxy) (Load, error)
 	Round func(p *Proxy) (Figures, error)
+	// Pace, if not nil, is asked once of nginx (or of ours, if it is not there) for the rate of all rounds of all peers.
+	Pace func(p *Proxy) (float64, error)
 	// Fresh: each round gets a proxy that has just been started.
 	Fresh bool
 }
@@ -63,12 +68,14 @@ type Metric struct {
 // metrics are all, in the order of the table's lines.
 var metrics = []Metric{
 	{"cpu", "µs CPU/request"},
+	{"growth", "× CPU with 10 routes"},
 	{"syscalls", "system calls/request"},
 	{"memory", "KB/connection"},
 	{"p50", "µs added, p50"},
 	{"p99", "µs added, p99"},
 	{"p99.9", "µs added, p99.9"},
 	{"failed", "failed requests"},
+	{"edited", "µs, p99"},
 	{"start", "ms to the first 200"},
 }
 
@@ -115,9 +122,26 @@ func (e *Env) run(t *testing.T, row *Row, o Options) *Result {
 	for _, name := range peers {
 		if !row.Fresh {
 			proxies[name] = e.proxy(t, name, row.Site)
+			if row.Versus != nil {
+				proxies[name].versus = e.proxy(t, name, *row.Versus)
+			}
 			if err := row.check(proxies[name]); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
+		}
+	}
+	if row.Pace != nil {
+		first := "nginx"
+		if proxies[first] == nil {
+			first = Ours
+		}
+		rate, err := row.Pace(proxies[first])
+		if err != nil {
+			t.Fatalf("%s: %v", first, err)
+		}
+		o.Log("%s: %.0f requests/s, from %s\n", row.Name, rate, first)
+		for _, p := range proxies {
+			p.rate = rate
 		}
 	}
 	rounds := o.Rounds
@@ -147,6 +171,10 @@ func (e *Env) run(t *testing.T, row *Row, o Options) *Result {
 	// System calls are counted apart: counting costs time.
 	for _, name := range peers {
 		calls, err := row.systemCalls(proxies[name])
+		if errors.Is(err, errNoCounter) {
+			o.Log("%s: system calls are left out: %v\n", row.Name, err)
+			return result
+		}
 		if err != nil {
 			t.Fatalf("%s, system calls: %v", name, err)
 		}
@@ -172,7 +200,15 @@ func (r *Row) measure(p *Proxy) (Figures, error) {
 	if r.Load == nil {
 		return r.Round(p)
 	}
-	return r.warm(p, func(l Load) (Figures, error) { return p.cost(l) })
+	figures, err := r.warm(p, func(l Load) (Figures, error) { return p.cost(l) })
+	if err != nil || r.Versus == nil {
+		return figures, err
+	}
+	other, err := r.warm(p.versus, func(l Load) (Figures, error) { return p.versus.cost(l) })
+	if err == nil {
+		figures["growth"] = figures["cpu"] / other["cpu"]
+	}
+	return figures, err
 }
 
 // systemCalls counts them in a run of its own.

@@ -67,6 +67,8 @@ func again() error {
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return err
 	}
+	// Neighbours on this machine disturb less who goes first; all that is measured inherits it alike. It needs root.
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -15)
 	return syscall.Exec(os.Args[0], os.Args, append(os.Environ(), cpusVariable+"="+strings.Join(cpus, ",")))
 }
 

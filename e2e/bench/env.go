@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-proxy/sluice/e2e/bench/origin"
 	"github.com/sluice-proxy/sluice/e2e/harness"
@@ -94,7 +95,16 @@ type Proxy struct {
 	cpu     int
 	// others end with it.
 	others []func()
-	// edit changes its configuration and makes it take the change, for the n-th time.
+	// launched is when its program was started, served when it first answered.
+	launched, served time.Time
+	// versus is the same peer with another site, for rows that compare the two.
+	versus *Proxy
+	// rate is the row's, in requests/s.
+	rate float64
+	// edits is how often edit was called.
+	edits int
+	// edit changes its configuration and makes it take the change, for the n-th time: the host edit-N.test comes. It is nil
+	// if the peer is not edited.
 	edit func(n int) error
 }
 
@@ -132,10 +142,21 @@ func (e *Env) start(t *testing.T, name string, site Site) *Proxy {
 		}
 		return p.check(HostMany, lastRoute(site.Routes), 128)
 	})
+	p.served = time.Now()
 	if err := p.Pin(); err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// exec starts its program, on its CPU from the start.
+func (p *Proxy) exec(t *testing.T, binary string, args ...string) {
+	t.Helper()
+	p.launched = time.Now()
+	p.process = harness.Start(t, p.Name, binary, args...)
+	if err := p.Pin(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // launch starts a peer without waiting.

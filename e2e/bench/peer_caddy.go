@@ -5,21 +5,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/sluice-proxy/sluice/e2e/harness"
 )
 
 func launchCaddy(e *Env, t *testing.T, p *Proxy) {
 	dir := t.TempDir()
 	binary, _ := caddy(t)
 	path := e.write(t, dir, "Caddyfile", caddyConfig(e, p, dir))
-	p.process = harness.Start(t, p.Name, "env", "HOME="+dir, binary, "run", "--config", path, "--adapter", "caddyfile")
+	p.exec(t, "env", "HOME="+dir, binary, "run", "--config", path, "--adapter", "caddyfile")
 }
 
 // caddyConfig keeps connections on both sides. X-Forwarded-For and -Proto Caddy adds itself.
 func caddyConfig(e *Env, p *Proxy, dir string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "{\n admin off\n persist_config off\n auto_https off\n log {\n  output discard\n }\n servers {\n  idle_timeout 1h\n }\n}\n")
+	fmt.Fprintf(&b, "{\n admin off\n persist_config off\n auto_https off\n log {\n  output discard\n }\n servers {\n  timeouts {\n   idle 1h\n  }\n }\n}\n")
 	for _, s := range []struct{ host, upstream string }{{Host, p.Origin.HTTP1}, {HostH2, "h2c://" + p.Origin.HTTP2}, {HostGRPC, "h2c://" + p.Origin.GRPC}} {
 		log := ""
 		if p.Site.Log {

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/sluice-proxy/sluice/e2e/harness"
 )
 
 func launchHAProxy(e *Env, t *testing.T, p *Proxy) {
@@ -21,7 +19,7 @@ func launchHAProxy(e *Env, t *testing.T, p *Proxy) {
 	e.write(t, dir, "routes.map", routes.String())
 	// -W: a master, whose SIGUSR2 reloads.
 	binary, arguments := logged(dir, found, "-W", "-f", path)
-	p.process = harness.Start(t, p.Name, binary, arguments...)
+	p.exec(t, binary, arguments...)
 	p.edit = func(n int) error {
 		e.write(t, dir, "haproxy.cfg", haproxyConfig(e, p, dir, n))
 		p.process.Signal(syscall.SIGUSR2)

@@ -6,15 +6,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/sluice-proxy/sluice/e2e/harness"
 )
 
 func launchNginx(e *Env, t *testing.T, p *Proxy) {
 	dir := t.TempDir()
 	binary, _ := inPath("nginx")(t)
 	path := e.write(t, dir, "nginx.conf", nginxConfig(e, p, dir, 0))
-	p.process = harness.Start(t, p.Name, binary, "-p", dir, "-c", path)
+	p.exec(t, binary, "-p", dir, "-c", path)
 	p.edit = func(n int) error {
 		e.write(t, dir, "nginx.conf", nginxConfig(e, p, dir, n))
 		p.process.Signal(syscall.SIGHUP)

@@ -12,11 +12,10 @@ import (
 	"testing"
 
 	"github.com/sluice-proxy/sluice/e2e/bench/origin"
-	"github.com/sluice-proxy/sluice/e2e/harness"
 )
 
 func launchReverseProxy(e *Env, t *testing.T, p *Proxy) {
-	p.process = harness.Start(t, p.Name, "env", "SLUICE_BENCH_ROLE=reverseproxy", os.Args[0], p.HTTP, p.HTTPS,
+	p.exec(t, "env", "SLUICE_BENCH_ROLE=reverseproxy", os.Args[0], p.HTTP, p.HTTPS,
 		p.Origin.HTTP1, p.Origin.HTTP2, p.Origin.GRPC, filepath.Join(e.dir, "cert.pem"), filepath.Join(e.dir, "key.pem"))
 }
 

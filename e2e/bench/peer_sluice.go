@@ -45,7 +45,7 @@ func launchByXDS(e *Env, t *testing.T, p *Proxy, binary string, args func(bootst
 	bootstrap := e.write(t, dir, "bootstrap.yaml", harness.MustRun(t, filepath.Join(harness.Binaries(t), "sluice"),
 		"bootstrap", "--server", server, "--fleet", "default", "--id", "bench", "--admin", harness.Loopback(t)))
 	binary, arguments := logged(dir, binary, args(bootstrap)...)
-	p.process = harness.Start(t, p.Name, binary, arguments...)
+	p.exec(t, binary, arguments...)
 	p.edit = func(n int) error {
 		stage.Put(t, "bench.yaml", definitions(p, n))
 		return nil

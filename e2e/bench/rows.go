@@ -69,13 +69,16 @@ func Rows() []Row {
 			Load:  steady(plainAddr, 16, nil, load.HTTP1{Request: load.Post(Host, "/", origin.Body(size.bytes)), Size: 128}),
 		})
 	}
-	return append(rows, Row{
+	rows = append(rows, Row{
 		Name: "tcp-128", Title: "TCP, 128 bytes to and fro, 64 connections", Lacks: noTCP,
 		Check: (*Proxy).checkTCP, Load: steady(tcpAddr, 64, nil, load.Echo{Message: origin.Body(128)}),
 	}, Row{
 		Name: "tcp-1m", Title: "TCP, 1 MiB to and fro, 8 connections", Lacks: noTCP,
 		Check: (*Proxy).checkTCP, Load: steady(tcpAddr, 8, nil, load.Echo{Message: origin.Body(1 << 20)}),
 	})
+	rows = append(rows, idleRows(get, secure, secureH2)...)
+	rows = append(rows, routeRows()...)
+	return append(rows, pacedRows(get)...)
 }
 
 func plainAddr(p *Proxy) string  { return p.HTTP }

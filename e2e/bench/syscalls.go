@@ -15,6 +15,9 @@ import (
 // counters count the system calls of a process tree, as `perf stat -e raw_syscalls:sys_enter -p` does.
 type counters struct{ fds []int }
 
+// errNoCounter tells that this machine does not count.
+var errNoCounter = errors.New("bench: system calls cannot be counted here")
+
 // countSystemCalls begins. It needs root, or a kernel.perf_event_paranoid that allows tracepoints.
 func countSystemCalls(pid int) (*counters, error) {
 	text, err := os.ReadFile("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id")
@@ -22,11 +25,11 @@ func countSystemCalls(pid int) (*counters, error) {
 		text, err = os.ReadFile("/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter/id")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bench: tracefs: %w", err)
+		return nil, fmt.Errorf("%w: tracefs: %w", errNoCounter, err)
 	}
 	id, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("bench: tracefs: %w", err)
+		return nil, fmt.Errorf("%w: tracefs: %w", errNoCounter, err)
 	}
 	c := &counters{}
 	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: id, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Bits: unix.PerfBitInherit}
@@ -37,7 +40,7 @@ func countSystemCalls(pid int) (*counters, error) {
 		}
 		if err != nil {
 			c.Close()
-			return nil, fmt.Errorf("bench: perf_event_open: %w", err)
+			return nil, fmt.Errorf("%w: perf_event_open: %w", errNoCounter, err)
 		}
 		c.fds = append(c.fds, fd)
 	}

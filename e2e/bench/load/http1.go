@@ -24,12 +24,12 @@ func Post(host, path string, body []byte) []byte {
 	return append([]byte(head), body...)
 }
 
-func (k HTTP1) session(l *Load) session {
-	return &http1{load: l, kind: k, length: fmt.Appendf(nil, "\r\ncontent-length: %d\r\n", k.Size)}
+func (k HTTP1) session(by counter) session {
+	return &http1{by: by, kind: k, length: fmt.Appendf(nil, "\r\ncontent-length: %d\r\n", k.Size)}
 }
 
 type http1 struct {
-	load   *Load
+	by     counter
 	kind   HTTP1
 	length []byte // the field that must be there
 	head   []byte // what has come of a head that is not whole
@@ -39,7 +39,7 @@ type http1 struct {
 }
 
 func (h *http1) start(t transport) error {
-	h.load.sent()
+	h.by.sent()
 	_, err := t.Write(h.kind.Request)
 	return err
 }
@@ -72,7 +72,7 @@ func (h *http1) data(t transport, p []byte) error {
 		return fmt.Errorf("%d bytes after an answer", -h.left)
 	}
 	h.body = false
-	if h.load.answered() {
+	if h.by.answered() {
 		return h.start(t)
 	}
 	return nil

@@ -32,8 +32,8 @@ func GRPCFields(host string) []string {
 	}
 }
 
-func (k HTTP2) session(l *Load) session {
-	s := &http2{load: l, kind: k, next: 1, window: 65535, got: map[uint32]int{}}
+func (k HTTP2) session(by counter) session {
+	s := &http2{by: by, kind: k, next: 1, window: 65535, got: map[uint32]int{}}
 	s.block, s.later = frame.Blocks(k.Fields...)
 	s.out = append(s.out, frame.Preface...)
 	s.out = frame.AppendSetting(s.out, 4, 1<<20) // SETTINGS_INITIAL_WINDOW_SIZE
@@ -42,7 +42,7 @@ func (k HTTP2) session(l *Load) session {
 }
 
 type http2 struct {
-	load   *Load
+	by     counter
 	kind   HTTP2
 	reader frame.Reader
 	// block is the next request's, later that of those after it.
@@ -66,7 +66,7 @@ func (h *http2) start(t transport) error {
 func (h *http2) begin() {
 	for h.wanted > 0 && h.window >= len(h.kind.Body) {
 		h.wanted--
-		h.load.sent()
+		h.by.sent()
 		flags := byte(frame.EndHeaders)
 		if h.kind.Body == nil {
 			flags |= frame.EndStream
@@ -169,7 +169,7 @@ func (h *http2) end(stream uint32) error {
 		return fmt.Errorf("stream %d: a body of %d bytes, want %d", stream, got, h.kind.Size)
 	}
 	delete(h.got, stream)
-	if h.load.answered() {
+	if h.by.answered() {
 		h.wanted++
 	}
 	return nil

@@ -27,9 +27,9 @@ type transport interface {
 
 // Load is a set of connections.
 type Load struct {
-	loop    *loop.Loop
-	conns   []*conn
-	session func(*Load) session
+	loop  *loop.Loop
+	conns []*conn
+	kind  Kind
 
 	// stopping: an answer is followed by no new request.
 	stopping bool
@@ -53,25 +53,63 @@ func Open(addr string, conns int, secure *Secure, kind Kind) (*Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Load{loop: events, session: kind.session, buf: make([]byte, 256<<10)}
+	l := &Load{loop: events, kind: kind, buf: make([]byte, 256<<10)}
+	if err := l.connect(addr, conns, secure); err != nil {
+		events.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Load) connect(addr string, conns int, secure *Secure) (err error) {
 	for range conns {
-		c := &conn{load: l, session: l.session(l), secure: secure != nil}
+		c := &conn{load: l, session: l.kind.session(l), secure: secure != nil}
 		if secure != nil {
-			c.transport, err = secure.dial(events, addr, c)
+			c.transport, err = secure.dial(l.loop, addr, c)
 		} else {
-			c.transport, err = events.Dial(addr, c)
+			c.transport, err = l.loop.Dial(addr, c)
 		}
 		if err != nil {
-			events.Close()
-			return nil, err
+			return err
 		}
 		l.conns = append(l.conns, c)
+	}
+	return nil
+}
+
+// Idle makes connections that ask once each and then stay idle. Few are busy at a time, so that the proxy needs few
+// connections to its upstream.
+func Idle(addr string, conns int, secure *Secure, kind Kind) (*Load, error) {
+	l, err := Open(addr, 0, nil, kind)
+	if err != nil {
+		return nil, err
+	}
+	for left := conns; left > 0; left -= len(l.conns) {
+		l.conns = l.conns[:0] // the loop keeps them
+		if err = l.connect(addr, min(left, 16), secure); err == nil {
+			_, _, err = l.Run(0)
+		}
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
 	}
 	return l, nil
 }
 
 // Kind is a protocol with its request: HTTP1, HTTP2 or Echo.
-type Kind interface{ session(l *Load) session }
+type Kind interface{ session(by counter) session }
+
+// counter is told by a session of what it does.
+type counter interface {
+	// sent: a request goes out.
+	sent()
+	// answered: one was answered. It tells whether another is wanted now.
+	answered() (more bool)
+}
+
+// Len is how many connections there are.
+func (l *Load) Len() int { return l.loop.Len() }
 
 // Close closes the connections.
 func (l *Load) Close() { l.loop.Close() }
