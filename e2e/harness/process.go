@@ -78,6 +78,9 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
+// Pid is its process id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // Done is closed when it has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

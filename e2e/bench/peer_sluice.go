@@ -1,0 +1,88 @@
+package bench
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluice-proxy/sluice/e2e/bench/relay"
+	"github.com/sluice-proxy/sluice/e2e/harness"
+)
+
+func launchSluice(e *Env, t *testing.T, p *Proxy) {
+	binary := filepath.Join(harness.Binaries(t), "sluice-proxy")
+	launchByXDS(e, t, p, binary, func(bootstrap string) []string { return []string{"-c", bootstrap} })
+}
+
+func launchEnvoy(e *Env, t *testing.T, p *Proxy) {
+	launchByXDS(e, t, p, harness.EnvoyBinary(t), func(bootstrap string) []string {
+		return []string{"-c", bootstrap, "--disable-hot-restart", "--concurrency", "1", "-l", "error", "--drain-time-s", "1"}
+	})
+}
+
+// launchByXDS starts a control plane over definitions, and a proxy that it configures: both kinds get the same.
+func launchByXDS(e *Env, t *testing.T, p *Proxy, binary string, args func(bootstrap string) []string) {
+	dir := t.TempDir()
+	stage := &harness.Stage{Dir: t.TempDir()}
+	for _, name := range []string{"cert.pem", "key.pem"} {
+		text := (&harness.Stage{Dir: e.dir}).Text(t, name)
+		stage.Put(t, name, text)
+	}
+	stage.Put(t, "bench.yaml", definitions(p, 0))
+	cp := harness.StartControlPlane(t, stage.Dir)
+	server := cp.Addr
+	p.others = append(p.others, cp.Stop)
+	if !p.Site.Log {
+		r, err := relay.Start(cp.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(r.Stop)
+		server = r.Addr
+		p.others = append(p.others, r.Stop)
+	}
+	bootstrap := e.write(t, dir, "bootstrap.yaml", harness.MustRun(t, filepath.Join(harness.Binaries(t), "sluice"),
+		"bootstrap", "--server", server, "--fleet", "default", "--id", "bench", "--admin", harness.Loopback(t)))
+	binary, arguments := logged(dir, binary, args(bootstrap)...)
+	p.exec(t, binary, arguments...)
+	p.edit = func(n int) error {
+		stage.Put(t, "bench.yaml", definitions(p, n))
+		return nil
+	}
+}
+
+// definitions are the site in our language. The n-th edit has another route and another weight of the only endpoint.
+func definitions(p *Proxy, n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `kind: Gateway
+name: web
+listeners:
+  - {name: http, address: 127.0.0.1, port: %s, protocol: HTTP, idleTimeout: 0s}
+  - {name: https, address: 127.0.0.1, port: %s, protocol: HTTPS, certificates: [bench], idleTimeout: 0s}
+  - {name: tcp, address: 127.0.0.1, port: %s, protocol: TCP, backends: [{service: echo}], idleTimeout: 0s}
+---
+{kind: Certificate, name: bench, files: {certificate: cert.pem, privateKey: key.pem}}
+---
+{kind: Service, name: origin, endpoints: [{address: "%s", weight: %d}]}
+---
+{kind: Service, name: h2, protocol: HTTP2, endpoints: ["%s"]}
+---
+{kind: Service, name: grpc, protocol: HTTP2, endpoints: ["%s"]}
+---
+{kind: Service, name: echo, endpoints: ["%s"]}
+`, port(p.HTTP), port(p.HTTPS), port(p.TCP), p.Origin.HTTP1, n%2+1, p.Origin.HTTP2, p.Origin.GRPC, p.Origin.Echo)
+	for _, r := range []struct{ name, host, service string }{{"origin", Host, "origin"}, {"h2", HostH2, "h2"}, {"grpc", HostGRPC, "grpc"}} {
+		fmt.Fprintf(&b, "---\n{kind: Route, name: %s, gateways: [web], hosts: [%s], rules: [{backends: [{service: %s}]}]}\n", r.name, r.host, r.service)
+	}
+	if n > 0 {
+		fmt.Fprintf(&b, "---\n{kind: Route, name: edit, gateways: [web], hosts: [edit-%d.test], rules: [{backends: [{service: origin}]}]}\n", n)
+	}
+	if p.Site.Routes > 0 {
+		fmt.Fprintf(&b, "---\nkind: Route\nname: many\ngateways: [web]\nhosts: [%s]\nrules:\n", HostMany)
+		for i := range p.Site.Routes {
+			fmt.Fprintf(&b, "  - {match: {path: {prefix: %s}}, backends: [{service: origin}]}\n", route(i))
+		}
+	}
+	return b.String()
+}
