@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluice-proxy/sluice/e2e/bench/relay"
 	"github.com/sluice-proxy/sluice/e2e/harness"
 )
 
@@ -31,19 +30,9 @@ func launchByXDS(e *Env, t *testing.T, p *Proxy, binary string, args func(bootst
 	}
 	stage.Put(t, "bench.yaml", definitions(p, 0))
 	cp := harness.StartControlPlane(t, stage.Dir)
-	server := cp.Addr
 	p.others = append(p.others, cp.Stop)
-	if !p.Site.Log {
-		r, err := relay.Start(cp.Addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Stop)
-		server = r.Addr
-		p.others = append(p.others, r.Stop)
-	}
 	bootstrap := e.write(t, dir, "bootstrap.yaml", harness.MustRun(t, filepath.Join(harness.Binaries(t), "sluice"),
-		"bootstrap", "--server", server, "--fleet", "default", "--id", "bench", "--admin", harness.Loopback(t)))
+		"bootstrap", "--server", cp.Addr, "--fleet", "default", "--id", "bench", "--admin", harness.Loopback(t)))
 	binary, arguments := logged(dir, binary, args(bootstrap)...)
 	p.exec(t, binary, arguments...)
 	p.edit = func(n int) error {
@@ -58,20 +47,20 @@ func definitions(p *Proxy, n int) string {
 	fmt.Fprintf(&b, `kind: Gateway
 name: web
 listeners:
-  - {name: http, address: 127.0.0.1, port: %s, protocol: HTTP, idleTimeout: 0s}
-  - {name: https, address: 127.0.0.1, port: %s, protocol: HTTPS, certificates: [bench], idleTimeout: 0s}
-  - {name: tcp, address: 127.0.0.1, port: %s, protocol: TCP, backends: [{service: echo}], idleTimeout: 0s}
+  - {name: http, address: 127.0.0.1, port: %[1]s, protocol: HTTP, idleTimeout: 0s, accessLog: {disabled: %[4]t}}
+  - {name: https, address: 127.0.0.1, port: %[2]s, protocol: HTTPS, certificates: [bench], idleTimeout: 0s, accessLog: {disabled: %[4]t}}
+  - {name: tcp, address: 127.0.0.1, port: %[3]s, protocol: TCP, backends: [{service: echo}], idleTimeout: 0s, accessLog: {disabled: %[4]t}}
 ---
 {kind: Certificate, name: bench, files: {certificate: cert.pem, privateKey: key.pem}}
 ---
-{kind: Service, name: origin, endpoints: [{address: "%s", weight: %d}]}
+{kind: Service, name: origin, endpoints: [{address: "%[5]s", weight: %[6]d}]}
 ---
-{kind: Service, name: h2, protocol: HTTP2, endpoints: ["%s"]}
+{kind: Service, name: h2, protocol: HTTP2, endpoints: ["%[7]s"]}
 ---
-{kind: Service, name: grpc, protocol: HTTP2, endpoints: ["%s"]}
+{kind: Service, name: grpc, protocol: HTTP2, endpoints: ["%[8]s"]}
 ---
-{kind: Service, name: echo, endpoints: ["%s"]}
-`, port(p.HTTP), port(p.HTTPS), port(p.TCP), p.Origin.HTTP1, n%2+1, p.Origin.HTTP2, p.Origin.GRPC, p.Origin.Echo)
+{kind: Service, name: echo, endpoints: ["%[9]s"]}
+`, port(p.HTTP), port(p.HTTPS), port(p.TCP), !p.Site.Log, p.Origin.HTTP1, n%2+1, p.Origin.HTTP2, p.Origin.GRPC, p.Origin.Echo)
 	for _, r := range []struct{ name, host, service string }{{"origin", Host, "origin"}, {"h2", HostH2, "h2"}, {"grpc", HostGRPC, "grpc"}} {
 		fmt.Fprintf(&b, "---\n{kind: Route, name: %s, gateways: [web], hosts: [%s], rules: [{backends: [{service: %s}]}]}\n", r.name, r.host, r.service)
 	}
