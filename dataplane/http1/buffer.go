@@ -9,14 +9,24 @@ import (
 // while it is at work. A head that is longer gets a larger one.
 const smallBuffer = 4 << 10
 
-var smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+// largeBuffer is for reading on a connection whose last message was longer than a small one: the next is likely to be,
+// and one read and one write are cheaper than two.
+const largeBuffer = 32 << 10
+
+var (
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+)
 
 func getBuffer() []byte { return smallBuffers.Get().(*[smallBuffer]byte)[:] }
 
-// putBuffer gives a buffer back; larger ones are left to the garbage collector, since they are rare.
+// putBuffer gives a buffer back; those of other sizes are left to the garbage collector, since they are rare.
 func putBuffer(b []byte) {
-	if cap(b) == smallBuffer {
+	switch cap(b) {
+	case smallBuffer:
 		smallBuffers.Put((*[smallBuffer]byte)(b[:smallBuffer]))
+	case largeBuffer:
+		largeBuffers.Put((*[largeBuffer]byte)(b[:largeBuffer]))
 	}
 }
 
@@ -30,6 +40,8 @@ type reader struct {
 	kept [][]byte
 	// head is where that head ends: the bytes before it must not be overwritten.
 	head int
+	// large: the next buffer is to be a large one.
+	large bool
 }
 
 func (r *reader) bytes() []byte { return r.buf[r.r:r.w] }
@@ -62,7 +74,11 @@ func (r *reader) release() {
 // space makes room to read to: more is the least that is useful.
 func (r *reader) space(more int) []byte {
 	if r.buf == nil {
-		r.buf = getBuffer()
+		if r.large {
+			r.buf = largeBuffers.Get().(*[largeBuffer]byte)[:]
+		} else {
+			r.buf = getBuffer()
+		}
 		r.r, r.w = 0, 0
 	}
 	if r.r == r.w {
@@ -96,7 +112,7 @@ func (r *reader) space(more int) []byte {
 }
 
 // Space and Filled are for a read that waits without a buffer.
-func (r *reader) Space() []byte { return r.space(smallBuffer) }
+func (r *reader) Space() []byte { return r.space(512) }
 
 // Filled takes what was read.
 func (r *reader) Filled(n int) {

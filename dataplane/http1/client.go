@@ -34,6 +34,8 @@ type ClientConn struct {
 	body            Body
 	answered, final bool
 	informational   int
+	// got counts the body's bytes.
+	got int64
 
 	method string
 	// served is how many exchanges came before.
@@ -61,6 +63,7 @@ func (c *ClientConn) Idle() bool {
 func (c *ClientConn) Begin() {
 	c.written, c.answered, c.final = false, false, false
 	c.informational = 0
+	c.got = 0
 }
 
 // WriteRequest serializes the head, in origin-form; end says that no body follows, and sends it. A head that HTTP/1.1
@@ -186,6 +189,12 @@ func (c *ClientConn) Buffered() int { return c.in.buffered() }
 
 // Read reads the answer's body, decoded. At io.EOF, which may come with the last bytes, the head's Trailer is filled.
 func (c *ClientConn) Read(p []byte) (int, error) {
+	n, err := c.read(p)
+	c.got += int64(n)
+	return n, err
+}
+
+func (c *ClientConn) read(p []byte) (int, error) {
 	for {
 		if c.body.Done() {
 			return 0, c.whole()
@@ -223,6 +232,30 @@ func (c *ClientConn) Read(p []byte) (int, error) {
 	}
 }
 
+// Next is the part of the answer's body that has come with what was read before, decoded, where it lies: it is valid until
+// the next call. It may be empty. Errors are those of Read.
+func (c *ClientConn) Next() ([]byte, error) {
+	if c.body.Done() {
+		return nil, c.whole()
+	}
+	data, n, v := c.body.Parse(c.in.bytes())
+	if v != nil {
+		return nil, c.bad(v)
+	}
+	c.in.r += n
+	c.in.r += c.body.Skip(c.in.bytes())
+	c.got += int64(len(data))
+	if c.body.Done() {
+		return data, c.whole()
+	}
+	return data, nil
+}
+
+func (c *ClientConn) bad(v *violation) error {
+	c.broken.Store(true)
+	return failure.Newf(failure.BadResponse, "%s", v.text)
+}
+
 // take takes bytes of the body from the buffer.
 func (c *ClientConn) take(p []byte) (int, error) {
 	src := c.in.bytes()
@@ -231,8 +264,7 @@ func (c *ClientConn) take(p []byte) (int, error) {
 	}
 	data, n, v := c.body.Parse(src)
 	if v != nil {
-		c.broken.Store(true)
-		return 0, failure.Newf(failure.BadResponse, "%s", v.text)
+		return 0, c.bad(v)
 	}
 	if len(data) > len(p) {
 		extra := len(data) - len(p)
@@ -273,6 +305,7 @@ func (c *ClientConn) Finish() (reusable bool) {
 	reusable = c.written && c.final && c.body.Done() && c.parser.Persists && c.in.buffered() == 0 &&
 		c.out.err == nil && !c.broken.Load()
 	c.served++
+	c.in.large = c.got > smallBuffer
 	c.in.release()
 	if !reusable {
 		c.in.close()

@@ -27,10 +27,14 @@ var buffers = func() (pools [len(bufferSizes)]*sync.Pool) {
 
 // getBuffer is a buffer for a body of a length, -1 for unknown.
 func getBuffer(length int64) *[]byte {
-	if length >= 0 && length <= int64(bufferSizes[0]) {
-		return buffers[0].Get().(*[]byte)
+	size := 1
+	switch {
+	case length >= 0 && length <= int64(bufferSizes[0]):
+		size = 0
+	case length >= int64(bufferSizes[2])/2:
+		size = 2
 	}
-	return buffers[1].Get().(*[]byte)
+	return buffers[size].Get().(*[]byte)
 }
 
 func putBuffer(b *[]byte) {

@@ -185,27 +185,44 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 	return x.copyBody(up, res)
 }
 
+// reader is an answer's body on an HTTP/1.1 connection: what has come already need not be copied.
+type reader interface {
+	Buffered() int
+	Next() ([]byte, error)
+}
+
 // copyBody brings the answer's body, as fast as the client takes it.
 func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failure.Error, bool) {
-	buf := getBuffer(res.ContentLength)
-	defer func() { putBuffer(buf) }()
-	ahead, _ := up.(interface{ Buffered() int })
+	var buf *[]byte
+	defer func() {
+		if buf != nil {
+			putBuffer(buf)
+		}
+	}()
+	ahead, _ := up.(reader)
 	for n := 0; ; {
-		// What waits for more to come does not make the client wait.
-		if ahead == nil || ahead.Buffered() == 0 {
+		var p []byte
+		var err error
+		if ahead != nil && ahead.Buffered() > 0 {
+			p, err = ahead.Next()
+		} else {
+			// What waits for more to come does not make the client wait.
 			if sendErr := x.s.Flush(); sendErr != nil {
 				return x.because(sendErr), false
 			}
-			if n == len(*buf) {
+			switch {
+			case buf == nil:
+				buf = getBuffer(res.ContentLength)
+			case n == len(*buf):
 				buf = grow(buf)
 			}
+			n, err = up.Read(*buf)
+			p = (*buf)[:n]
 		}
-		var err error
-		n, err = up.Read(*buf)
-		if n > 0 {
+		if len(p) > 0 {
 			x.touch()
-			x.sent += int64(n)
-			if _, sendErr := x.s.Write((*buf)[:n]); sendErr != nil {
+			x.sent += int64(len(p))
+			if _, sendErr := x.s.Write(p); sendErr != nil {
 				return x.because(sendErr), false
 			}
 		}
