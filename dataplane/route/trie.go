@@ -24,23 +24,25 @@ type trie struct {
 	rules []Rule
 	// nodes[0] is the root; the children of a node stand side by side.
 	nodes []node
-	// firsts[i] is the first byte of nodes[i].label: all that is looked at to choose a child.
-	firsts []byte
+	// text holds for each node its label, and behind it the first byte of each child's.
+	text []byte
 	// samePaths are the rules that share a path, and look at headers.
 	samePaths []samePath
 }
 
-// node is 40 bytes, since there may be one for each rule, and hundreds of thousands of those.
+// node is 32 bytes: there may be one for each rule, hundreds of thousands in all, and a walk costs what it touches of the
+// memory: for each node it touches two lines of the cache, the node and its text.
 type node struct {
-	// label is what comes after the parent's path. It is a part of a rule's own string.
-	label string
+	// label, text[text : text+label], is what comes after the parent's path.
+	text, label int32
 	// children are nodes[children : children+count].
-	children, count int32
+	children int32
 	// lowest is the first rule in the written order that this node, or one below it, holds.
 	lowest int32
 	// rules are those whose path ends here, by config.PathKind: the index of one rule that looks at no header, or
 	// ^i for trie.samePaths[i], or none.
 	rules [3]int32
+	count uint16
 }
 
 // newTrie takes n log n comparisons for n rules, all of them off the request path.
@@ -59,12 +61,7 @@ func newTrie(rules []Rule) trie {
 	t.nodes = append(make([]node, 0, len(rules)+len(rules)/4+1), node{})
 	t.fill(0, sorted, 0)
 	t.nodes = slices.Clip(t.nodes)
-	t.firsts = make([]byte, len(t.nodes))
-	for i := range t.nodes {
-		if label := t.nodes[i].label; label != "" {
-			t.firsts[i] = label[0]
-		}
-	}
+	t.text = slices.Clip(t.text)
 	return t
 }
 
@@ -77,7 +74,8 @@ type entry struct {
 func (t *trie) fill(at int32, entries []entry, depth int) {
 	// Sorted, what the first and the last have in common all have.
 	end := depth + commonPrefix(entries[0].path[depth:], entries[len(entries)-1].path[depth:])
-	n := node{label: entries[0].path[depth:end]}
+	n := node{text: int32(len(t.text)), label: int32(end - depth)}
+	t.text = append(t.text, entries[0].path[depth:end]...)
 	here := 0
 	for here < len(entries) && len(entries[here].path) == end {
 		here++
@@ -94,6 +92,7 @@ func (t *trie) fill(at int32, entries []entry, depth int) {
 	for i := range entries {
 		if i == 0 || entries[i].path[end] != entries[i-1].path[end] {
 			t.nodes = append(t.nodes, node{})
+			t.text = append(t.text, entries[i].path[end])
 			n.count++
 		}
 	}
@@ -164,10 +163,10 @@ func (t *trie) match(req *message.Request, path string) int32 {
 	for at := int32(0); ; {
 		n := &t.nodes[at]
 		// What is below may be left out once an earlier rule has matched.
-		if n.lowest >= best || !strings.HasPrefix(path, n.label) {
+		if n.lowest >= best || len(path) < int(n.label) || string(t.text[n.text:n.text+n.label]) != path[:n.label] {
 			return best
 		}
-		path = path[len(n.label):]
+		path = path[n.label:]
 		best = t.better(n.rules[config.PathPrefix], req, best)
 		if path == "" {
 			best = t.better(n.rules[config.PathExact], req, best)
@@ -176,7 +175,8 @@ func (t *trie) match(req *message.Request, path string) int32 {
 		if path[0] == '/' {
 			best = t.better(n.rules[config.PathSeparatedPrefix], req, best)
 		}
-		i := bytes.IndexByte(t.firsts[n.children:n.children+n.count], path[0])
+		firsts := n.text + n.label
+		i := bytes.IndexByte(t.text[firsts:firsts+int32(n.count)], path[0])
 		if i < 0 {
 			return best
 		}
