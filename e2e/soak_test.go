@@ -111,6 +111,11 @@ endpoints: [` + two + `]
 
 	t.Logf("%d requests in %v: %s", total, took.Round(time.Millisecond), s.counts.String())
 	t.Logf("before: %v; after: %v", before, after)
+	for _, bad := range []string{"DATA RACE", "panic"} {
+		if at := strings.Index(proxy.Log(), bad); at >= 0 {
+			t.Errorf("the proxy's log has %q: %.2000s", bad, proxy.Log()[at:])
+		}
+	}
 	s.check()
 }
 
