@@ -60,8 +60,8 @@ func newTrie(rules []Rule) trie {
 	})
 	t.nodes = append(make([]node, 0, len(rules)+len(rules)/4+1), node{})
 	t.fill(0, sorted, 0)
-	t.nodes = slices.Clip(t.nodes)
-	t.text = slices.Clip(t.text)
+	t.nodes = slices.Clone(t.nodes)
+	t.text = slices.Clone(t.text)
 	return t
 }
 
@@ -82,7 +82,6 @@ func (t *trie) fill(at int32, entries []entry, depth int) {
 	}
 	n.rules = t.ending(entries[:here])
 	entries = entries[here:]
-	// lowest is what matters to who comes by; rules that can never match count too, which does no harm.
 	n.lowest = none
 	for _, r := range n.rules {
 		n.lowest = min(n.lowest, t.first(r))
