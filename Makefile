@@ -12,7 +12,7 @@ ROUNDS  ?= 8
 PEERS   ?= nginx,haproxy,envoy,caddy,reverseproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean
+.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ e2e: $(ENVOY) ## Real processes on loopback: control plane, Go proxy, stock Envo
 
 parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies
 	$(GO) test -count=1 -timeout 12m -v -run TestParity ./e2e/
+
+soak: ## A million requests (SOAK) whose clients and origins break off anywhere: nothing may be left, or mixed up
+	SOAK=$${SOAK:-1000000} $(GO) test -count=1 -timeout 60m -v -run TestSoak ./e2e/
 
 lint: $(PROTOVALIDATE) ## gofmt, vet, staticcheck, buf
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: run gofmt -w on these"; exit 1; }

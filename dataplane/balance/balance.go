@@ -4,7 +4,11 @@
 // is, and takes no lock: everything is built off the request path and only read on it.
 package balance
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/bits"
+	"math/rand/v2"
+)
 
 // Picker chooses one of n endpoints. It is safe for concurrent use.
 type Picker interface {
@@ -22,42 +26,54 @@ type single struct{}
 
 func (single) Pick() int { return 0 }
 
-// weighted draws an index in proportion to the weights.
-type weighted struct {
-	// sums[i] is the sum of the weights 0 to i; nil if all are equal.
-	sums  []uint64
-	total uint64
-	n     int
+// weighted draws an index in proportion to the weights, by Walker's alias method as Vose makes its table: whatever their
+// number, one random number and one look. https://www.keithschwarz.com/darts-dice-coins/
+type weighted struct{ columns []column }
+
+// column is one n-th of the chances: a part of it is its own index's, the rest is another's.
+type column struct {
+	// own is the part, of 2^64.
+	own   uint64
+	other uint32
 }
 
 func newWeighted(weights []uint32) weighted {
-	w := weighted{n: len(weights)}
-	equal := true
-	sums := make([]uint64, len(weights))
+	var total uint64
+	for _, weight := range weights {
+		total += uint64(weight)
+	}
+	columns := make([]column, len(weights))
+	// parts are in columns; who has less than one gets the rest from who has more.
+	parts := make([]float64, len(weights))
+	var less, more []int
 	for i, weight := range weights {
-		equal = equal && weight == weights[0]
-		w.total += uint64(weight)
-		sums[i] = w.total
+		parts[i] = float64(weight) / float64(total) * float64(len(weights))
+		if parts[i] < 1 {
+			less = append(less, i)
+		} else {
+			more = append(more, i)
+		}
 	}
-	if !equal {
-		w.sums = sums
+	for len(less) > 0 && len(more) > 0 {
+		i, giver := less[len(less)-1], more[len(more)-1]
+		less = less[:len(less)-1]
+		columns[i] = column{own: uint64(max(0, parts[i]) * (1 << 64)), other: uint32(giver)}
+		if parts[giver] -= 1 - parts[i]; parts[giver] < 1 {
+			more = more[:len(more)-1]
+			less = append(less, giver)
+		}
 	}
-	return w
+	// What is left has one column each, rounding aside.
+	for _, i := range append(less, more...) {
+		columns[i] = column{own: math.MaxUint64, other: uint32(i)}
+	}
+	return weighted{columns}
 }
 
 func (w *weighted) draw() int {
-	if w.sums == nil {
-		return rand.IntN(w.n)
+	i, part := bits.Mul64(rand.Uint64(), uint64(len(w.columns)))
+	if c := &w.columns[i]; part >= c.own {
+		return int(c.other)
 	}
-	r := rand.Uint64N(w.total)
-	low, high := 0, len(w.sums)-1
-	for low < high {
-		mid := int(uint(low+high) >> 1)
-		if w.sums[mid] > r {
-			high = mid
-		} else {
-			low = mid + 1
-		}
-	}
-	return low
+	return int(i)
 }

@@ -1,10 +1,23 @@
 package balance
 
 import (
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
+
+// activity is endpoints with so many requests in flight each.
+func activity(counts ...int64) []*atomic.Int64 {
+	active := make([]*atomic.Int64, len(counts))
+	for i, c := range counts {
+		active[i] = &atomic.Int64{}
+		active[i].Store(c)
+	}
+	return active
+}
 
 func shares(t *testing.T, p Picker, n, picks int) []float64 {
 	t.Helper()
@@ -23,13 +36,26 @@ func shares(t *testing.T, p Picker, n, picks int) []float64 {
 	return out
 }
 
+// repeated is n weights, the given ones over and over.
+func repeated(n int, weights ...uint32) []uint32 {
+	out := make([]uint32, n)
+	for i := range out {
+		out[i] = weights[i%len(weights)]
+	}
+	return out
+}
+
 var weightTables = map[string][]uint32{
-	"equal":      {1, 1, 1},
-	"equal ten":  {10, 10, 10},
-	"two to one": {2, 1},
-	"90 to 10":   {90, 10},
-	"primes":     {2, 3, 5, 7, 11},
-	"hundred":    {100, 1, 1},
+	"equal":              {1, 1, 1},
+	"equal ten":          {10, 10, 10},
+	"two to one":         {2, 1},
+	"90 to 10":           {90, 10},
+	"primes":             {2, 3, 5, 7, 11},
+	"hundred":            {100, 1, 1},
+	"as big as they get": {math.MaxUint32, math.MaxUint32 / 2, 1},
+	"seventeen":          repeated(17, 1, 2, 3),
+	"a thousand":         repeated(1000, 1, 1, 1, 5),
+	"one heavy of many":  append(repeated(999, 1), 999),
 }
 
 func TestPicksFollowWeights(t *testing.T) {
@@ -38,10 +64,9 @@ func TestPicksFollowWeights(t *testing.T) {
 		for _, w := range weights {
 			total += float64(w)
 		}
-		idle := func(int) int64 { return 0 }
 		for policy, p := range map[string]Picker{
 			"round robin":   NewRoundRobin(weights),
-			"least request": NewLeastRequest(weights, 2, idle),
+			"least request": NewLeastRequest(weights, 2, activity(make([]int64, len(weights))...)),
 		} {
 			t.Run(policy+"/"+name, func(t *testing.T) {
 				got := shares(t, p, len(weights), 200_000)
@@ -55,7 +80,73 @@ func TestPicksFollowWeights(t *testing.T) {
 	}
 }
 
-// Round robin is not a lottery: in any cycle each endpoint gets its share, give or take one.
+// Round robin is not a lottery: at any time each endpoint has had its share of the picks, give or take a few. A lottery
+// would be off by the root of the picks, hundreds here.
+func TestRoundRobinIsSmooth(t *testing.T) {
+	tables := map[string][]uint32{
+		"ten thousand":         repeated(10_000, 1, 2, 3, 4, 5, 6, 7),
+		"ten thousand, skewed": append(repeated(9_999, 1), 1_000_000),
+		"one of each":          {1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
+		"nearly equal":         {100, 101, 102},
+	}
+	for name, weights := range weightTables {
+		tables[name] = weights
+	}
+	for name, weights := range tables {
+		t.Run(name, func(t *testing.T) {
+			var total float64
+			for _, w := range weights {
+				total += float64(w)
+			}
+			for range 2 {
+				p := NewRoundRobin(weights)
+				counts := make([]int, len(weights))
+				worst, where := 0.0, 0
+				const picks = 100_000
+				for n := 1; n <= picks; n++ {
+					i := p.Pick()
+					counts[i]++
+					if off := math.Abs(float64(counts[i]) - float64(n)*float64(weights[i])/total); off > worst {
+						worst, where = off, i
+					}
+				}
+				for i := range counts {
+					if off := math.Abs(float64(counts[i]) - picks*float64(weights[i])/total); off > worst {
+						worst, where = off, i
+					}
+				}
+				if worst > 4 {
+					t.Errorf("endpoint %d of weight %d: was %.1f picks off its share, want at most 4", where, weights[where], worst)
+				}
+				t.Logf("at most %.2f picks off", worst)
+			}
+		})
+	}
+}
+
+// A pick takes two turns on average, whatever the weights.
+func TestRoundRobinTurns(t *testing.T) {
+	weights := append(repeated(9_999, 1), math.MaxUint32)
+	for range 20 {
+		weights = append(weights, rand.Uint32())
+	}
+	for _, weights := range [][]uint32{weights, append(repeated(9_999, 1), 3000), repeated(10_000, 1, 1000), {1, math.MaxUint32}} {
+		p := NewRoundRobin(weights).(*roundRobin)
+		if got, most := len(p.slots), 2*len(weights); got > most {
+			t.Errorf("%d endpoints: got %d slots, want at most %d", len(weights), got, most)
+		}
+		start := p.turn.Load()
+		const picks = 100_000
+		for range picks {
+			p.Pick()
+		}
+		if turns := float64(p.turn.Load()-start) / picks; turns > 2.01 {
+			t.Errorf("%d endpoints: a pick took %.2f turns, want at most 2", len(weights), turns)
+		}
+	}
+}
+
+// In any cycle over equal endpoints each comes up once.
 func TestRoundRobinIsEven(t *testing.T) {
 	p := NewRoundRobin([]uint32{1, 1, 1, 1})
 	for range 50 {
@@ -69,13 +160,18 @@ func TestRoundRobinIsEven(t *testing.T) {
 			}
 		}
 	}
-	p = NewRoundRobin([]uint32{3, 1})
-	counts := [2]int{}
-	for range 400 {
-		counts[p.Pick()]++
-	}
-	if counts[0] < 298 || counts[0] > 302 {
-		t.Errorf("weights 3 and 1: got %v of 400, want 300 and 100", counts)
+}
+
+// Proxies that start together do not all begin with the same endpoint.
+func TestRoundRobinBeginsAnywhere(t *testing.T) {
+	for _, weights := range [][]uint32{repeated(100, 1), repeated(100, 1, 2)} {
+		first := map[int]bool{}
+		for range 100 {
+			first[NewRoundRobin(weights).Pick()] = true
+		}
+		if len(first) < 20 {
+			t.Errorf("100 proxies began with %d endpoints of 100, want many", len(first))
+		}
 	}
 }
 
@@ -88,51 +184,134 @@ func TestNoneAndOne(t *testing.T) {
 			t.Errorf("%s over nothing: got %d, want -1", name, got)
 		}
 	}
-	if got := NewRoundRobin([]uint32{7}).Pick(); got != 0 {
-		t.Errorf("one endpoint: got %d, want 0", got)
+	for name, p := range map[string]Picker{
+		"round robin":   NewRoundRobin([]uint32{7}),
+		"least request": NewLeastRequest([]uint32{7}, 2, activity(3)),
+	} {
+		if got := p.Pick(); got != 0 {
+			t.Errorf("%s of one endpoint: got %d, want 0", name, got)
+		}
 	}
 }
 
 func TestLeastRequestAvoidsTheBusy(t *testing.T) {
-	busy := []int64{100, 0, 0, 0}
-	p := NewLeastRequest([]uint32{1, 1, 1, 1}, 2, func(i int) int64 { return busy[i] })
+	p := NewLeastRequest([]uint32{1, 1, 1, 1}, 2, activity(100, 0, 0, 0))
 	got := shares(t, p, 4, 100_000)
 	// The busy one is taken only when both draws are it: 1/16.
 	if math.Abs(got[0]-1.0/16) > 0.01 {
 		t.Errorf("busy endpoint: got %.4f of the picks, want %.4f", got[0], 1.0/16)
 	}
-	p = NewLeastRequest([]uint32{1, 1}, 100, func(i int) int64 { return busy[i] })
+	p = NewLeastRequest([]uint32{1, 1}, 100, activity(100, 0))
 	if got := shares(t, p, 2, 10_000); got[0] > 0.001 {
 		t.Errorf("busy endpoint with 100 choices: got %.4f of the picks, want none", got[0])
 	}
 }
 
-func TestConcurrentPicks(t *testing.T) {
-	p := NewRoundRobin([]uint32{5, 3, 1})
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 10_000 {
-				if i := p.Pick(); i < 0 || i > 2 {
-					panic(i)
+// Of different weights, picks follow weight / (active + 1), as with Envoy: exactly for few endpoints, nearly for many.
+func TestLeastRequestDynamicWeights(t *testing.T) {
+	for _, n := range []int{3, 16, 17, 600} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			weights := repeated(n, 1, 2, 3)
+			counts := make([]int64, n)
+			// By class of weight and of activity, since many endpoints get few picks each.
+			type class struct {
+				weight uint32
+				active int64
+			}
+			want, got := map[class]float64{}, map[class]float64{}
+			var total float64
+			for i := range counts {
+				counts[i] = int64(i%5) * 2
+				share := float64(weights[i]) / float64(counts[i]+1)
+				want[class{weights[i], counts[i]}] += share
+				total += share
+			}
+			for i, share := range shares(t, NewLeastRequest(weights, 2, activity(counts...)), n, 200_000) {
+				got[class{weights[i], counts[i]}] += share
+			}
+			tolerance := 0.005
+			if n > candidates {
+				tolerance = 0.02
+			}
+			for c, w := range want {
+				if w /= total; math.Abs(got[c]-w) > tolerance {
+					t.Errorf("endpoints of weight %d with %d requests: got %.4f of the picks, want %.4f", c.weight, c.active, got[c], w)
 				}
 			}
 		})
 	}
-	wg.Wait()
 }
 
-func BenchmarkPick(b *testing.B) {
+func TestPickDoesNotAllocate(t *testing.T) {
+	for name, p := range benchPickers() {
+		if n := testing.AllocsPerRun(100, func() { p.Pick() }); n != 0 {
+			t.Errorf("%s: got %v allocations, want none", name, n)
+		}
+	}
+}
+
+// Picks of many goroutines are those of one: no turn is taken twice, or left out.
+func TestConcurrentPicks(t *testing.T) {
 	for name, p := range map[string]Picker{
-		"round robin equal":    NewRoundRobin(make([]uint32, 16)),
-		"round robin weighted": NewRoundRobin([]uint32{1, 2, 3, 4, 5, 6, 7, 8}),
-		"least request":        NewLeastRequest([]uint32{1, 1, 1, 1}, 2, func(int) int64 { return 0 }),
+		"equal round robin":      NewRoundRobin([]uint32{1, 1, 1}),
+		"round robin":            NewRoundRobin([]uint32{5, 3, 1}),
+		"least request":          NewLeastRequest([]uint32{1, 1, 1}, 2, activity(0, 0, 0)),
+		"weighted least request": NewLeastRequest([]uint32{5, 3, 1}, 2, activity(0, 0, 0)),
 	} {
+		before := uint64(0)
+		if p, ok := p.(*roundRobin); ok {
+			before = p.turn.Load()
+		}
+		const each = 27_000
+		var counts [3]atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range each {
+					counts[p.Pick()].Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if p, ok := p.(*roundRobin); ok && p.turn.Load()-before < 8*each {
+			t.Errorf("%s: %d picks took %d turns", name, 8*each, p.turn.Load()-before)
+		}
+		if got := counts[0].Load(); name == "equal round robin" && got != 8*each/3 || name == "round robin" && math.Abs(float64(got-8*each/9*5)) > 4 {
+			t.Errorf("%s: the first of three got %d picks", name, got)
+		}
+	}
+}
+
+func benchPickers() map[string]Picker {
+	return map[string]Picker{
+		"round robin, 16 equal":         NewRoundRobin(repeated(16, 1)),
+		"round robin, 8 weighted":       NewRoundRobin([]uint32{1, 2, 3, 4, 5, 6, 7, 8}),
+		"round robin, 10000 weighted":   NewRoundRobin(repeated(10_000, 1, 2, 3)),
+		"round robin, 10000 skewed":     NewRoundRobin(append(repeated(9_999, 1), 1_000_000)),
+		"least request, 4 equal":        NewLeastRequest(repeated(4, 1), 2, activity(0, 0, 0, 0)),
+		"least request, 10000 equal":    NewLeastRequest(repeated(10_000, 1), 2, activity(make([]int64, 10_000)...)),
+		"least request, 4 weighted":     NewLeastRequest([]uint32{1, 2, 3, 4}, 2, activity(0, 0, 0, 0)),
+		"least request, 10000 weighted": NewLeastRequest(repeated(10_000, 1, 2, 3), 2, activity(make([]int64, 10_000)...)),
+	}
+}
+
+// Run it with -cpu 1,2,…: what is shared is one counter at most.
+func BenchmarkPick(b *testing.B) {
+	for name, p := range benchPickers() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			for b.Loop() {
-				p.Pick()
-			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					p.Pick()
+				}
+			})
 		})
+	}
+}
+
+func BenchmarkNewRoundRobin(b *testing.B) {
+	weights := repeated(10_000, 1, 2, 3, 100)
+	for b.Loop() {
+		NewRoundRobin(weights)
 	}
 }

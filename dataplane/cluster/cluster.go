@@ -34,6 +34,8 @@ type Load struct {
 	// Requests and Failures are counted since the endpoint was first seen; a failure is a connection or an answer that
 	// did not come.
 	Requests, Failures atomic.Int64
+	// Endpoints that are busy on different cores share no cache line.
+	_ [40]byte
 }
 
 // Stats counts for a cluster, through all its versions.
@@ -76,9 +78,11 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 	}
 	switch cfg.Policy {
 	case config.LeastRequest:
-		c.picker = balance.NewLeastRequest(weights, int(cfg.ChoiceCount), func(i int) int64 {
-			return c.Endpoints[i].Active.Load()
-		})
+		active := make([]*atomic.Int64, len(c.Endpoints))
+		for i, e := range c.Endpoints {
+			active[i] = &e.Active
+		}
+		c.picker = balance.NewLeastRequest(weights, int(cfg.ChoiceCount), active)
 	default:
 		c.picker = balance.NewRoundRobin(weights)
 	}

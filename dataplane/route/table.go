@@ -7,6 +7,7 @@ package route
 import (
 	"sort"
 	"strings"
+	"unsafe"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/message"
@@ -14,49 +15,82 @@ import (
 
 // Table finds the route of a request. Read-only after New.
 type Table struct {
-	config *config.RouteTable
+	config   *config.RouteTable
+	clusters []string
 	// exact are the hosts without '*'.
-	exact map[string]*config.VirtualHost
+	exact map[string]*host
 	// suffixes are "*…" and prefixes "….*", by the text without '*'; their lengths are sorted, longest first.
-	suffixes, prefixes           map[string]*config.VirtualHost
+	suffixes, prefixes           map[string]*host
 	suffixLengths, prefixLengths []int
 	// any is "*".
-	any *config.VirtualHost
+	any *host
 }
 
-// New indexes a table's hosts. Nil is a table that answers nothing.
+// host is a virtual host, and its rules by path.
+type host struct {
+	config *config.VirtualHost
+	trie   trie
+}
+
+// Rule is a route, and what New worked out of it.
+type Rule struct {
+	*config.Route
+	split *Split
+}
+
+// Cluster chooses one of the route's clusters by weight, as Split.Pick does: it is the cluster's index in
+// Table.Clusters, or -1 if the route has none.
+func (r *Rule) Cluster(random uint64) int {
+	if r.split == nil {
+		return -1
+	}
+	i := r.split.pick(random)
+	if i < 0 {
+		return -1
+	}
+	return int(r.split.numbers[i])
+}
+
+// New indexes a table's hosts and their routes. Nil is a table that answers nothing.
 func New(t *config.RouteTable) *Table {
 	table := &Table{
 		config:   t,
-		exact:    map[string]*config.VirtualHost{},
-		suffixes: map[string]*config.VirtualHost{},
-		prefixes: map[string]*config.VirtualHost{},
+		exact:    map[string]*host{},
+		suffixes: map[string]*host{},
+		prefixes: map[string]*host{},
 	}
 	if t == nil {
 		table.config = &config.RouteTable{}
 		return table
 	}
-	for _, host := range t.Hosts {
-		for _, domain := range host.Domains {
+	splits := splitter{numbers: map[string]int32{}, single: map[string]*Split{}}
+	for _, v := range t.Hosts {
+		rules := make([]Rule, len(v.Routes))
+		for i, r := range v.Routes {
+			rules[i] = Rule{Route: r, split: splits.of(r.Clusters)}
+		}
+		h := &host{config: v, trie: newTrie(rules)}
+		for _, domain := range v.Domains {
 			domain = strings.ToLower(domain)
 			switch {
 			case domain == "*":
-				table.any = host
+				table.any = h
 			case strings.HasPrefix(domain, "*"):
-				table.suffixes[domain[1:]] = host
+				table.suffixes[domain[1:]] = h
 			case strings.HasSuffix(domain, "*"):
-				table.prefixes[domain[:len(domain)-1]] = host
+				table.prefixes[domain[:len(domain)-1]] = h
 			default:
-				table.exact[domain] = host
+				table.exact[domain] = h
 			}
 		}
 	}
+	table.clusters = splits.names
 	table.suffixLengths = lengths(table.suffixes)
 	table.prefixLengths = lengths(table.prefixes)
 	return table
 }
 
-func lengths(m map[string]*config.VirtualHost) []int {
+func lengths(m map[string]*host) []int {
 	seen := map[int]bool{}
 	var out []int
 	for s := range m {
@@ -72,30 +106,43 @@ func lengths(m map[string]*config.VirtualHost) []int {
 // Config is what the table was made from.
 func (t *Table) Config() *config.RouteTable { return t.config }
 
-// Host finds the virtual host of an authority: exact, then the longest suffix, then the longest prefix, then any.
-// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-virtualhost
+// Clusters are the names of all clusters that routes of the table send to, each once: who keeps an object for each of
+// them in this order finds it by Rule.Cluster, without a look-up by name.
+func (t *Table) Clusters() []string { return t.clusters }
+
+// Host finds the virtual host of an authority; nil if there is none.
 func (t *Table) Host(authority string) *config.VirtualHost {
-	host := authority
-	if t.config.IgnorePort {
-		host = WithoutPort(host)
+	if h := t.host(authority); h != nil {
+		return h.config
 	}
-	host = lower(host)
-	if host != "" {
-		if v := t.exact[host]; v != nil {
-			return v
+	return nil
+}
+
+// host is by the exact name, then the longest suffix, then the longest prefix, then any.
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-virtualhost
+func (t *Table) host(authority string) *host {
+	if t.config.IgnorePort {
+		authority = WithoutPort(authority)
+	}
+	// A name in DNS has at most 253 bytes; a longer one may be allocated.
+	var buf [256]byte
+	name := lower(authority, buf[:0])
+	if name != "" {
+		if h := t.exact[name]; h != nil {
+			return h
 		}
 		for _, n := range t.suffixLengths {
 			// A wildcard stands for at least one byte.
-			if n < len(host) {
-				if v := t.suffixes[host[len(host)-n:]]; v != nil {
-					return v
+			if n < len(name) {
+				if h := t.suffixes[name[len(name)-n:]]; h != nil {
+					return h
 				}
 			}
 		}
 		for _, n := range t.prefixLengths {
-			if n < len(host) {
-				if v := t.prefixes[host[:n]]; v != nil {
-					return v
+			if n < len(name) {
+				if h := t.prefixes[name[:n]]; h != nil {
+					return h
 				}
 			}
 		}
@@ -103,17 +150,23 @@ func (t *Table) Host(authority string) *config.VirtualHost {
 	return t.any
 }
 
-// Match is the first route that matches; nil if none does.
-func (t *Table) Match(req *message.Request) *config.Route {
-	host := t.Host(req.Authority)
-	if host == nil {
+// Find is the first rule, in the order written, that matches; nil if none does. It does not allocate, and its cost does
+// not grow with the number of rules.
+func (t *Table) Find(req *message.Request) *Rule {
+	h := t.host(req.Authority)
+	if h == nil {
 		return nil
 	}
-	path := withoutQuery(req.Path)
-	for _, r := range host.Routes {
-		if matchPath(&r.Match, path) && matchHeaders(r.Match.Headers, req) < 0 {
-			return r
-		}
+	if i := h.trie.match(req, withoutQuery(req.Path)); i != none {
+		return &h.trie.rules[i]
+	}
+	return nil
+}
+
+// Match is Find's route.
+func (t *Table) Match(req *message.Request) *config.Route {
+	if r := t.Find(req); r != nil {
+		return r.Route
 	}
 	return nil
 }
@@ -197,34 +250,19 @@ func WithoutPort(authority string) string {
 	return authority[:i]
 }
 
-// lower allocates only if there is something to lower.
-func lower(s string) string {
+// lower is s in lower case (ASCII). Only if there is something to lower does it write, to buf; the result is good for as
+// long as buf is not written to.
+func lower(s string, buf []byte) string {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c >= 'A' && c <= 'Z' {
-			return strings.ToLower(s)
+			buf = append(buf, s...)
+			for ; i < len(buf); i++ {
+				if c := buf[i]; c >= 'A' && c <= 'Z' {
+					buf[i] = c + 'a' - 'A'
+				}
+			}
+			return unsafe.String(unsafe.SliceData(buf), len(buf))
 		}
 	}
 	return s
-}
-
-// Pick chooses a cluster by weight: random is any number, evenly drawn.
-func Pick(clusters []config.WeightedCluster, random uint64) string {
-	if len(clusters) == 1 {
-		return clusters[0].Name
-	}
-	var total uint64
-	for i := range clusters {
-		total += uint64(clusters[i].Weight)
-	}
-	if total == 0 {
-		return ""
-	}
-	at := random % total
-	for i := range clusters {
-		if at < uint64(clusters[i].Weight) {
-			return clusters[i].Name
-		}
-		at -= uint64(clusters[i].Weight)
-	}
-	return ""
 }

@@ -127,6 +127,46 @@ func TestPick(t *testing.T) {
 	}
 }
 
+// A Split chooses what Pick, which walks as Envoy does, chooses of the same number; a rule chooses the same cluster by
+// its index.
+func TestSplit(t *testing.T) {
+	for _, clusters := range [][]config.WeightedCluster{
+		{{Name: "a", Weight: 1}},
+		{{Name: "a", Weight: 0}},
+		{{Name: "a", Weight: 90}, {Name: "none", Weight: 0}, {Name: "b", Weight: 10}},
+		{{Name: "none", Weight: 0}, {Name: "a", Weight: 1}, {Name: "a", Weight: 2}, {Name: "b", Weight: 3}, {Name: "last", Weight: 0}},
+		{{Name: "a", Weight: math.MaxUint32}, {Name: "b", Weight: math.MaxUint32}, {Name: "c", Weight: 1}},
+		{{Name: "none", Weight: 0}, {Name: "neither", Weight: 0}},
+	} {
+		table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Domains: []string{"*"}, Routes: []*config.Route{
+			{Match: config.Match{PathKind: config.PathExact, Path: "/"}, Redirect: &config.Redirect{}},
+			{Match: config.Match{PathKind: config.PathExact, Path: "/other"}, Clusters: []config.WeightedCluster{{Name: "other", Weight: 1}}},
+			{Clusters: clusters},
+		}}}})
+		if got := table.Find(&message.Request{Path: "/"}).Cluster(7); got != -1 {
+			t.Errorf("a redirect: got cluster %d, want -1", got)
+		}
+		rule, split := table.Find(&message.Request{Path: "/x"}), NewSplit(clusters)
+		for i := range uint64(300) {
+			random := i
+			if i > 200 {
+				random = rand.Uint64()
+			}
+			want := Pick(clusters, random)
+			got := ""
+			if i := rule.Cluster(random); i >= 0 {
+				got = table.Clusters()[i]
+			}
+			if split := split.Pick(random); got != want || split != want {
+				t.Fatalf("%v, number %d: got %q by the rule and %q by the split, want %q", clusters, random, got, split, want)
+			}
+		}
+	}
+	if got := NewSplit(nil).Pick(1); got != "" {
+		t.Errorf("no cluster: got %q", got)
+	}
+}
+
 func TestLocation(t *testing.T) {
 	for _, c := range []struct {
 		redirect  config.Redirect
@@ -149,11 +189,22 @@ func TestLocation(t *testing.T) {
 	}
 }
 
-func BenchmarkMatch(b *testing.B) {
+func BenchmarkHost(b *testing.B) {
 	table := New(hostTable("shop.example.com", "*.example.com", "*"))
-	req := &message.Request{Method: "GET", Authority: "shop.example.com:8443", Path: "/api/x?y=1"}
+	for _, host := range []string{"shop.example.com:8443", "Shop.Example.com:8443", "other.example.com:8443"} {
+		b.Run(host, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				table.Host(host)
+			}
+		})
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	split := NewSplit([]config.WeightedCluster{{Name: "a", Weight: 90}, {Name: "b", Weight: 9}, {Name: "c", Weight: 1}})
 	b.ReportAllocs()
-	for b.Loop() {
-		table.Match(req)
+	for i := uint64(0); b.Loop(); i++ {
+		split.Pick(i)
 	}
 }

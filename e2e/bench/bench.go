@@ -214,7 +214,7 @@ func (r *Row) measure(p *Proxy) (Figures, error) {
 // systemCalls counts them in a run of its own.
 func (r *Row) systemCalls(p *Proxy) (Figures, error) {
 	return r.warm(p, func(l Load) (Figures, error) {
-		count, err := countSystemCalls(p.Pid())
+		count, err := countSystemCalls(p.PID())
 		if err != nil {
 			return nil, err
 		}
@@ -249,7 +249,7 @@ const (
 
 // cost is what a proxy's processes use while a load runs, for each request that was answered.
 func (p *Proxy) cost(l Load) (Figures, error) {
-	before, err := cpuTime(p.Pid())
+	before, err := cpuTime(p.PID())
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +257,7 @@ func (p *Proxy) cost(l Load) (Figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := cpuTime(p.Pid())
+	after, err := cpuTime(p.PID())
 	if err != nil {
 		return nil, err
 	}

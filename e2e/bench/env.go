@@ -58,7 +58,7 @@ func NewEnv(t *testing.T, cpus CPUs) *Env {
 	p := harness.Start(t, "origin", "env", append([]string{"SLUICE_BENCH_ROLE=origin"}, append([]string{os.Args[0]},
 		e.origin.HTTP1, e.origin.HTTP2, e.origin.GRPC, e.origin.Echo)...)...)
 	harness.Eventually(t, p, "origin", func() error { return listens(e.origin.Echo) })
-	if err := pin(p.Pid(), cpus.Origin); err != nil {
+	if err := pin(p.PID(), cpus.Origin); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -109,10 +109,10 @@ type Proxy struct {
 }
 
 // Pid is its process; workers are that one's children.
-func (p *Proxy) Pid() int { return p.process.Pid() }
+func (p *Proxy) PID() int { return p.process.PID() }
 
 // Pin puts all its threads on its CPU.
-func (p *Proxy) Pin() error { return pin(p.Pid(), p.cpu) }
+func (p *Proxy) Pin() error { return pin(p.PID(), p.cpu) }
 
 // Stop ends it, and what was started for it.
 func (p *Proxy) Stop() {

@@ -24,7 +24,7 @@ func idleRows(get load.HTTP1, secure, secureH2 *load.Secure) []Row {
 // idle is how much more memory a proxy has with the connections, each of which has asked once, than without.
 func idle(addr func(*Proxy) string, secure *load.Secure, kind load.Kind) func(*Proxy) (Figures, error) {
 	return func(p *Proxy) (Figures, error) {
-		before, err := settled(p.Pid())
+		before, err := settled(p.PID())
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +33,7 @@ func idle(addr func(*Proxy) string, secure *load.Secure, kind load.Kind) func(*P
 			return nil, err
 		}
 		defer l.Close()
-		after, err := settled(p.Pid())
+		after, err := settled(p.PID())
 		if err != nil {
 			return nil, err
 		}

@@ -78,8 +78,8 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
-// Pid is its process id.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
+// PID is its process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when it has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -172,7 +172,10 @@ func MustRun(tb testing.TB, binary string, args ...string) string {
 	return r.Stdout
 }
 
-// logBuffer keeps what a process writes, and tells who waits for more.
+// maxLog is how much of a log is kept: a proxy under load writes a line for each request.
+const maxLog = 16 << 20
+
+// logBuffer keeps what a process writes, the last of it if that is too much, and tells who waits for more.
 type logBuffer struct {
 	mu      sync.Mutex
 	text    []byte        // guarded by mu
@@ -186,7 +189,9 @@ func newLogBuffer() *logBuffer { return &logBuffer{changed: make(chan struct{})}
 func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.text = append(b.text, p...)
+	if b.text = append(b.text, p...); len(b.text) > maxLog {
+		b.text = append(b.text[:0], b.text[len(b.text)-maxLog/2:]...)
+	}
 	if !b.closed {
 		close(b.changed)
 		b.changed = make(chan struct{})

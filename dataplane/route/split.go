@@ -1,0 +1,113 @@
+package route
+
+import "github.com/sluice-proxy/sluice/dataplane/config"
+
+// Split shares requests, or connections, out among clusters by their weights. Read-only once made.
+type Split struct {
+	// names are the clusters; numbers are theirs in Table.Clusters.
+	names   []string
+	numbers []int32
+	// sums[i] is the sum of the weights up to and with i; nil if there is at most one cluster.
+	sums []uint64
+}
+
+// NewSplit sums the weights up, once. One cluster is chosen whatever its weight; of several at least one must have
+// some (decode sees to it).
+func NewSplit(clusters []config.WeightedCluster) *Split {
+	s := &Split{names: make([]string, len(clusters))}
+	if len(clusters) > 1 {
+		s.sums = make([]uint64, len(clusters))
+	}
+	var total uint64
+	for i, c := range clusters {
+		s.names[i] = c.Name
+		if s.sums != nil {
+			total += uint64(c.Weight)
+			s.sums[i] = total
+		}
+	}
+	return s
+}
+
+// Pick is Split.Pick for who has no Split: it sums the weights up anew.
+func Pick(clusters []config.WeightedCluster, random uint64) string {
+	if len(clusters) == 1 {
+		return clusters[0].Name
+	}
+	var total uint64
+	for i := range clusters {
+		total += uint64(clusters[i].Weight)
+	}
+	if total == 0 {
+		return ""
+	}
+	at := random % total
+	for i := range clusters {
+		if at < uint64(clusters[i].Weight) {
+			return clusters[i].Name
+		}
+		at -= uint64(clusters[i].Weight)
+	}
+	return ""
+}
+
+// splitter makes the splits of a table. Those of one cluster, which are most, are shared.
+type splitter struct {
+	names   []string
+	numbers map[string]int32
+	single  map[string]*Split
+}
+
+// of is nil for a route without clusters.
+func (s *splitter) of(clusters []config.WeightedCluster) *Split {
+	if len(clusters) == 0 {
+		return nil
+	}
+	if len(clusters) == 1 && s.single[clusters[0].Name] != nil {
+		return s.single[clusters[0].Name]
+	}
+	split := NewSplit(clusters)
+	split.numbers = make([]int32, len(clusters))
+	for i, c := range clusters {
+		number, known := s.numbers[c.Name]
+		if !known {
+			number = int32(len(s.names))
+			s.numbers[c.Name] = number
+			s.names = append(s.names, c.Name)
+		}
+		split.numbers[i] = number
+	}
+	if len(clusters) == 1 {
+		s.single[clusters[0].Name] = split
+	}
+	return split
+}
+
+// Pick chooses by weight the name of a cluster: random is any number, evenly drawn. It is "" if there is none to choose.
+func (s *Split) Pick(random uint64) string {
+	if i := s.pick(random); i >= 0 {
+		return s.names[i]
+	}
+	return ""
+}
+
+// pick is the index that Envoy takes for the same random number: the first whose sum is above the remainder.
+func (s *Split) pick(random uint64) int {
+	if s.sums == nil {
+		return len(s.names) - 1
+	}
+	total := s.sums[len(s.sums)-1]
+	if total == 0 {
+		return -1
+	}
+	at := random % total
+	low, high := 0, len(s.sums)-1
+	for low < high {
+		if mid := int(uint(low+high) >> 1); s.sums[mid] > at {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return low
+}
