@@ -194,7 +194,7 @@ func text(list []http1test.Message) string {
 // ends are.
 func everySplit(n int, f func(sizes []int, how string)) {
 	f(nil, "whole")
-	if n > 8<<10 {
+	if n > 2<<10 {
 		for _, at := range []int{1, n / 2, n - 1} {
 			f([]int{at}, "cut at "+strconv.Itoa(at))
 		}

@@ -106,11 +106,13 @@ func (x *exchange) end() {
 	stats.BytesReceived.Add(x.received)
 	stats.BytesSent.Add(x.sent)
 	x.log()
+	if !clean {
+		// breakOff may still be at work on it.
+		return
+	}
 	x.s, x.c, x.req, x.up, x.cancel, x.pump = nil, nil, nil, nil, nil, nil
 	x.record = accesslog.Record{}
-	if clean {
-		x.p.exchanges.Put(x)
-	}
+	x.p.exchanges.Put(x)
 }
 
 // watch begins to look after the time, and after the client.

@@ -86,7 +86,7 @@ func (p *Proxy) Play(c *Case, bytewise bool) (r Result, err error) {
 	}
 	conn.Close()
 	// Whatever was sent on has arrived when this has been answered, as far as can be known.
-	r.Fresh = p.afresh()
+	r.Fresh = p.Afresh()
 	for _, m := range p.Origin.Seen() {
 		switch target := m.Head[strings.LastIndexByte(m.Head, ' ')+1:]; target {
 		case nextTarget, freshTarget:
@@ -205,7 +205,8 @@ func ask(conn net.Conn, in *bufio.Reader, target string) string {
 	return fmt.Sprintf("got %q", m)
 }
 
-func (p *Proxy) afresh() string {
+// Afresh sends a plain request on a connection of its own, and tells what is wrong with its answer.
+func (p *Proxy) Afresh() string {
 	conn, err := net.Dial("tcp", p.Addr)
 	if err != nil {
 		return err.Error()
