@@ -28,6 +28,7 @@
 //	origin: what the origin sees instead, one line a message; "nothing"
 //	answer: the status that the client sees instead, one a message; "404 end" if the connection ends. What a client
 //	    sees of an upstream's answer instead; "502" refuses
+//	or: what another proxy may take the bytes for instead, where the RFC says so
 //	accept: HTTP/1.0, if the listener is to serve it
 //	method: what an answer answers; GET if left out
 //	pause: the bytes after it go in a write of their own
@@ -72,6 +73,8 @@ type Case struct {
 	Origin    []Message
 	HasOrigin bool
 	Answers   []string
+	// Or is what another proxy may take the bytes for instead.
+	Or []Message
 }
 
 // Write is a write of the client or the origin.
@@ -169,6 +172,8 @@ func (c *Case) parse(text string) error {
 			_, err = ParseMessage(value)
 		case key == "want":
 			err = appendMessage(&c.Want, value)
+		case key == "or":
+			err = appendMessage(&c.Or, value)
 		case key == "origin":
 			c.HasOrigin = true
 			err = appendMessage(&c.Origin, value)

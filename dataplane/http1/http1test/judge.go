@@ -10,11 +10,27 @@ import (
 // Judge tells how what came of a case differs from what it wants. Strict is for our own proxy; else what another may do
 // as well counts as right: other statuses of refusal, a connection that ends, fields added.
 func (c *Case) Judge(r Result, strict bool) (problems []string) {
+	problems = c.judge(r, strict)
+	if strict || len(problems) == 0 || len(c.Or) == 0 {
+		return problems
+	}
+	other := *c
+	other.Want, other.HasOrigin, other.Answers = c.Or, false, nil
+	if len(other.judge(r, false)) == 0 {
+		return nil
+	}
+	return problems
+}
+
+func (c *Case) judge(r Result, strict bool) (problems []string) {
 	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	for _, m := range r.Seen {
 		if m.Problem != "" {
 			say("the origin saw %q", m)
 		}
+	}
+	if strict && r.Late != "" {
+		say("what came late: %s", r.Late)
 	}
 	if r.Fresh != "" {
 		say("the next request of another client: %s", r.Fresh)
@@ -103,7 +119,7 @@ func (c *Case) judgeOrigin(r Result, strict bool, say func(string, ...any)) {
 			}
 			continue
 		}
-		if similar(got[i].Head) != similar(w.Head) || short(got[i].Body) != w.Body || !holds(got[i].Fields, w.Fields) {
+		if similar(got[i].Head) != similar(w.Head) || short(got[i].Body) != w.Body || !holds(got[i].Fields, w.Fields) || !holds(w.Trailers, got[i].Trailers) {
 			say("the origin saw %q, want %q", got[i], w)
 		}
 	}
@@ -145,7 +161,7 @@ func (c *Case) judgeAnswer(r Result, strict bool, say func(string, ...any)) {
 		say("the next request: %s", r.Next)
 	}
 	if len(r.Answers) == 0 {
-		if strict || !c.Want[len(c.Want)-1].Refused() {
+		if last := c.Want[len(c.Want)-1]; strict || last.Whole() && !last.Refused() && last.Head != "more" {
 			say("no answer")
 		}
 		return
@@ -175,7 +191,7 @@ func (c *Case) judgeAnswer(r Result, strict bool, say func(string, ...any)) {
 			slices.SortStableFunc(want.Fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 		}
 		if got.Status() != want.Status() || short(got.Body) != want.Body || !holds(got.Fields, want.Fields) ||
-			strict && (len(got.Fields) != len(want.Fields) || !holds(got.Trailers, want.Trailers) || len(got.Trailers) != len(want.Trailers)) {
+			!holds(want.Trailers, got.Trailers) || strict && (len(got.Fields) != len(want.Fields) || len(got.Trailers) != len(want.Trailers)) {
 			say("the client saw %q, want %q", got, want)
 		}
 	}

@@ -127,7 +127,7 @@ func (o *Origin) serve(c net.Conn, number int) {
 		if m.Method() == "HEAD" {
 			body = ""
 		}
-		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Saw: %s %s\r\n\r\n%s", m.Method(), target, body)
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Saw: %s %s\r\n\r\n%s", short(m.Method()), short(target), body)
 	}
 }
 

@@ -31,6 +31,8 @@ type Result struct {
 	// Closed: the proxy ended the connection, after the bytes Extra.
 	Closed bool
 	Extra  string
+	// Late is why the late bytes could not be sent: the proxy had closed the upstream connection.
+	Late string
 	// Next is what is wrong with the answer to one more request on the connection; Fresh on another connection.
 	Next, Fresh string
 	// Seen is what the origin saw, of the case's own; NextConn is the upstream connection of the request after it.
@@ -72,12 +74,10 @@ func (p *Proxy) Play(c *Case, bytewise bool) (r Result, err error) {
 		_ = conn.SetDeadline(time.Now().Add(p.Patience))
 		if c.Later != "" {
 			if err := p.Origin.Late(c.Later); err != nil {
-				r.Next = err.Error()
+				r.Late = err.Error()
 			}
 		}
-		if r.Next == "" {
-			r.Next = ask(conn, in, nextTarget)
-		}
+		r.Next = ask(conn, in, nextTarget)
 	} else if !r.Closed {
 		_ = conn.SetReadDeadline(time.Now().Add(p.Pause))
 		rest, err := io.ReadAll(in)
