@@ -216,7 +216,6 @@ func TestNothingSmuggled(t *testing.T) {
 
 		{"length too long", plainFields(":method", "POST", "content-length", "5"), []string{"abc"}, nil, refused},
 		{"length too short", plainFields(":method", "POST", "content-length", "1"), []string{"abc"}, nil, refused},
-		{"length of zero", plainFields(":method", "POST", "content-length", "0"), []string{"abc"}, nil, refused + " | POST a.test /"},
 		{"length without body", plainFields(":method", "POST", "content-length", "3"), nil, nil, refused},
 		{"length of GET", plainFields("content-length", "3"), nil, nil, refused},
 		{"length with plus", plainFields(":method", "POST", "content-length", "+3"), []string{"abc"}, nil, refused},
@@ -237,6 +236,8 @@ func TestNothingSmuggled(t *testing.T) {
 		{"host in trailers", plainFields(":method", "POST"), []string{"abc"}, fieldList{{"host", "b.test"}}, refused + " | POST a.test / body=abc"},
 		{"connection in trailers", plainFields(":method", "POST"), []string{"abc"}, fieldList{{"connection", "close"}}, refused + " | POST a.test / body=abc"},
 		{"authorization in trailers", plainFields(":method", "POST"), []string{"abc"}, fieldList{{"authorization", "x"}}, refused + " | POST a.test / body=abc"},
+		// The last one: what is whole with its head may be sent on before the data comes, and arrive after this looks.
+		{"length of zero", plainFields(":method", "POST", "content-length", "0"), []string{"abc"}, nil, refused + " | POST a.test /"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			proxy.Origin.Begin(nil)
