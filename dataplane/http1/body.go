@@ -37,6 +37,8 @@ const (
 	chunkSize
 	chunkSpace
 	chunkExtension
+	chunkQuoted
+	chunkQuotedEscape
 	chunkSizeLF
 	chunkData
 	chunkDataCR
@@ -165,13 +167,8 @@ func (b *Body) chunkByte(c byte) *violation {
 		return b.afterSize(c)
 	case chunkSpace:
 		return b.afterSize(c)
-	case chunkExtension:
-		switch {
-		case c == '\r':
-			b.state = chunkSizeLF
-		case c < ' ' && c != '\t' || c == 0x7f:
-			return bad("control byte in a chunk extension (RFC 9112, 7.1.1)")
-		}
+	case chunkExtension, chunkQuoted, chunkQuotedEscape:
+		return b.extension(c)
 	case chunkSizeLF:
 		if c != '\n' {
 			return bad("chunk-size line does not end in CRLF (RFC 9112, 7.1)")
@@ -206,6 +203,26 @@ func (b *Body) afterSize(c byte) *violation {
 		b.state = chunkSizeLF
 	default:
 		return bad("malformed chunk size (RFC 9112, 7.1)")
+	}
+	return nil
+}
+
+// extension skips chunk extensions. A quoted string that does not end before the line does is refused: who reads on in it
+// sees other chunks (RFC 9112, 7.1.1).
+func (b *Body) extension(c byte) *violation {
+	switch {
+	case c == '\r' && b.state == chunkExtension:
+		b.state = chunkSizeLF
+	case c < ' ' && c != '\t' || c == 0x7f:
+		return bad("control byte in a chunk extension (RFC 9112, 7.1.1)")
+	case b.state == chunkQuotedEscape:
+		b.state = chunkQuoted
+	case b.state == chunkQuoted && c == '\\':
+		b.state = chunkQuotedEscape
+	case b.state == chunkQuoted && c == '"':
+		b.state = chunkExtension
+	case b.state == chunkExtension && c == '"':
+		b.state = chunkQuoted
 	}
 	return nil
 }
@@ -246,12 +263,27 @@ func (b *Body) trailer(src []byte) (int, *violation) {
 
 var crlf = []byte("\r\n")
 
-// forbiddenTrailer are fields that frame or route a message: in a trailer they come too late, and are there to
-// confuse (RFC 9110, 6.5.1).
+// lateFields come too late in a trailer (RFC 9110, 6.5.1): they frame or route a message, say who sends it or how it is to
+// be handled, or describe the content that was there already. Who would heed them would see another message.
+var lateFields = [...]string{
+	"host", "content-length", "transfer-encoding", "connection", "trailer", "te", "upgrade", "keep-alive", "proxy-connection",
+	"authorization", "proxy-authorization", "cookie", "set-cookie",
+	"cache-control", "expect", "max-forwards", "range",
+	"content-encoding", "content-type", "content-range",
+	"forwarded", "x-real-ip", "x-request-id",
+}
+
+// latePrefixes are what proxies say, and no one else may.
+var latePrefixes = [...]string{"x-forwarded-", "x-envoy-"}
+
 func forbiddenTrailer(name string) bool {
-	for _, f := range [...]string{"host", "content-length", "transfer-encoding", "connection", "trailer", "te", "upgrade",
-		"keep-alive", "proxy-connection"} {
+	for _, f := range lateFields {
 		if message.EqualName(name, f) {
+			return true
+		}
+	}
+	for _, p := range latePrefixes {
+		if len(name) >= len(p) && message.EqualName(name[:len(p)], p) {
 			return true
 		}
 	}

@@ -103,6 +103,20 @@ func trim(b []byte) []byte {
 	return b
 }
 
+// EqualToken compares tokens, ASCII case aside. Not strings.EqualFold: that takes a Kelvin sign for a k, so that
+// "chun\u212aed" would be chunked to us and a coding that nobody knows to the next.
+func EqualToken(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if x, y := a[i], b[i]; x != y && (x|0x20 != y|0x20 || x|0x20 < 'a' || x|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
 // EachToken calls f for each element of a comma-separated list, without white space around it, until f returns false.
 // Empty elements are left out (RFC 9110, 5.6.1.2).
 func EachToken(list string, f func(token string) bool) {

@@ -1,56 +1,19 @@
 package http1
 
 import (
-	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
-
+	"github.com/sluice-proxy/sluice/dataplane/http1/http1test"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
-// corpusCase is a case of testdata: an RFC and section, the bytes, and what they mean.
-type corpusCase struct {
-	name, rfc, method, input string
-	want                     []string
-}
-
-func corpus(t testing.TB, file string) []corpusCase {
+func load(t testing.TB, dir string) []*http1test.Case {
 	t.Helper()
-	data, err := os.ReadFile("testdata/" + file)
+	cases, err := http1test.Load("testdata/" + dir)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var cases []corpusCase
-	for _, f := range txtar.Parse(data).Files {
-		c := corpusCase{name: f.Name}
-		for line := range strings.Lines(string(f.Data)) {
-			line = strings.TrimSuffix(line, "\n")
-			key, value, _ := strings.Cut(line, ": ")
-			switch {
-			case strings.HasPrefix(line, `"`):
-				s, err := strconv.Unquote(line)
-				if err != nil {
-					t.Fatalf("%s: %s: %v", f.Name, line, err)
-				}
-				c.input += s
-			case key == "rfc":
-				c.rfc = value
-			case key == "method":
-				c.method = value
-			case key == "want":
-				c.want = append(c.want, value)
-			case line != "":
-				t.Fatalf("%s: got the line %q, want rfc, method, want or quoted bytes", f.Name, line)
-			}
-		}
-		if c.rfc == "" || len(c.want) == 0 {
-			t.Fatalf("%s: rfc or want is missing", f.Name)
-		}
-		cases = append(cases, c)
 	}
 	return cases
 }
@@ -83,84 +46,91 @@ func (f *feed) more() bool {
 
 func (f *feed) bytes() []byte { return f.data[f.used:f.visible] }
 
-func escape(s string) string {
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
+// head feeds a parser until the head is whole; "" or what became of it instead.
+func (f *feed) head(parse func([]byte) (int, error)) (instead string) {
+	for {
+		if !f.more() && len(f.bytes()) == 0 {
+			return "more"
+		}
+		n, failed := parse(f.bytes())
+		if failed != nil {
+			return failed.Error()
+		}
+		if n > 0 {
+			f.used += n
+			return ""
+		}
+		if f.visible == len(f.data) {
+			return "more"
+		}
+	}
 }
 
-func describeFields(b *strings.Builder, h message.Header, skip ...string) {
+func fields(h message.Header, skip ...string) (list []http1test.Field) {
 	for _, f := range h {
 		hidden := false
 		for _, s := range skip {
 			hidden = hidden || message.EqualName(f.Name, s)
 		}
 		if !hidden {
-			fmt.Fprintf(b, " %s=%s", f.Name, f.Value)
+			list = append(list, http1test.Field{Name: strings.Clone(f.Name), Value: strings.Clone(f.Value)})
 		}
 	}
+	return list
 }
 
-// describeBody reads a body and says what it was; more tells that it is not whole.
-func describeBody(b *strings.Builder, body *Body, f *feed, refusal string) (goOn bool) {
-	var text []byte
-	end := ""
+// readBody reads a body into m.
+func readBody(m *http1test.Message, body *Body, f *feed, refusal string) {
 	for !body.Done() {
 		if len(f.bytes()) == 0 && !f.more() {
-			end = " more"
-			if body.Direct() < 0 {
-				end = " end"
+			if m.End = "more"; body.Direct() < 0 {
+				m.End = "end"
 			}
 			break
 		}
 		data, n, v := body.Parse(f.bytes())
-		text = append(text, data...)
+		m.Body += string(data)
 		f.used += n
 		if v != nil {
-			end = " " + refusal
+			m.End = refusal
 			break
 		}
 		if len(data) > 0 {
 			f.used += body.Skip(f.bytes())
 		}
 	}
-	if len(text) > 0 {
-		b.WriteString(" body=" + string(text))
-	}
-	for _, t := range body.Trailer {
-		fmt.Fprintf(b, " trailer=%s:%s", t.Name, t.Value)
-	}
-	b.WriteString(end)
-	return end == ""
+	m.Trailers = fields(body.Trailer)
 }
 
+// status is an error that says only its status.
+type status int
+
+func (s status) Error() string { return strconv.Itoa(int(s)) }
+
 // requests is what a connection's bytes mean, however they are cut.
-func requests(data string, sizes []int, fresh bool) []string {
+func requests(data string, http10 bool, sizes []int, fresh bool) (out []http1test.Message) {
 	f := &feed{data: []byte(data), sizes: sizes, fresh: fresh}
-	p := NewRequestParser(Limits{HeaderBytes: 4096, HeaderCount: 20}, false, false, false)
-	var out []string
+	p := NewRequestParser(Limits{}, false, http10, false)
 	for {
 		p.Reset()
 		if f.used == len(f.data) && len(out) > 0 {
 			return out
 		}
-		n := 0
-		for n == 0 {
-			if !f.more() && len(f.bytes()) == 0 {
-				return append(out, "more")
-			}
-			got, failed := p.Parse(f.bytes())
+		if instead := f.head(func(b []byte) (int, error) {
+			n, failed := p.Parse(b)
 			if failed != nil {
-				return append(out, strconv.Itoa(failed.Status()))
+				return 0, status(failed.Status())
 			}
-			if n = got; n == 0 && f.visible == len(f.data) {
-				return append(out, "more")
-			}
+			return n, nil
+		}); instead != "" {
+			return append(out, http1test.Message{Head: instead})
 		}
-		f.used += n
-		var b strings.Builder
 		r := &p.Request
-		fmt.Fprintf(&b, "%s %s %s", r.Method, r.Authority, r.Path)
-		describeFields(&b, r.Header, "content-length", "transfer-encoding")
+		path := r.Path
+		if path == "" {
+			path = "-"
+		}
+		m := http1test.Message{Head: r.Method + " " + r.Authority + " " + path, Fields: fields(r.Header, "content-length", "transfer-encoding")}
 		var body Body
 		framing := FramedEmpty
 		if p.Chunked {
@@ -168,182 +138,104 @@ func requests(data string, sizes []int, fresh bool) []string {
 		} else if r.ContentLength > 0 {
 			framing = FramedLength
 		}
-		body.Reset(framing, r.ContentLength, Limits{HeaderBytes: 4096, HeaderCount: 20})
-		goOn := describeBody(&b, &body, f, "400")
+		body.Reset(framing, r.ContentLength, Limits{})
 		persists := p.Persists
-		if !persists && r.Method != "CONNECT" {
-			b.WriteString(" end")
+		readBody(&m, &body, f, "400")
+		if !persists && m.End == "" && r.Method != "CONNECT" {
+			m.End = "end"
 		}
-		out = append(out, escape(b.String()))
-		if !goOn || !persists {
+		out = append(out, m)
+		if m.End != "" || !persists {
 			return out
 		}
 	}
 }
 
 // responses is what an upstream's bytes mean, however they are cut.
-func responses(data, method string, sizes []int, fresh bool) []string {
+func responses(data, method string, sizes []int, fresh bool) (out []http1test.Message) {
 	f := &feed{data: []byte(data), sizes: sizes, fresh: fresh}
-	p := NewResponseParser(Limits{HeaderBytes: 4096, HeaderCount: 20})
-	var out []string
+	p := NewResponseParser(Limits{})
 	for {
 		p.Reset(method)
-		n := 0
-		for n == 0 {
-			if !f.more() && len(f.bytes()) == 0 {
-				return append(out, "more")
-			}
-			got, failed := p.Parse(f.bytes())
+		if instead := f.head(func(b []byte) (int, error) {
+			n, failed := p.Parse(b)
 			if failed != nil {
-				return append(out, strconv.Itoa(failed.Status()))
+				return 0, status(failed.Status())
 			}
-			if n = got; n == 0 && f.visible == len(f.data) {
-				return append(out, "more")
-			}
+			return n, nil
+		}); instead != "" {
+			return append(out, http1test.Message{Head: instead})
 		}
-		f.used += n
-		var b strings.Builder
 		r := &p.Response
-		b.WriteString(strconv.Itoa(r.Status))
-		if r.Reason != "" {
-			b.WriteString(" " + r.Reason)
-		}
-		describeFields(&b, r.Header, "content-length", "transfer-encoding")
+		m := http1test.Message{Head: strings.TrimSpace(strconv.Itoa(r.Status) + " " + r.Reason), Fields: fields(r.Header, "content-length", "transfer-encoding")}
 		var body Body
-		body.Reset(p.Framing, r.ContentLength, Limits{HeaderBytes: 4096, HeaderCount: 20})
-		describeBody(&b, &body, f, "502")
-		if !p.Persists && p.Framing != FramedClose {
-			b.WriteString(" end")
+		body.Reset(p.Framing, r.ContentLength, Limits{})
+		persists, framing := p.Persists, p.Framing
+		readBody(&m, &body, f, "502")
+		if !persists && framing != FramedClose && m.End == "" {
+			m.End = "end"
 		}
-		out = append(out, escape(b.String()))
+		out = append(out, m)
 		if r.Status >= 200 {
 			return out
 		}
 	}
 }
 
-func singles(n int) []int {
+func text(list []http1test.Message) string {
+	var b strings.Builder
+	for _, m := range list {
+		b.WriteString(m.String() + "\n")
+	}
+	return b.String()
+}
+
+// everySplit calls f for each way to cut n bytes in two, and for single bytes; what is long is cut only there where its
+// ends are.
+func everySplit(n int, f func(sizes []int, how string)) {
+	f(nil, "whole")
+	if n > 2<<10 {
+		for _, at := range []int{1, n / 2, n - 1} {
+			f([]int{at}, "cut at "+strconv.Itoa(at))
+		}
+		return
+	}
 	sizes := make([]int, n)
 	for i := range sizes {
 		sizes[i] = 1
 	}
-	return sizes
+	f(sizes, "byte by byte")
+	for at := 1; at < n; at++ {
+		f([]int{at}, "cut at "+strconv.Itoa(at))
+	}
 }
 
 func TestRequests(t *testing.T) {
-	for _, c := range corpus(t, "requests.txtar") {
-		t.Run(c.name, func(t *testing.T) {
-			want := strings.Join(c.want, "\n")
-			for how, got := range map[string][]string{
-				"whole":                   requests(c.input, nil, false),
-				"byte by byte":            requests(c.input, singles(len(c.input)), false),
-				"byte by byte, and moved": requests(c.input, singles(len(c.input)), true),
-			} {
-				if got := strings.Join(got, "\n"); got != want {
-					t.Errorf("%s (RFC %s)\n%q\ngot  %s\nwant %s", how, c.rfc, c.input, got, want)
+	for _, c := range load(t, "requests") {
+		t.Run(c.ID(), func(t *testing.T) {
+			input, want := c.Bytes(), text(c.Want)
+			everySplit(len(input), func(sizes []int, how string) {
+				for _, fresh := range []bool{false, true} {
+					if got := text(requests(input, c.HTTP10, sizes, fresh)); got != want {
+						t.Fatalf("%s, moved: %v (RFC %s: %s)\n%.500q\ngot  %s\nwant %s", how, fresh, c.RFC, c.Why, input, got, want)
+					}
 				}
-			}
+			})
 		})
 	}
 }
 
 func TestResponses(t *testing.T) {
-	for _, c := range corpus(t, "responses.txtar") {
-		t.Run(c.name, func(t *testing.T) {
-			want := strings.Join(c.want, "\n")
-			for how, got := range map[string][]string{
-				"whole":                   responses(c.input, c.method, nil, false),
-				"byte by byte, and moved": responses(c.input, c.method, singles(len(c.input)), true),
-			} {
-				if got := strings.Join(got, "\n"); got != want {
-					t.Errorf("%s (RFC %s)\n%q\ngot  %s\nwant %s", how, c.rfc, c.input, got, want)
+	for _, c := range load(t, "answers") {
+		t.Run(c.ID(), func(t *testing.T) {
+			input, want := c.Bytes(), text(c.Want)
+			everySplit(len(input), func(sizes []int, how string) {
+				for _, fresh := range []bool{false, true} {
+					if got := text(responses(input, c.Method, sizes, fresh)); got != want {
+						t.Fatalf("%s, moved: %v (RFC %s: %s)\n%.500q\ngot  %s\nwant %s", how, fresh, c.RFC, c.Why, input, got, want)
+					}
 				}
-			}
+			})
 		})
 	}
-}
-
-// fuzzLimit is in bytes: cutting costs their square, and what is longer says nothing new.
-const fuzzLimit = 6 << 10
-
-func cuts(seed []byte) []int {
-	sizes := make([]int, len(seed))
-	for i, b := range seed {
-		sizes[i] = int(b)
-	}
-	return sizes
-}
-
-// However the bytes are cut, they mean the same; and what is accepted can be serialized and means the same again.
-func FuzzRequest(f *testing.F) {
-	for _, c := range corpus(f, "requests.txtar") {
-		f.Add(c.input, []byte{1, 7, 30})
-	}
-	f.Fuzz(func(t *testing.T, input string, seed []byte) {
-		if len(input) > fuzzLimit {
-			return
-		}
-		whole := strings.Join(requests(input, nil, false), "\n")
-		if cut := strings.Join(requests(input, cuts(seed), true), "\n"); cut != whole {
-			t.Fatalf("%q cut as %v\ngot  %s\nwant %s", input, seed, cut, whole)
-		}
-		p := NewRequestParser(Limits{}, false, true, false)
-		if n, why := p.Parse([]byte(input)); n == 0 || why != nil || p.Request.Method == "CONNECT" {
-			return
-		}
-		req := p.Request
-		var w writer
-		if err := w.requestHead(&req, req.ContentLength == 0); err != nil {
-			t.Fatalf("%q was read but cannot be written: %v", input, err)
-		}
-		again := NewRequestParser(Limits{}, false, true, false)
-		n, why := again.Parse(w.buf)
-		if why != nil || n != len(w.buf) {
-			t.Fatalf("%q was written as %q, which is not read: %v", input, w.buf, why)
-		}
-		a, b := &p.Request, &again.Request
-		if a.Method != b.Method || a.Path != b.Path || a.Authority != b.Authority || a.ContentLength != b.ContentLength {
-			t.Fatalf("%q was written as %q, which means something else", input, w.buf)
-		}
-	})
-}
-
-func FuzzResponse(f *testing.F) {
-	for _, c := range corpus(f, "responses.txtar") {
-		f.Add(c.input, c.method, []byte{1, 7, 30})
-	}
-	f.Fuzz(func(t *testing.T, input, method string, seed []byte) {
-		if len(input) > fuzzLimit {
-			return
-		}
-		whole := strings.Join(responses(input, method, nil, false), "\n")
-		if cut := strings.Join(responses(input, method, cuts(seed), true), "\n"); cut != whole {
-			t.Fatalf("%q cut as %v\ngot  %s\nwant %s", input, seed, cut, whole)
-		}
-	})
-}
-
-func FuzzChunked(f *testing.F) {
-	for _, c := range corpus(f, "requests.txtar") {
-		if _, body, ok := strings.Cut(c.input, "\r\n\r\n"); ok && strings.HasPrefix(c.name, "chunk-") {
-			f.Add(body, []byte{1, 7, 30})
-		}
-	}
-	f.Fuzz(func(t *testing.T, input string, seed []byte) {
-		if len(input) > fuzzLimit {
-			return
-		}
-		run := func(sizes []int) string {
-			var b strings.Builder
-			var body Body
-			body.Reset(FramedChunked, -1, Limits{})
-			in := &feed{data: []byte(input), sizes: sizes}
-			describeBody(&b, &body, in, "400")
-			return fmt.Sprintf("%s, %d bytes", b.String(), in.used)
-		}
-		whole := run(nil)
-		if cut := run(cuts(seed)); cut != whole {
-			t.Fatalf("%q cut as %v\ngot  %s\nwant %s", input, seed, cut, whole)
-		}
-	})
 }

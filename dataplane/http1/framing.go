@@ -31,7 +31,7 @@ func (f *framing) note(name, value string) (keep bool, v *violation) {
 			return false, nil
 		}
 	case len("expect"):
-		if message.EqualName(name, "expect") && strings.EqualFold(value, "100-continue") {
+		if message.EqualName(name, "expect") && EqualToken(value, "100-continue") {
 			f.expect = true
 		}
 	case len("upgrade"):
@@ -66,22 +66,22 @@ func (f *framing) note(name, value string) (keep bool, v *violation) {
 
 func (f *framing) connection(value string) (v *violation) {
 	switch {
-	case strings.EqualFold(value, "keep-alive"):
+	case EqualToken(value, "keep-alive"):
 		f.keepAlive = true
 		return nil
-	case strings.EqualFold(value, "close"):
+	case EqualToken(value, "close"):
 		f.close = true
 		return nil
 	}
 	EachToken(value, func(token string) bool {
 		switch {
-		case strings.EqualFold(token, "close"):
+		case EqualToken(token, "close"):
 			f.close = true
-		case strings.EqualFold(token, "keep-alive"):
+		case EqualToken(token, "keep-alive"):
 			f.keepAlive = true
-		case strings.EqualFold(token, "upgrade"):
+		case EqualToken(token, "upgrade"):
 			f.upgrade = true
-		case strings.EqualFold(token, "host"), strings.EqualFold(token, "content-length"):
+		case EqualToken(token, "host"), EqualToken(token, "content-length"):
 			// RFC 9110, 7.6.1: not for fields that are meant for all recipients. Obeyed, it would change what the message means.
 			v = bad("connection names %s (RFC 9110, 7.6.1)", strings.ToLower(token))
 		}
@@ -110,20 +110,20 @@ func (f *framing) chunked(proto message.Proto) (bool, *violation) {
 		return false, bad("transfer-encoding in HTTP/1.0 (RFC 9112, 6.1)")
 	case f.codings > 1:
 		return false, bad("transfer-encoding twice (RFC 9112, 6.1)")
-	case strings.EqualFold(f.coding, "chunked"):
+	case EqualToken(f.coding, "chunked"):
 		return true, nil
 	}
 	last, count, chunks := "", 0, 0
 	EachToken(f.coding, func(token string) bool {
 		last = token
 		count++
-		if strings.EqualFold(token, "chunked") {
+		if EqualToken(token, "chunked") {
 			chunks++
 		}
 		return true
 	})
-	if !strings.EqualFold(last, "chunked") && count > 0 && chunks == 0 && all(last, classToken) ||
-		strings.EqualFold(last, "chunked") && chunks == 1 && count > 1 {
+	if !EqualToken(last, "chunked") && count > 0 && chunks == 0 && all(last, classToken) ||
+		EqualToken(last, "chunked") && chunks == 1 && count > 1 {
 		return false, &violation{failure.UnknownCoding, "transfer-encoding other than chunked (RFC 9112, 6.1)"}
 	}
 	return false, bad("malformed transfer-encoding (RFC 9112, 6.1)")

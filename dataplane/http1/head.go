@@ -99,6 +99,10 @@ func (h *head) next(buf []byte) (line []byte, ok bool, v *violation) {
 }
 
 func (h *head) tooLarge() *violation {
+	if !h.started {
+		// RFC 9112, 3: a target too long is 414.
+		return &violation{failure.TargetTooLong, fmt.Sprintf("more than %d bytes of a line", h.limits.HeaderBytes)}
+	}
 	return &violation{failure.HeadersTooLarge, fmt.Sprintf("more than %d bytes", h.limits.HeaderBytes)}
 }
 

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/sluice-proxy/sluice/dataplane/failure"
@@ -54,8 +55,8 @@ func (p *RequestParser) clear() {
 }
 
 // Parse takes the bytes of the head so far, from its first byte on, and maybe more. It returns the head's length once it
-// is whole, 0 if more bytes are needed. After a failure (of kind BadRequest, HeadersTooLarge, UpgradeRequired,
-// BadVersion, UnknownCoding), Request is what was understood, and the connection cannot be used further.
+// is whole, 0 if more bytes are needed. After a failure (of kind BadRequest, HeadersTooLarge, TargetTooLong,
+// UpgradeRequired, BadVersion, UnknownCoding), Request is what was understood, and the connection cannot be used further.
 func (p *RequestParser) Parse(buf []byte) (int, *failure.Error) {
 	if len(buf) == 0 {
 		return 0, nil
@@ -187,7 +188,7 @@ func (p *RequestParser) resolve(host string) *violation {
 		if !validAuthority(target) || !hasPort(target) {
 			return bad("target of CONNECT is not an authority (RFC 9112, 3.2.3)")
 		}
-		if !strings.EqualFold(target, host) {
+		if !EqualToken(target, host) {
 			return bad("target and host disagree (RFC 9112, 3.2.3)")
 		}
 		req.Path = ""
@@ -209,17 +210,17 @@ func (p *RequestParser) resolve(host string) *violation {
 func (p *RequestParser) absolute(host string) *violation {
 	req, target := &p.Request, p.target
 	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+	if !ok || !EqualToken(scheme, "http") && !EqualToken(scheme, "https") {
 		return bad("target is not a path or an http URI (RFC 9112, 3.2)")
 	}
-	if !strings.EqualFold(scheme, req.Scheme) {
+	if !EqualToken(scheme, req.Scheme) {
 		return bad("target's scheme is not the connection's (RFC 9110, 7.4)")
 	}
 	authority, path := rest, ""
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		authority, path = rest[:i], rest[i:]
 	}
-	if !validAuthority(authority) || !strings.EqualFold(authority, host) {
+	if !validAuthority(authority) || !EqualToken(authority, host) {
 		return bad("target and host disagree (RFC 9112, 3.2.2)")
 	}
 	switch {
@@ -248,26 +249,40 @@ func validAuthority(s string) bool {
 			return false
 		}
 		host, port = s[1:end], s[end+1:]
-		if host == "" || strings.IndexByte(host, '%') >= 0 {
+		// No zone: it means nothing to anyone but the sender (RFC 6874, 4).
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.Is6() || ip.Zone() != "" {
 			return false
-		}
-		for i := range len(host) {
-			if c := host[i]; classes[c]&classHex == 0 && c != ':' && c != '.' {
-				return false
-			}
 		}
 	} else {
 		if i := strings.IndexByte(s, ':'); i >= 0 {
 			host, port = s[:i], s[i:]
 		}
-		if host == "" || !all(host, classHost) {
+		if host == "" || !all(host, classHost) || !validEscapes(host) {
 			return false
 		}
 	}
 	if port == "" {
 		return true
 	}
-	return port[0] == ':' && len(port) <= 6 && all(port[1:], classDigit)
+	if port[0] != ':' || len(port) > 6 || !all(port[1:], classDigit) {
+		return false
+	}
+	n, _ := parseLength(port[1:])
+	return n < 1<<16
+}
+
+// validEscapes tells whether each percent sign is followed by two hexadecimal digits (RFC 3986, 2.1).
+func validEscapes(s string) bool {
+	for {
+		i := strings.IndexByte(s, '%')
+		if i < 0 {
+			return true
+		}
+		if i+2 >= len(s) || classes[s[i+1]]&classHex == 0 || classes[s[i+2]]&classHex == 0 {
+			return false
+		}
+		s = s[i+3:]
+	}
 }
 
 func hasPort(authority string) bool {

@@ -118,7 +118,8 @@ func (p *ResponseParser) statusLine(line []byte) *violation {
 	default:
 		return bad("neither HTTP/1.1 nor HTTP/1.0 (RFC 9112, 2.3)")
 	}
-	if !all(line[9:12], classDigit) || line[9] == '0' {
+	// RFC 9110, 15: what is not 100 to 599 is invalid, and as good as a 5xx: it is our 502.
+	if !all(line[9:12], classDigit) || line[9] == '0' || line[9] > '5' {
 		return bad("malformed status (RFC 9112, 4)")
 	}
 	p.Response.Status = int(line[9]-'0')*100 + int(line[10]-'0')*10 + int(line[11]-'0')

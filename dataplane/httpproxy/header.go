@@ -77,14 +77,14 @@ func (x *exchange) requestHeader() *failure.Error {
 	cfg, req := x.p.config, x.req
 	kept := req.Header[:0]
 	var connections, protocol, clients, proto, id, trailers = "", "", "", "", "", false
-	nominates := false
+	nominates, unexpected := false, false
 	for _, f := range req.Header {
 		switch classify(f.Name) {
 		case hop:
 			continue
 		case connection:
 			switch {
-			case strings.EqualFold(f.Value, "close"), strings.EqualFold(f.Value, "keep-alive"):
+			case http1.EqualToken(f.Value, "close"), http1.EqualToken(f.Value, "keep-alive"):
 			case connections == "":
 				connections, nominates = f.Value, true
 			default:
@@ -99,10 +99,9 @@ func (x *exchange) requestHeader() *failure.Error {
 			trailers = trailers || hasToken(f.Value, "trailers")
 			continue
 		case expect:
-			if strings.EqualFold(f.Value, "100-continue") {
-				// The codec sends the 100 when the body is wanted.
-				continue
-			}
+			// RFC 9110, 10.1.1. The codec sends the 100 when the body is wanted; nothing else is to be expected of us.
+			unexpected = unexpected || !http1.EqualToken(f.Value, "100-continue")
+			continue
 		case forwardedFor:
 			switch {
 			case f.Value == "":
@@ -130,8 +129,11 @@ func (x *exchange) requestHeader() *failure.Error {
 		kept = append(kept, f)
 	}
 	req.Header = kept
+	if unexpected {
+		return failure.New(failure.ExpectationFailed, nil)
+	}
 	if nominates {
-		if protocol != "" && hasToken(connections, "upgrade") && !strings.EqualFold(protocol, "h2c") {
+		if protocol != "" && hasToken(connections, "upgrade") && !http1.EqualToken(protocol, "h2c") {
 			return failure.Newf(failure.UpgradeRefused, "%q", protocol)
 		}
 		dropNominated(&req.Header, connections)
@@ -147,7 +149,7 @@ func (x *exchange) requestHeader() *failure.Error {
 // dropNominated drops the fields that Connection names (RFC 9110, 7.6.1).
 func dropNominated(h *message.Header, connections string) {
 	http1.EachToken(connections, func(token string) bool {
-		if !strings.EqualFold(token, "content-length") {
+		if !http1.EqualToken(token, "content-length") {
 			h.Del(token)
 		}
 		return true
@@ -259,7 +261,7 @@ func cleanResponse(res *message.Response) {
 		case hop, upgrade:
 			continue
 		case connection:
-			if !strings.EqualFold(f.Value, "close") && !strings.EqualFold(f.Value, "keep-alive") {
+			if !http1.EqualToken(f.Value, "close") && !http1.EqualToken(f.Value, "keep-alive") {
 				connections += "," + f.Value
 			}
 			continue

@@ -1,8 +1,6 @@
 package httpproxy
 
 import (
-	"strings"
-
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
@@ -175,7 +173,7 @@ func tlsVersion(version uint16) string {
 // hasToken tells whether a comma-separated list holds a token, case aside.
 func hasToken(list, token string) (found bool) {
 	http1.EachToken(list, func(t string) bool {
-		found = strings.EqualFold(t, token)
+		found = http1.EqualToken(t, token)
 		return !found
 	})
 	return found

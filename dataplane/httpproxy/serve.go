@@ -32,6 +32,9 @@ func (x *exchange) serve(state *State) *failure.Error {
 	if why := x.receive(); why != nil {
 		return why
 	}
+	if x.maxForwards() {
+		return nil
+	}
 	r := state.Table.Match(x.req)
 	if r == nil {
 		return failure.New(failure.NoRoute, nil)

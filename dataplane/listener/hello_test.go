@@ -1,12 +1,14 @@
 package listener
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +123,31 @@ func FuzzClientHello(f *testing.F) {
 		if partDone && at < MaxHello && (!done || fmt.Sprint(partErr) != fmt.Sprint(err) || !reflect.DeepEqual(part, whole)) {
 			t.Fatalf("first %d bytes: %+v %v; whole: %+v %v", at, part, partErr, whole, err)
 		}
+		// What will terminate the connection must read the same name in it.
+		if theirs := hellos(b); done && err == nil && whole.TLS && theirs != nil {
+			if !strings.EqualFold(theirs.ServerName, whole.ServerName) || !slices.Equal(theirs.SupportedProtos, whole.ALPN) {
+				t.Fatalf("%x\ngot  %+v\nwant %q %q", b, whole, theirs.ServerName, theirs.SupportedProtos)
+			}
+		}
 	})
+}
+
+// replay is a connection whose other side has said all it will.
+type replay struct {
+	net.Conn
+	in io.Reader
+}
+
+func (r *replay) Read(p []byte) (int, error)  { return r.in.Read(p) }
+func (r *replay) Write(p []byte) (int, error) { return len(p), nil }
+
+// hellos is what crypto/tls makes of a ClientHello; nil if it refuses it.
+func hellos(b []byte) (info *tls.ClientHelloInfo) {
+	_ = tls.Server(&replay{in: bytes.NewReader(b)}, &tls.Config{GetConfigForClient: func(i *tls.ClientHelloInfo) (*tls.Config, error) {
+		info = i
+		return nil, io.EOF
+	}}).Handshake()
+	return info
 }
 
 func TestPeekHello(t *testing.T) {
