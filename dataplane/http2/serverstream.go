@@ -139,8 +139,6 @@ func checkPath(path, method string) *failure.Error {
 	return nil
 }
 
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
 // blank gives every name one empty value, so that flatten lists the names.
 func blank(h http.Header) http.Header {
 	b := make(http.Header, len(h))
