@@ -110,3 +110,12 @@ func trailersOnly(value string) bool {
 	}
 	return false
 }
+
+// blank gives every name one empty value, so that flatten lists the names.
+func blank(h http.Header) http.Header {
+	b := make(http.Header, len(h))
+	for name := range h {
+		b[name] = []string{""}
+	}
+	return b
+}

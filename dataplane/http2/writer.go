@@ -28,7 +28,7 @@ const (
 
 // gathered are buffers of frames that wait to be written.
 var gathered = sync.Pool{New: func() any {
-	b := make([]byte, 0, gatherLimit+1<<10)
+	b := make([]byte, 0, gatherLimit+defaultFrame+1<<10)
 	return &b
 }}
 
@@ -167,13 +167,8 @@ type dataMark struct {
 	at         int
 }
 
-// space is how many bytes of DATA may be gathered now.
-func (w *frameWriter) space() int {
-	if w.buf == nil {
-		return gatherLimit
-	}
-	return gatherLimit - len(*w.buf)
-}
+// full tells whether who adds DATA must call makeRoom first.
+func (w *frameWriter) full() bool { return w.buf != nil && len(*w.buf) >= gatherLimit }
 
 // data adds a DATA frame; p has at most maxFrame bytes.
 func (w *frameWriter) data(stream uint32, p []byte, end bool) dataMark {
