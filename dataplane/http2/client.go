@@ -16,8 +16,8 @@ import (
 
 // What a client's connection keeps to.
 const (
-	// defaultStreams are assumed until the upstream's SETTINGS come, and maxClientStreams if those name no limit.
-	defaultStreams   = 100
+	// assumedStreams are assumed until the upstream's SETTINGS come, and maxClientStreams if those name no limit.
+	assumedStreams   = 100
 	maxClientStreams = 1000
 	// maxStreamID is the last one; a connection that has used it takes no more (RFC 9113, 5.1.1).
 	maxStreamID = 1<<31 - 1
@@ -58,9 +58,6 @@ type ClientConn struct {
 	fields *fieldReader
 	// scratch is room for the next field section.
 	scratch message.Header
-	// junk counts frames in a row that brought no stream on, since a time.
-	junk      int
-	junkSince time.Time
 
 	// out has the connection's lock: all below is guarded by out.mu, and nothing waits for the socket while it is held.
 	out frameWriter
@@ -77,7 +74,8 @@ type ClientConn struct {
 	// window is what the upstream takes on all streams, and streamWindow what a new stream begins with.
 	window, streamWindow sendWindow
 	// starved counts writers that wait for the connection's window.
-	starved int
+	starved  int
+	patience patience
 	// received is what the upstream may send on all streams.
 	received receiveWindow
 	// draining: no stream is begun any more, and the last that ends ends the connection. refusing: reserved ones fail too.
@@ -112,13 +110,15 @@ func NewClientConn(conn net.Conn, opts ClientOptions) (*ClientConn, error) {
 		in:           bufio.NewReaderSize(conn, 32<<10),
 		streams:      map[uint32]*ClientStream{},
 		nextID:       1,
-		maxStreams:   defaultStreams,
+		maxStreams:   assumedStreams,
 		window:       initialWindow,
 		streamWindow: initialWindow,
+		patience:     newPatience(),
 		received:     newReceiveWindow(connWindow),
 	}
 	c.framer = xhttp2.NewFramer(nil, c.in)
 	c.framer.SetMaxReadFrameSize(defaultFrame)
+	c.framer.SetReuseFrames()
 	c.fields = newFieldReader(int(opts.MaxHeaderBytes), 0)
 	c.out.init(conn, opts.WriteTimeout)
 	if err := c.greet(); err != nil {

@@ -29,9 +29,12 @@ func (c *ClientConn) readHeaders(h xhttp2.FrameHeader) error {
 		if err != nil {
 			return err
 		}
-		fragment, err := unpad(frame, p)
-		if err != nil {
-			return err
+		fragment := p
+		if frame.Type == xhttp2.FrameHeaders {
+			// Of its priority nothing is asked any more (RFC 9113, 5.3.2).
+			if fragment, _, err = headerPayload(frame, p); err != nil {
+				return err
+			}
 		}
 		if err := f.write(fragment); err != nil {
 			return err
@@ -65,7 +68,7 @@ func (c *ClientConn) readHeaders(h xhttp2.FrameHeader) error {
 		c.reset(s, xhttp2.ErrCodeStreamClosed, failure.New(failure.Reset, errSentEnd))
 		return nil
 	}
-	c.junk = 0
+	c.patience.earn(earnAnswer)
 	switch {
 	case tooLarge:
 		c.malformed(s, "fields of more than %d bytes", c.opts.MaxHeaderBytes)
@@ -77,27 +80,6 @@ func (c *ClientConn) readHeaders(h xhttp2.FrameHeader) error {
 		c.takeHead(s, end)
 	}
 	return nil
-}
-
-// unpad takes a HEADERS frame's padding and priority off (RFC 9113, 6.2).
-func unpad(h xhttp2.FrameHeader, p []byte) ([]byte, error) {
-	if h.Type != xhttp2.FrameHeaders {
-		return p, nil
-	}
-	padding, priority := 0, 0
-	if h.Flags.Has(xhttp2.FlagHeadersPadded) {
-		if len(p) == 0 {
-			return nil, connectionError{xhttp2.ErrCodeFrameSize, "HEADERS without its padding's length"}
-		}
-		padding, p = int(p[0]), p[1:]
-	}
-	if h.Flags.Has(xhttp2.FlagHeadersPriority) {
-		priority = 5
-	}
-	if len(p) < priority+padding {
-		return nil, protocolError("HEADERS with more padding than payload")
-	}
-	return p[priority : len(p)-padding], nil
 }
 
 // takeHead takes a head of status 1xx, or the final one. the lock is held.

@@ -40,7 +40,7 @@ func (c *ClientConn) readOther(h xhttp2.FrameHeader) error {
 		return protocolError("PUSH_PROMISE, which our SETTINGS forbid (RFC 9113, 6.6)")
 	default:
 		// PRIORITY means nothing any more (RFC 9113, 5.3.2), and what is not known is ignored (5.5).
-		return c.useless()
+		return c.useless(costFrame)
 	}
 }
 
@@ -58,7 +58,7 @@ func (c *ClientConn) takeWindowUpdate(f *xhttp2.WindowUpdateFrame) error {
 			}
 			return nil
 		}
-		return c.useless()
+		return c.useless(costFrame)
 	}
 	s, err := c.find(f.StreamID)
 	if s == nil || s == &lingering {
@@ -70,7 +70,7 @@ func (c *ClientConn) takeWindowUpdate(f *xhttp2.WindowUpdateFrame) error {
 		return nil
 	}
 	if !blocked {
-		return c.useless()
+		return c.useless(costFrame)
 	}
 	s.writable.Signal()
 	return nil
@@ -105,13 +105,13 @@ func (c *ClientConn) takePing(f *xhttp2.PingFrame) error {
 			close(answered)
 			return nil
 		}
-		return c.useless()
+		return c.useless(costFrame)
 	}
 	c.out.ping(true, f.Data)
 	if err := c.replied(); err != nil {
 		return err
 	}
-	return c.useless()
+	return c.useless(costFrame)
 }
 
 // replied sends an answer on its way, unless the upstream reads none of them.
@@ -147,7 +147,7 @@ func (c *ClientConn) takeGoAway(f *xhttp2.GoAwayFrame) {
 // takeSettings takes the upstream's wishes (RFC 9113, 6.5.2).
 func (c *ClientConn) takeSettings(f *xhttp2.SettingsFrame) error {
 	if f.IsAck() {
-		return c.useless()
+		return c.useless(costFrame)
 	}
 	if !c.greeted {
 		c.greeted = true
@@ -179,7 +179,7 @@ func (c *ClientConn) takeSettings(f *xhttp2.SettingsFrame) error {
 	if err := c.replied(); err != nil {
 		return err
 	}
-	return c.useless()
+	return c.useless(costSettings)
 }
 
 // resize changes the windows of all streams (RFC 9113, 6.9.2): they may become negative.

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"io"
+
 	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/sluice-proxy/sluice/dataplane/failure"
@@ -22,67 +24,66 @@ func (c *ClientConn) readData(h xhttp2.FrameHeader) error {
 		}
 		length -= padding
 	}
-	c.lock()
-	s, err := c.admit(h, length)
-	if s != nil && s != &lingering && length > 0 && c.in.Buffered() >= length {
-		// As most frames are: here as a whole.
-		p, _ := c.in.Peek(length)
-		s.body.append(p)
-		if !h.Flags.Has(xhttp2.FlagDataEndStream) {
-			s.readable.Signal()
-		}
-		_, _ = c.in.Discard(length)
-		length = 0
-	}
-	c.unlock()
-	if err != nil {
-		return err
-	}
-	for length > 0 {
-		if _, err := c.in.Peek(1); err != nil {
+	var p []byte
+	var whole *chunk
+	if length <= smallChunk || length <= c.in.Buffered() {
+		// What is small, or here already, is copied from where it was read.
+		var err error
+		if p, err = c.in.Peek(length); err != nil {
 			return err
 		}
-		p, _ := c.in.Peek(min(length, c.in.Buffered()))
-		c.lock()
-		if s != nil && s != &lingering && c.streams[h.StreamID] == s {
-			s.body.append(p)
-			s.readable.Signal()
+	} else {
+		whole = newChunk(length)
+		if _, err := io.ReadFull(c.in, whole.buf[:length]); err != nil {
+			whole.free()
+			return err
 		}
-		c.unlock()
-		n, _ := c.in.Discard(len(p))
-		length -= n
-	}
-	if _, err := c.in.Discard(padding); err != nil {
-		return err
-	}
-	if s == nil || !h.Flags.Has(xhttp2.FlagDataEndStream) {
-		return nil
+		whole.to = length
 	}
 	c.lock()
-	defer c.unlock()
+	err := c.takeData(h, p, whole, length)
+	c.unlock()
+	if _, discardErr := c.in.Discard(len(p) + padding); err == nil {
+		err = discardErr
+	}
+	return err
+}
+
+// takeData gives DATA to its stream: p, or all of a chunk. The lock is held.
+func (c *ClientConn) takeData(h xhttp2.FrameHeader, p []byte, whole *chunk, length int) error {
+	s, err := c.admit(h, length)
 	switch {
-	case c.streams[h.StreamID] != s:
-	case s == &lingering:
-		c.unlinger(h.StreamID)
-	default:
+	case s != nil && whole != nil:
+		s.body.push(whole)
+	case whole != nil:
+		whole.free()
+	case s != nil && length > 0:
+		s.body.add(p)
+	}
+	if s == nil {
+		return err
+	}
+	if h.Flags.Has(xhttp2.FlagDataEndStream) {
 		c.ended(s)
+	} else if length > 0 {
+		s.readable.Signal()
 	}
 	return nil
 }
 
 // admit holds a DATA frame against the windows, and against what was said of the body. It returns the stream that is to
-// have it; nil if none. the lock is held.
+// have it; nil if none. The lock is held.
 func (c *ClientConn) admit(h xhttp2.FrameHeader, length int) (*ClientStream, error) {
-	size := int(h.Length)
+	size, end := int(h.Length), h.Flags.Has(xhttp2.FlagDataEndStream)
+	if h.StreamID == 0 {
+		return nil, protocolError("DATA on stream 0")
+	}
 	if !c.received.receive(size) {
 		return nil, connectionError{xhttp2.ErrCodeFlowControl, "DATA beyond the connection's window"}
 	}
 	if n := c.received.read(size); n > 0 {
 		c.out.windowUpdate(0, n)
 		c.kick = true
-	}
-	if h.StreamID == 0 {
-		return nil, protocolError("DATA on stream 0")
 	}
 	s, err := c.find(h.StreamID)
 	switch {
@@ -92,42 +93,47 @@ func (c *ClientConn) admit(h xhttp2.FrameHeader, length int) (*ClientStream, err
 		if length > 0 {
 			c.out.reset(h.StreamID, xhttp2.ErrCodeProtocol)
 			c.kick = true
-			c.unlinger(h.StreamID)
-			return nil, nil
 		}
-		return s, nil
+		if length > 0 || end {
+			c.unlinger(h.StreamID)
+		}
+		return nil, c.useless(costEmpty)
 	case s.gotEnd:
-		// The answer is whole; the upstream is not wanted any more.
+		// RFC 9113, 5.1: the answer is whole. What comes behind it is not wanted, and who sends it is not trusted with the
+		// rest of the request.
 		c.reset(s, xhttp2.ErrCodeStreamClosed, failure.New(failure.Reset, errSentEnd))
 		return nil, nil
-	}
-	if length > 0 {
-		c.junk = 0
-	} else if err := c.useless(); err != nil && !h.Flags.Has(xhttp2.FlagDataEndStream) {
-		return nil, err
-	}
-	if !s.received.receive(size) {
+	case !s.received.receive(size):
 		c.reset(s, xhttp2.ErrCodeFlowControl, failure.Newf(failure.BadResponse, "DATA beyond the stream's window"))
 		return nil, nil
-	}
-	// Padding is never read by anybody.
-	s.give(size - length)
-	switch {
 	case !s.final:
-		c.malformed(s, "DATA before a head")
+		c.malformed(s, "DATA before a head (RFC 9113, 8.1)")
 		return nil, nil
 	case length > 0 && s.bodiless:
 		c.malformed(s, "a body with status %d, or for HEAD (RFC 9110, 6.4.1)", s.head.Status)
 		return nil, nil
 	case s.expect >= 0 && int64(length) > s.expect:
-		c.malformed(s, "the body is longer than content-length")
+		c.malformed(s, "the body is longer than content-length (RFC 9113, 8.1.1)")
 		return nil, nil
-	case s.expect >= 0:
+	}
+	if length > 0 {
+		c.patience.earn(earnData)
+	} else if !end {
+		if err := c.useless(costEmpty); err != nil {
+			return nil, err
+		}
+	}
+	if s.expect >= 0 {
 		s.expect -= int64(length)
+	}
+	if !end {
+		// Padding is never read by anybody.
+		s.give(size - length)
 	}
 	return s, nil
 }
 
+// unlinger ends a stream that nobody waited for. The lock is held.
 func (c *ClientConn) unlinger(id uint32) {
 	delete(c.streams, id)
 	c.lingering--

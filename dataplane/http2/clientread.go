@@ -5,17 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/sluice-proxy/sluice/dataplane/failure"
-)
-
-const (
-	// maxJunk is how many frames in a row may bring no stream on, within junkTime.
-	maxJunk  = 1000
-	junkTime = 10 * time.Second
 )
 
 func protocolError(format string, args ...any) error {
@@ -101,17 +94,10 @@ func (c *ClientConn) frameError(err error) error {
 // idle tells whether a stream was never begun; streams of even numbers are pushed, which we forbid. the lock is held.
 func (c *ClientConn) isIdle(id uint32) bool { return id%2 == 0 || id >= c.nextID }
 
-// useless counts a frame that brought nothing. the lock may be held or not.
-func (c *ClientConn) useless() error {
-	if c.junk == 0 {
-		c.junkSince = time.Now()
-	}
-	if c.junk++; c.junk <= maxJunk {
-		return nil
-	}
-	c.junk = 0
-	if time.Since(c.junkSince) < junkTime {
-		return connectionError{xhttp2.ErrCodeEnhanceYourCalm, fmt.Sprintf("%d frames that bring nothing", maxJunk)}
+// useless counts a frame that brought nobody further. The lock is held.
+func (c *ClientConn) useless(cost int) error {
+	if !c.patience.spend(cost) {
+		return connectionError{xhttp2.ErrCodeEnhanceYourCalm, "too many frames that bring nothing"}
 	}
 	return nil
 }
@@ -139,7 +125,7 @@ func (c *ClientConn) find(id uint32) (*ClientStream, error) {
 	if c.isIdle(id) {
 		return nil, protocolError("frame on stream %d, which is idle (RFC 9113, 5.1)", id)
 	}
-	return nil, c.useless()
+	return nil, c.useless(costFrame)
 }
 
 // ended is END_STREAM. the lock is held.

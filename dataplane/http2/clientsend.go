@@ -37,7 +37,7 @@ func (s *ClientStream) open(head *message.Request, end bool) error {
 	c := s.conn
 	c.lock()
 	defer c.unlock()
-	for c.out.space() <= 0 && c.out.err == nil && c.over == nil && !s.closed {
+	for c.out.full() && c.out.err == nil && c.over == nil && !s.closed {
 		// Heads do not pile up before a socket that takes nothing.
 		c.out.makeRoom()
 	}
@@ -108,7 +108,7 @@ func (s *ClientStream) Write(p []byte) (int, error) {
 		switch {
 		case c.out.err != nil:
 			return n, s.cut()
-		case c.out.space() <= 0:
+		case c.out.full():
 			c.out.makeRoom()
 		case take == 0:
 			s.awaitWindow()
@@ -116,6 +116,8 @@ func (s *ClientStream) Write(p []byte) (int, error) {
 			s.last = c.out.data(s.id, p[n:n+take], false)
 			s.window.take(take)
 			c.window.take(take)
+			// It may have WINDOW_UPDATEs for answers.
+			c.patience.earn(earnData)
 			s.sent += int64(take)
 			n += take
 		}

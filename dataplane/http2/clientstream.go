@@ -54,7 +54,7 @@ type ClientStream struct {
 	isHead, bodiless bool
 	// expect is how much of the body must still come, -1 for any.
 	expect int64
-	body   inbox
+	body   chunks
 	// received is what the upstream may send.
 	received receiveWindow
 }
@@ -71,7 +71,7 @@ func (s *ClientStream) begin(c *ClientConn) {
 
 // recycle puts it by. Nobody else knows of it any more.
 func (s *ClientStream) recycle() {
-	s.body.free()
+	s.body.clear()
 	header, trailer, early := s.head.Header, s.trailer, s.early
 	clear(header)
 	clear(trailer)
@@ -107,7 +107,7 @@ func (s *ClientStream) ReadResponse() (*message.Response, error) {
 func (s *ClientStream) Buffered() int {
 	s.conn.lock()
 	defer s.conn.unlock()
-	return s.body.len()
+	return s.body.n
 }
 
 // Read reads the answer's body. At io.EOF, which may come with the last bytes, the head's Trailer is filled.
@@ -121,10 +121,10 @@ func (s *ClientStream) Read(p []byte) (int, error) {
 			return 0, failure.New(failure.Reset, errClosed)
 		case s.bodiless:
 			return 0, io.EOF
-		case s.body.len() > 0:
+		case s.body.n > 0:
 			n := s.body.read(p)
 			s.give(n)
-			if s.gotEnd && s.why == nil && s.body.len() == 0 {
+			if s.gotEnd && s.why == nil && s.body.n == 0 {
 				s.head.Trailer = s.trailer
 				return n, io.EOF
 			}
@@ -182,7 +182,7 @@ func (s *ClientStream) Close(reuse bool) {
 		if c.streams[s.id] == s {
 			c.abandon(s)
 		}
-		s.body.free()
+		s.body.clear()
 		s.wake()
 	}
 	if !reuse {

@@ -4,21 +4,12 @@
 // In: a net.Conn on which HTTP/2 was agreed (ALPN, or prior knowledge). Out: message heads, bodies and trailers, and
 // failures. It must not know where a request goes, nor what a configuration is.
 //
-// Framing, HPACK and flow control are those of golang.org/x/net/http2. This costs some of the message: fields arrive
-// in the order of their names, not as sent, and a request's trailers travel only if its Trailer field names them
-// (RFC 9110, 6.5.1 lets a recipient discard them). A draining connection gets one GOAWAY with the last stream, not
-// the two of RFC 9113, 6.8.
+// Frames and HPACK are read by golang.org/x/net/http2's Framer and hpack; all else is ours. Both cores are built alike: one
+// goroutine reads a connection's frames and acts on them at once, and who has something to send gathers it under the
+// connection's lock and writes for all.
 package http2
 
-import (
-	"net/http"
-	"slices"
-	"strings"
-
-	"golang.org/x/net/http/httpguts"
-
-	"github.com/sluice-proxy/sluice/dataplane/message"
-)
+import "strings"
 
 // Preface is what a client that has prior knowledge of HTTP/2 sends first (RFC 9113, 3.4).
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -32,75 +23,6 @@ func connectionField(lower string) bool {
 	return false
 }
 
-// lower is a field's name as HTTP/2 spells it; it allocates only if it must.
-func lower(name string) string {
-	for i := range len(name) {
-		if c := name[i]; 'A' <= c && c <= 'Z' {
-			return strings.ToLower(name)
-		}
-	}
-	return name
-}
-
-// flatten makes a list of a map: names in lower case and in order, since the map has forgotten the sender's.
-func flatten(h http.Header) message.Header {
-	if len(h) == 0 {
-		return nil
-	}
-	names := make([]string, 0, len(h))
-	n := 0
-	for name, values := range h {
-		names = append(names, name)
-		n += len(values)
-	}
-	slices.Sort(names)
-	flat := make(message.Header, 0, n)
-	for _, name := range names {
-		low := strings.ToLower(name)
-		for _, value := range h[name] {
-			flat = append(flat, message.Field{Name: low, Value: value})
-		}
-	}
-	return flat
-}
-
-// own adds a field to a map that x/net may read when the exchange has ended, and its strings with it: message's strings
-// point into buffers that are then used again.
-func own(h http.Header, lower, value string) {
-	name := http.CanonicalHeaderKey(strings.Clone(lower))
-	h[name] = append(h[name], strings.Clone(value))
-}
-
-// trailerMap makes a map of trailers, without what must not be a trailer (RFC 9110, 6.5.1). prefix stands before each
-// name.
-func trailerMap(to http.Header, trailer message.Header, prefix string) {
-	for _, f := range trailer {
-		name := http.CanonicalHeaderKey(strings.Clone(f.Name))
-		if connectionField(lower(f.Name)) || !httpguts.ValidTrailerHeader(name) ||
-			!httpguts.ValidHeaderFieldName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
-			continue
-		}
-		to[prefix+name] = append(to[prefix+name], strings.Clone(f.Value))
-	}
-}
-
-// declaredTrailers are the names in a Trailer field, in canonical spelling, without those that cannot be trailers.
-func declaredTrailers(h message.Header) []string {
-	var names []string
-	for _, f := range h {
-		if !message.EqualName(f.Name, "trailer") {
-			continue
-		}
-		for name := range strings.SplitSeq(f.Value, ",") {
-			name = http.CanonicalHeaderKey(strings.Clone(strings.Trim(name, " \t")))
-			if name != "" && httpguts.ValidTrailerHeader(name) && httpguts.ValidHeaderFieldName(name) {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
-}
-
 // trailersOnly tells whether a TE field lists "trailers", the one value that HTTP/2 knows (RFC 9113, 8.2.2).
 func trailersOnly(value string) bool {
 	for token := range strings.SplitSeq(value, ",") {
@@ -109,13 +31,4 @@ func trailersOnly(value string) bool {
 		}
 	}
 	return false
-}
-
-// blank gives every name one empty value, so that flatten lists the names.
-func blank(h http.Header) http.Header {
-	b := make(http.Header, len(h))
-	for name := range h {
-		b[name] = []string{""}
-	}
-	return b
 }

@@ -88,7 +88,7 @@ func TestBothWays(t *testing.T) {
 		if err != nil || !bytes.Equal(body, big) {
 			t.Errorf("request body: %d bytes, %v", len(body), err)
 		}
-		want(t, "request trailer", fmt.Sprint(r.Trailer), "[{x-sum 7}]")
+		want(t, "request trailer", fmt.Sprint(r.Trailer), "[{x-sum 7} {x-undeclared 8}]")
 		head := message.Response{Status: 200, ContentLength: -1, Header: message.Header{
 			{Name: "Content-Type", Value: "a/b"}, {Name: "Connection", Value: "close"}, {Name: "Set-Cookie", Value: "a=1"},
 			{Name: "Set-Cookie", Value: "b=2"}}}
@@ -129,7 +129,7 @@ func TestBothWays(t *testing.T) {
 	if err != nil || !bytes.Equal(body, big) {
 		t.Errorf("body: %d bytes, %v", len(body), err)
 	}
-	want(t, "trailer", fmt.Sprint(res.Trailer), "[{grpc-message ok} {grpc-status 0}]")
+	want(t, "trailer", fmt.Sprint(res.Trailer), "[{grpc-status 0} {grpc-message ok}]")
 }
 
 // TestFullDuplex is a gRPC stream: each side speaks in turn, on one stream.
