@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -25,8 +26,6 @@ const (
 	// they are read: one stream whose client reads nothing must not hold up the others. The streams' windows bound what
 	// waits.
 	connWindow = 16 << 20
-	// lastWords is how long the socket has to take a GOAWAY before it is closed.
-	lastWords = time.Second
 )
 
 // ClientOptions are one upstream connection's.
@@ -76,6 +75,8 @@ type ClientConn struct {
 	// starved counts writers that wait for the connection's window.
 	starved  int
 	patience patience
+	// gone are some streams that we reset lately: what was under way for them is nobody's fault.
+	gone recentStreams
 	// received is what the upstream may send on all streams.
 	received receiveWindow
 	// draining: no stream is begun any more, and the last that ends ends the connection. refusing: reserved ones fail too.
@@ -174,6 +175,7 @@ func (c *ClientConn) unlock() {
 func (c *ClientConn) close(room bool) {
 	end := func() {
 		c.conn.Close()
+		c.out.close()
 		if room {
 			c.opts.Room()
 		}
@@ -185,9 +187,18 @@ func (c *ClientConn) close(room bool) {
 		end()
 		return
 	}
-	_ = c.conn.SetWriteDeadline(time.Now().Add(lastWords))
+	_ = c.conn.SetDeadline(time.Now().Add(lingerTime))
 	go func() {
-		_ = c.out.flush()
+		c.lock()
+		for c.out.err == nil && (c.out.writing || c.out.buf != nil) {
+			c.out.makeRoom()
+		}
+		c.unlock()
+		if half, ok := c.conn.(interface{ CloseWrite() error }); ok && c.over.Kind == failure.BadResponse {
+			// With bytes unread a close would be a reset, which overtakes what was said last.
+			_ = half.CloseWrite()
+			_, _ = io.CopyN(io.Discard, c.conn, lingerBytes)
+		}
 		end()
 	}()
 }
@@ -200,7 +211,7 @@ var (
 	errIdle    = errors.New("the connection was idle")
 )
 
-// room tells whether one stream more may be begun. the lock is held.
+// room tells whether one stream more may be begun. The lock is held.
 func (c *ClientConn) room() bool {
 	return c.over == nil && !c.draining && c.out.err == nil && c.nextID+2*uint32(c.reserved) <= maxStreamID &&
 		len(c.streams)+c.reserved < int(min(c.maxStreams, maxClientStreams))
@@ -272,7 +283,7 @@ func (c *ClientConn) forget(s *ClientStream) {
 	c.freed()
 }
 
-// end fails all streams, and the connection takes no more; unlock closes the socket. the lock is held.
+// end fails all streams, and the connection takes no more; unlock closes the socket. The lock is held.
 func (c *ClientConn) end(why *failure.Error) {
 	if c.over != nil {
 		return

@@ -82,7 +82,7 @@ func (c *ClientConn) readHeaders(h xhttp2.FrameHeader) error {
 	return nil
 }
 
-// takeHead takes a head of status 1xx, or the final one. the lock is held.
+// takeHead takes a head of status 1xx, or the final one. The lock is held.
 func (c *ClientConn) takeHead(s *ClientStream, end bool) {
 	var head message.Response
 	why := c.fields.response(&head, end)
@@ -130,7 +130,7 @@ func (c *ClientConn) takeHead(s *ClientStream, end bool) {
 	s.readable.Signal()
 }
 
-// takeTrailer takes what follows the body. the lock is held.
+// takeTrailer takes what follows the body. The lock is held.
 func (c *ClientConn) takeTrailer(s *ClientStream, end bool) {
 	if !end {
 		c.malformed(s, "trailers that do not end the stream (RFC 9113, 8.1)")

@@ -8,6 +8,9 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 )
 
+// maxSettings is how many entries a SETTINGS may have: each may change the windows of all streams.
+const maxSettings = 100
+
 // readOther reads what is neither DATA nor HEADERS.
 func (c *ClientConn) readOther(h xhttp2.FrameHeader) error {
 	frame, err := c.framer.ReadFrameForHeader(h)
@@ -148,6 +151,9 @@ func (c *ClientConn) takeGoAway(f *xhttp2.GoAwayFrame) {
 func (c *ClientConn) takeSettings(f *xhttp2.SettingsFrame) error {
 	if f.IsAck() {
 		return c.useless(costFrame)
+	}
+	if f.NumSettings() > maxSettings {
+		return connectionError{xhttp2.ErrCodeEnhanceYourCalm, "SETTINGS with many entries"}
 	}
 	if !c.greeted {
 		c.greeted = true

@@ -96,6 +96,7 @@ func (c *ClientConn) admit(h xhttp2.FrameHeader, length int) (*ClientStream, err
 		}
 		if length > 0 || end {
 			c.unlinger(h.StreamID)
+			return nil, nil
 		}
 		return nil, c.useless(costEmpty)
 	case s.gotEnd:

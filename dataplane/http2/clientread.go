@@ -91,7 +91,7 @@ func (c *ClientConn) frameError(err error) error {
 	return err
 }
 
-// idle tells whether a stream was never begun; streams of even numbers are pushed, which we forbid. the lock is held.
+// idle tells whether a stream was never begun; streams of even numbers are pushed, which we forbid. The lock is held.
 func (c *ClientConn) isIdle(id uint32) bool { return id%2 == 0 || id >= c.nextID }
 
 // useless counts a frame that brought nobody further. The lock is held.
@@ -102,22 +102,23 @@ func (c *ClientConn) useless(cost int) error {
 	return nil
 }
 
-// reset ends a stream with RST_STREAM. the lock is held.
+// reset ends a stream with RST_STREAM. The lock is held.
 func (c *ClientConn) reset(s *ClientStream, code xhttp2.ErrCode, why *failure.Error) {
 	if c.streams[s.id] == s {
 		c.out.reset(s.id, code)
+		c.gone.add(s.id)
 		c.kick = true
 		c.forget(s)
 	}
 	s.fail(why)
 }
 
-// malformed is an answer that breaks the protocol: a stream error (RFC 9113, 8.1.1). the lock is held.
+// malformed is an answer that breaks the protocol: a stream error (RFC 9113, 8.1.1). The lock is held.
 func (c *ClientConn) malformed(s *ClientStream, format string, args ...any) {
 	c.reset(s, xhttp2.ErrCodeProtocol, failure.Newf(failure.BadResponse, format, args...))
 }
 
-// find is an open stream; nil if it has ended. the lock is held.
+// find is an open stream; nil if it has ended. The lock is held.
 func (c *ClientConn) find(id uint32) (*ClientStream, error) {
 	if s := c.streams[id]; s != nil {
 		return s, nil
@@ -125,10 +126,13 @@ func (c *ClientConn) find(id uint32) (*ClientStream, error) {
 	if c.isIdle(id) {
 		return nil, protocolError("frame on stream %d, which is idle (RFC 9113, 5.1)", id)
 	}
+	if c.gone.has(id) {
+		return nil, nil
+	}
 	return nil, c.useless(costFrame)
 }
 
-// ended is END_STREAM. the lock is held.
+// ended is END_STREAM. The lock is held.
 func (c *ClientConn) ended(s *ClientStream) {
 	if s.expect > 0 {
 		c.malformed(s, "the body is %d bytes shorter than content-length", s.expect)

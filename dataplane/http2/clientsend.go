@@ -72,7 +72,7 @@ func (s *ClientStream) open(head *message.Request, end bool) error {
 	return nil
 }
 
-// unwanted is why nothing more can be sent; nil if something can. the lock is held.
+// unwanted is why nothing more can be sent; nil if something can. The lock is held.
 func (s *ClientStream) unwanted() *failure.Error {
 	switch {
 	case s.closed:

@@ -141,7 +141,7 @@ func (s *ClientStream) Read(p []byte) (int, error) {
 	}
 }
 
-// give credits the upstream with bytes that were read, in large steps. the lock is held.
+// give credits the upstream with bytes that were read, in large steps. The lock is held.
 func (s *ClientStream) give(n int) {
 	if s.gotEnd || n == 0 {
 		return
@@ -152,7 +152,7 @@ func (s *ClientStream) give(n int) {
 	}
 }
 
-// fail ends a stream before its answer did. the lock is held.
+// fail ends a stream before its answer did. The lock is held.
 func (s *ClientStream) fail(why *failure.Error) {
 	if !s.gotEnd && s.why == nil {
 		s.why = why
@@ -161,7 +161,7 @@ func (s *ClientStream) fail(why *failure.Error) {
 	s.wake()
 }
 
-// wake is for who reads and who writes. the lock is held.
+// wake is for who reads and who writes. The lock is held.
 func (s *ClientStream) wake() {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
@@ -195,7 +195,7 @@ func (s *ClientStream) Close(reuse bool) {
 	}
 }
 
-// abandon ends a stream that nobody waits for any more. the lock is held.
+// abandon ends a stream that nobody waits for any more. The lock is held.
 func (c *ClientConn) abandon(s *ClientStream) {
 	if s.final && s.bodiless && s.sentEnd && c.lingering < maxLingering {
 		// The upstream will end it with its next frame. A reset would only look like an attack.

@@ -43,7 +43,7 @@ func pair(t *testing.T, opts ServerOptions, handle func(*ServerStream)) *ClientC
 	return c
 }
 
-func sockets(t *testing.T) (near, far net.Conn) {
+func sockets(t testing.TB) (near, far net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
