@@ -62,7 +62,10 @@ func (s *ClientStream) open(head *message.Request, end bool) error {
 		return failure.New(failure.BadRequest, err)
 	}
 	s.id = c.nextID
-	c.nextID += 2
+	if c.nextID += 2; c.nextID > maxStreamID {
+		// RFC 9113, 5.1.1: the numbers are used up.
+		c.draining = true
+	}
 	c.opened++
 	s.reused = c.opened > 1
 	s.window = c.streamWindow

@@ -76,6 +76,8 @@ func greeted(t testing.TB, opts ClientOptions, settings ...xhttp2.Setting) (*Cli
 
 func (s *script) listen() {
 	defer close(s.got)
+	// Another Framer, since the test writes meanwhile.
+	answers := xhttp2.NewFramer(s.conn, nil)
 	for {
 		frame, err := s.ReadFrame()
 		if err != nil {
@@ -102,6 +104,8 @@ func (s *script) listen() {
 			line = "PING"
 			if f.IsAck() {
 				line += " ack"
+			} else {
+				_ = answers.WritePing(true, f.Data)
 			}
 		}
 		if (h.Type == xhttp2.FrameData || h.Type == xhttp2.FrameHeaders) && h.Flags.Has(xhttp2.FlagDataEndStream) {
