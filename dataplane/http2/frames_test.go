@@ -87,15 +87,11 @@ func (r *rawClient) next(kinds ...xhttp2.FrameType) string {
 		case *xhttp2.MetaHeadersFrame:
 			s := fmt.Sprintf("HEADERS %d", h.StreamID)
 			for _, field := range f.Fields {
-				s += " " + field.Name + "=" + field.Value
+				s += " " + field.Name + "=" + short(field.Value)
 			}
 			return s + end
 		case *xhttp2.DataFrame:
-			s := string(f.Data())
-			if len(s) > 20 {
-				s = fmt.Sprintf("(%d)", len(s))
-			}
-			return strings.TrimRight(fmt.Sprintf("DATA %d %s", h.StreamID, s), " ") + end
+			return strings.TrimRight(fmt.Sprintf("DATA %d %s", h.StreamID, short(string(f.Data()))), " ") + end
 		case *xhttp2.RSTStreamFrame:
 			return fmt.Sprintf("RST %d %v", h.StreamID, f.ErrCode)
 		case *xhttp2.GoAwayFrame:
@@ -109,6 +105,14 @@ func (r *rawClient) next(kinds ...xhttp2.FrameType) string {
 		}
 		return h.String()
 	}
+}
+
+// short stands for a string: itself, or its length.
+func short(s string) string {
+	if len(s) > 20 {
+		return fmt.Sprintf("(%d)", len(s))
+	}
+	return s
 }
 
 func (r *rawClient) expect(lines ...string) {
