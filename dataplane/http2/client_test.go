@@ -500,8 +500,8 @@ func TestRoom(t *testing.T) {
 	want(t, "closed", c.Closed(), true)
 }
 
-// TestTimes: an idle connection ends, and so does one whose socket takes nothing.
-func TestTimes(t *testing.T) {
+// TestClientTimes: an idle connection ends, and so does one whose socket takes nothing.
+func TestClientTimes(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			near, far := net.Pipe()
