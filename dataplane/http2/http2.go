@@ -4,10 +4,16 @@
 // In: a net.Conn on which HTTP/2 was agreed (ALPN, or prior knowledge). Out: message heads, bodies and trailers, and
 // failures. It must not know where a request goes, nor what a configuration is.
 //
-// Framing, HPACK and flow control are those of golang.org/x/net/http2. This costs some of the message: fields arrive
-// in the order of their names, not as sent, and a request's trailers travel only if its Trailer field names them
-// (RFC 9110, 6.5.1 lets a recipient discard them). A draining connection gets one GOAWAY with the last stream, not
-// the two of RFC 9113, 6.8.
+// The server is our own core over the Framer of golang.org/x/net/http2 and its HPACK decoder: fields keep their order and
+// number, trailers need no announcement, and a connection drains in the two steps of RFC 9113, 6.8. One goroutine reads a
+// connection's frames and acts on them where it reads them; handlers run in workers that are used again, and write for
+// themselves: frames are gathered in one buffer under the connection's lock, and whoever flushes sends what all have
+// gathered, in one write. What a stranger can make grow or repeat has a limit: patience.go (floods), fieldReader.write
+// (field sections), maxControl (answers that are not read), gatherLimit (bytes to be sent), the windows (bytes to be
+// read), MaxConcurrentStreams (handlers, those of streams that were reset included).
+//
+// The client's framing is still that of golang.org/x/net/http2: an answer's fields arrive in the order of their names,
+// and a request's trailers travel only if its Trailer field names them.
 package http2
 
 import (

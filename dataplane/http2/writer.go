@@ -52,7 +52,7 @@ type frameWriter struct {
 	invalid bool
 	// maxFrame is the largest payload to send.
 	maxFrame int
-	// control counts the answers that are gathered.
+	// control counts the answers that are gathered, or being written.
 	control int
 	// writing: a goroutine is in conn.Write. scheduled: one will be soon.
 	writing, scheduled bool
@@ -297,8 +297,8 @@ func (w *frameWriter) write() {
 	}
 	w.writing = true
 	for w.err == nil && w.buf != nil {
-		buf := w.buf
-		w.buf, w.control = nil, 0
+		buf, answers := w.buf, w.control
+		w.buf = nil
 		w.generation++
 		w.mu.Unlock()
 		if w.stall != nil {
@@ -313,6 +313,7 @@ func (w *frameWriter) write() {
 			gathered.Put(buf)
 		}
 		w.mu.Lock()
+		w.control -= answers
 		if err != nil {
 			w.fail(err)
 		}
