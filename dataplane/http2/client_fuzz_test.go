@@ -11,9 +11,6 @@ import (
 
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-
-	"github.com/sluice-proxy/sluice/dataplane/http1"
-	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
 // tape is a connection whose other side has said all of it in advance, and hears nothing.
@@ -130,13 +127,5 @@ func checkOutcome(t *testing.T, x *ClientStream) {
 			t.Errorf("content-length %s, and %d bytes", length, len(body))
 		}
 		return
-	}
-}
-
-func checkFields(t *testing.T, h message.Header) {
-	for _, f := range h {
-		if f.Name != strings.ToLower(f.Name) || !http1.ValidName(f.Name) || !http1.ValidValue(f.Value) || connectionField(f.Name) {
-			t.Errorf("field %q: %q", f.Name, f.Value)
-		}
 	}
 }

@@ -66,6 +66,7 @@ func TestBadAnswers(t *testing.T) {
 			}
 		}, protocol},
 		{"DATA first", "", func(s *script) { _ = s.WriteData(1, true, []byte("x")) }, protocol},
+		{"empty DATA first", "", func(s *script) { _ = s.WriteData(1, true, nil) }, protocol},
 		{"DATA after an early answer", "", func(s *script) {
 			s.head(1, false, ":status", "103")
 			_ = s.WriteData(1, true, []byte("x"))

@@ -291,7 +291,6 @@ func TestReceiveWindows(t *testing.T) {
 	for range 6 {
 		_ = s.WriteData(1, false, make([]byte, 16000))
 	}
-	// Padding is credited though nobody reads it.
 	if _, err := x.ReadResponse(); err != nil {
 		t.Fatal(err)
 	}
@@ -311,6 +310,19 @@ func TestReceiveWindows(t *testing.T) {
 		t.Error(n, err)
 	}
 	want(t, "buffered", x.Buffered(), 6*16000-60000)
+}
+
+// TestPaddingIsCredited: nobody will ever read it.
+func TestPaddingIsCredited(t *testing.T) {
+	c, s := greeted(t, ClientOptions{StreamWindow: initialWindow})
+	x := exchanged(t, c, s)
+	defer x.Close(false)
+	s.head(1, false, ":status", "200")
+	for range 200 {
+		_ = s.WriteDataPadded(1, false, []byte("x"), make([]byte, 200))
+	}
+	s.await("WINDOW_UPDATE 1")
+	want(t, "buffered", x.Buffered() > 0, true)
 }
 
 // TestConnectionCredit: the connection's window is given back as bytes come, read or not.

@@ -132,7 +132,7 @@ func (s *ClientStream) Write(p []byte) (int, error) {
 func (s *ClientStream) awaitWindow() {
 	c := s.conn
 	// What is gathered may be what the upstream waits for.
-	c.out.write()
+	c.out.write(maxRounds)
 	if s.window.available() > 0 && c.window.available() > 0 || s.unwanted() != nil || c.out.err != nil {
 		return
 	}

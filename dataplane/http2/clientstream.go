@@ -183,7 +183,6 @@ func (s *ClientStream) Close(reuse bool) {
 			c.abandon(s)
 		}
 		s.body.clear()
-		s.wake()
 	}
 	if !reuse {
 		// It may be a writer that waits for room.

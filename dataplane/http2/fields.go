@@ -175,11 +175,11 @@ func (r *fieldReader) special(name, value string) bool {
 	switch name {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
 		// RFC 9113, 8.2.2.
-		r.why = refusal("field %q is about a connection of HTTP/1", name)
+		r.why = broken("field %q is about a connection of HTTP/1", name)
 		return true
 	case "te":
 		if r.section == requestSection && !strings.EqualFold(value, "trailers") {
-			r.why = refusal("te is %q, want trailers", value)
+			r.why = broken("te is %q, want trailers", value)
 			return true
 		}
 	case "host":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -226,6 +227,28 @@ func TestTimes(t *testing.T) {
 			start := time.Now()
 			r.expect("GOAWAY 1 NO_ERROR", "EOF")
 			want(t, "time", elapsed(start), "1m1s") // with the time to linger
+		})
+	})
+	t.Run("workers of a quiet connection", func(t *testing.T) {
+		workers := func() int {
+			buf := make([]byte, 1<<20)
+			return strings.Count(string(buf[:runtime.Stack(buf, true)]), "(*serverConn).work(")
+		}
+		inTime(t, ServerOptions{}, serveTest, func(t *testing.T, r *rawClient) {
+			r.greet()
+			for id := uint32(1); id < 9; id += 2 {
+				r.headers(id, true, request("GET", "/wait")...)
+			}
+			for id := uint32(1); id < 9; id += 2 {
+				_ = r.WriteRSTStream(id, xhttp2.ErrCodeCancel)
+			}
+			synctest.Wait()
+			want(t, "workers", workers(), 4)
+			time.Sleep(quietTime)
+			synctest.Wait()
+			want(t, "workers", workers(), 0)
+			r.headers(9, true, getRoot...)
+			r.expect("HEADERS 9 :status=200 END")
 		})
 	})
 	t.Run("half a field section is idle too", func(t *testing.T) {

@@ -4,9 +4,14 @@
 // In: a net.Conn on which HTTP/2 was agreed (ALPN, or prior knowledge). Out: message heads, bodies and trailers, and
 // failures. It must not know where a request goes, nor what a configuration is.
 //
-// Frames and HPACK are read by golang.org/x/net/http2's Framer and hpack; all else is ours. Both cores are built alike: one
-// goroutine reads a connection's frames and acts on them at once, and who has something to send gathers it under the
-// connection's lock and writes for all.
+// Both are our own cores over the Framer of golang.org/x/net/http2 and its HPACK decoder: fields keep their order and
+// number, trailers need no announcement, and a served connection drains in the two steps of RFC 9113, 6.8. One goroutine
+// reads a connection's frames and acts on them where it reads them; who has something to send gathers it in one buffer
+// under the connection's lock, and whoever flushes sends what all have gathered, in one write. The server's handlers run
+// in workers that are used again; a client's exchange needs no goroutine but its caller's. What a stranger can make grow
+// or repeat has a limit: patience.go (floods), fieldReader.write (field sections), maxControl (answers that are not
+// read), gatherLimit (bytes to be sent), the windows (bytes to be read), MaxConcurrentStreams (handlers, those of streams
+// that were reset included), maxEarly (1xx).
 package http2
 
 import "strings"

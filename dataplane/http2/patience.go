@@ -6,7 +6,8 @@ import "time"
 // back with time and with what it does that is of use; a peer that uses it up is told ENHANCE_YOUR_CALM, and closed.
 // This is RFC 9113, 10.5, and what became of it: CVE-2019-9511 to -9518, CVE-2023-44487. Envoy has a counter for each of
 // these (max_inbound_priority_frames_per_stream and its kin, premature resets), nginx weighs all bytes against those of
-// bodies. A clock is asked only when patience has run out, so that what is normal costs an addition.
+// bodies. A clock is asked only when patience has run out, so that what is normal costs an addition; a burst may so be
+// twice the limit.
 const (
 	patienceLimit     = 2000
 	patiencePerSecond = 200
@@ -18,6 +19,8 @@ const (
 	costSettings = 20
 	// costEmpty is of a DATA frame without data or end (CVE-2019-9518); Envoy allows one in a row.
 	costEmpty = 10
+	// costlyData is the size in bytes below which DATA for nobody costs a frame.
+	costlyData = 1 << 10
 	// costReset is of a request that its client takes back before the answer (CVE-2023-44487, "rapid reset"), or makes us
 	// refuse: 500 at once, as with Envoy's premature_reset_total_stream_count, then 50 in a second, and one more for each
 	// request that is answered.

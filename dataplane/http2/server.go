@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -52,6 +53,8 @@ const (
 	prefaceTimeout = 10 * time.Second
 	// drainGrace is how long a client may still open streams after the first GOAWAY, if it does not answer PING.
 	drainGrace = time.Second
+	// quietTime is how long workers wait for a next stream when there is none: an idle connection is to cost little.
+	quietTime = time.Second
 	// lingerTime and lingerBytes are what a client may still send when we close, so that it reads our last words before
 	// its kernel hears of a reset.
 	lingerTime  = time.Second
@@ -101,8 +104,8 @@ type serverConn struct {
 	// ended: nothing is served any more.
 	ended bool
 
-	// idleAlarm goes off when the connection has been idle.
-	idleAlarm *alarm.Alarm
+	// idleAlarm goes off when the connection has been without streams for too long, quietAlarm soon.
+	idleAlarm, quietAlarm *alarm.Alarm
 }
 
 // drainState is how far a connection has come on its way out.
@@ -138,7 +141,7 @@ func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) 
 	c.framer.SetMaxReadFrameSize(defaultFrame)
 	c.framer.SetReuseFrames()
 	c.frameWriter.init(conn, opts.WriteTimeout)
-	c.idleAlarm = alarm.New(c.idleNow)
+	c.idleAlarm, c.quietAlarm = alarm.New(c.idleNow), alarm.New(c.quietNow)
 	c.serve()
 }
 
@@ -245,9 +248,21 @@ func (c *serverConn) closeIfDone() {
 
 // armIdle starts the time that a connection may be without streams.
 func (c *serverConn) armIdle() {
+	now := time.Now()
+	c.quietAlarm.Set(now.Add(quietTime))
 	if c.opts.IdleTimeout > 0 {
-		c.idleAlarm.Set(time.Now().Add(c.opts.IdleTimeout))
+		c.idleAlarm.Set(now.Add(c.opts.IdleTimeout))
 	}
+}
+
+// quietNow is an alarm's: who waits for the next stream of a connection that has none goes home.
+func (c *serverConn) quietNow() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.active == 0 {
+		c.dismiss()
+	}
+	return time.Time{}
 }
 
 // idleNow is the alarm's. A stream that has begun since will arm it again at its end.
@@ -266,6 +281,7 @@ func (c *serverConn) idleNow() time.Time {
 // why, and what the client still sends is read for a while.
 func (c *serverConn) leave(err error) {
 	c.idleAlarm.Stop()
+	c.quietAlarm.Stop()
 	now := time.Now()
 	// Whoever is writing gives up soon, too.
 	_ = c.conn.SetDeadline(now.Add(lingerTime))
@@ -274,10 +290,7 @@ func (c *serverConn) leave(err error) {
 	for _, s := range c.streams {
 		c.drop(s, errConnClosed)
 	}
-	for _, next := range c.idle {
-		close(next)
-	}
-	c.idle = nil
+	c.dismiss()
 	why, told := err.(connectionError)
 	if told {
 		c.goAway(c.last, why.code, why.text)
@@ -287,7 +300,7 @@ func (c *serverConn) leave(err error) {
 		for c.writing && c.err == nil {
 			c.room.Wait()
 		}
-		c.write()
+		c.write(math.MaxInt)
 		told = c.err == nil
 	}
 	c.mu.Unlock()

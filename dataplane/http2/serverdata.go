@@ -79,7 +79,11 @@ func (c *serverConn) takeData(id uint32, p []byte, whole *chunk, size int, end b
 	s := c.streams[id]
 	switch {
 	case s == nil && c.gone.has(id), s == nil && c.drain >= drainLast && id > c.last:
-		// RFC 9113, 5.1 and 6.8: it was sent before the client read of our reset, or GOAWAY.
+		// RFC 9113, 5.1 and 6.8: it was sent before the client read of our reset, or GOAWAY. What the network limits may
+		// be as much as the window allowed; what is small may not.
+		if size < costlyData && !c.patience.spend(costFrame) {
+			return connectionError{xhttp2.ErrCodeEnhanceYourCalm, "DATA for nobody"}
+		}
 		return nil
 	case s == nil:
 		if err := c.noStream(id); err != nil {

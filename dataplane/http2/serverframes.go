@@ -18,8 +18,10 @@ func (c *serverConn) read() error {
 		if err == nil {
 			err = c.process(fh)
 		}
-		if err = c.told(err); err != nil {
-			return err
+		if err != nil {
+			if err = c.told(err); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -29,8 +31,6 @@ func (c *serverConn) told(err error) error {
 	var stream xhttp2.StreamError
 	var conn xhttp2.ConnectionError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &stream):
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -19,6 +19,14 @@ func (c *serverConn) dispatch(s *ServerStream) {
 	c.workers.Go(func() { c.work(s) })
 }
 
+// dismiss ends the workers that wait; mu is held.
+func (c *serverConn) dismiss() {
+	for _, next := range c.idle {
+		close(next)
+	}
+	c.idle = nil
+}
+
 // work serves one stream after another.
 func (c *serverConn) work(s *ServerStream) {
 	// With room for one, dispatch never waits.

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -21,6 +22,8 @@ const (
 	defaultFrame = 16 << 10
 	// gatherLimit is how many bytes may be gathered before who adds DATA waits for them to be written.
 	gatherLimit = 64 << 10
+	// maxRounds is how many buffers a stream writes on end for others, while its own answer waits.
+	maxRounds = 4
 	// maxControl is how many answers to frames (PING, SETTINGS, RST_STREAM) may wait to be written. A peer that does not
 	// read what it asks for is stopped there (CVE-2019-9512, -9514, -9515); Envoy's max_outbound_control_frames is the same.
 	maxControl = 1000
@@ -52,7 +55,7 @@ type frameWriter struct {
 	invalid bool
 	// maxFrame is the largest payload to send.
 	maxFrame int
-	// control counts the answers that are gathered.
+	// control counts the answers that are gathered, or being written.
 	control int
 	// writing: a goroutine is in conn.Write. scheduled: one will be soon.
 	writing, scheduled bool
@@ -258,7 +261,7 @@ func (w *frameWriter) flush() error {
 		w.mu.Lock()
 		w.scheduled = false
 	}
-	w.write()
+	w.write(maxRounds)
 	err := w.err
 	w.mu.Unlock()
 	return err
@@ -269,6 +272,11 @@ func (w *frameWriter) flush() error {
 func (w *frameWriter) kick() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.handOver()
+}
+
+// handOver has a goroutine of its own send what is gathered, if no other does.
+func (w *frameWriter) handOver() {
 	if w.err != nil || w.writing || w.scheduled || w.buf == nil {
 		return
 	}
@@ -276,7 +284,7 @@ func (w *frameWriter) kick() {
 	w.flushers.Go(func() {
 		w.mu.Lock()
 		w.scheduled = false
-		w.write()
+		w.write(math.MaxInt)
 		w.mu.Unlock()
 	})
 }
@@ -287,18 +295,18 @@ func (w *frameWriter) makeRoom() {
 		w.room.Wait()
 		return
 	}
-	w.write()
+	w.write(maxRounds)
 }
 
-// write sends what is gathered until nothing is; mu is not held meanwhile.
-func (w *frameWriter) write() {
+// write sends what is gathered until nothing is, or for a number of rounds; mu is not held meanwhile.
+func (w *frameWriter) write(rounds int) {
 	if w.writing {
 		return
 	}
 	w.writing = true
-	for w.err == nil && w.buf != nil {
-		buf := w.buf
-		w.buf, w.control = nil, 0
+	for ; w.err == nil && w.buf != nil && rounds > 0; rounds-- {
+		buf, answers := w.buf, w.control
+		w.buf = nil
 		w.generation++
 		w.mu.Unlock()
 		if w.stall != nil {
@@ -313,12 +321,14 @@ func (w *frameWriter) write() {
 			gathered.Put(buf)
 		}
 		w.mu.Lock()
+		w.control -= answers
 		if err != nil {
 			w.fail(err)
 		}
 		w.room.Broadcast()
 	}
 	w.writing = false
+	w.handOver()
 }
 
 // fail ends the writer: nothing is sent any more, and who waits for room goes on.
