@@ -403,3 +403,20 @@ func TestPreface(t *testing.T) {
 		})
 	}
 }
+
+// TestWholeIsClosed: a stream is closed once both sides have ended it, not only when its handler returns.
+func TestWholeIsClosed(t *testing.T) {
+	release := make(chan struct{})
+	r := dialRaw(t, ServerOptions{}, func(s *ServerStream) {
+		_ = s.Respond(&message.Response{Status: 200}, true)
+		_ = s.Flush()
+		<-s.Context().Done()
+		<-release
+	})
+	r.headers(1, true, getRoot...)
+	r.expect("HEADERS 1 :status=200 END")
+	r.headers(1, true, getRoot...)
+	r.expect("GOAWAY 1 STREAM_CLOSED")
+	close(release)
+	r.expect("EOF")
+}
