@@ -404,10 +404,11 @@ func TestPreface(t *testing.T) {
 	}
 }
 
-// TestWholeIsClosed: a stream is closed once both sides have ended it, not only when its handler returns.
+// TestWholeIsClosed: a stream is closed once both sides have ended it, not only when its handler returns. The client may
+// open another, however few are allowed.
 func TestWholeIsClosed(t *testing.T) {
 	release := make(chan struct{})
-	r := dialRaw(t, ServerOptions{}, func(s *ServerStream) {
+	r := dialRaw(t, ServerOptions{MaxConcurrentStreams: 1}, func(s *ServerStream) {
 		_ = s.Respond(&message.Response{Status: 200}, true)
 		_ = s.Flush()
 		<-s.Context().Done()
@@ -415,8 +416,13 @@ func TestWholeIsClosed(t *testing.T) {
 	})
 	r.headers(1, true, getRoot...)
 	r.expect("HEADERS 1 :status=200 END")
-	r.headers(1, true, getRoot...)
-	r.expect("GOAWAY 1 STREAM_CLOSED")
+	r.headers(3, false, request("POST", "/")...)
+	r.expect("HEADERS 3 :status=200 END")
+	_ = r.WriteData(3, true, nil)
+	r.headers(5, true, getRoot...)
+	r.expect("HEADERS 5 :status=200 END")
+	r.headers(5, true, getRoot...)
+	r.expect("GOAWAY 5 STREAM_CLOSED")
 	close(release)
 	r.expect("EOF")
 }

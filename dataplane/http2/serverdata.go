@@ -135,7 +135,7 @@ func (c *serverConn) endBody(s *ServerStream) {
 	}
 	s.readable.Signal()
 	if s.localEnded {
-		c.shut(s)
+		c.complete(s)
 	}
 }
 

@@ -34,9 +34,9 @@ type ServerStream struct {
 	trailer message.Header
 	bodyErr *failure.Error
 	// remoteEnded: the request is whole. responded: a final head was sent; localEnded: all of the answer was. closed: the
-	// stream is no more, and gone says why it was broken off, if it was.
-	remoteEnded, responded, localEnded, closed bool
-	gone                                       error
+	// stream is no more: it is whole, or gone says why it was broken off.
+	remoteEnded, responded, localEnded, closed, whole bool
+	gone                                              error
 	// expects: a 100 is waited for. expired: the read deadline has passed. starved: Write waits for a window.
 	expects, expired, starved bool
 	deadline, stalled         *time.Timer
@@ -266,6 +266,15 @@ func (c *serverConn) shut(s *ServerStream) {
 	}
 }
 
+// complete closes a stream that both sides have ended; mu is held.
+func (c *serverConn) complete(s *ServerStream) {
+	if !s.closed {
+		c.shut(s)
+		s.whole = true
+		c.whole++
+	}
+}
+
 // finish ends a stream whose handler has returned: it is closed, one way or the other.
 func (c *serverConn) finish(s *ServerStream) {
 	c.mu.Lock()
@@ -279,16 +288,15 @@ func (c *serverConn) finish(s *ServerStream) {
 		c.reset(s.id, code)
 		c.shut(s)
 	}
-	if n := s.body.n; n > 0 {
-		s.body.clear()
-		c.credit(nil, n)
-	} else {
-		s.body.clear()
-	}
+	c.credit(nil, s.body.n)
+	s.body.clear()
 	if s.deadline != nil {
 		s.deadline.Stop()
 	}
 	c.active--
+	if s.whole {
+		c.whole--
+	}
 	idle := c.active == 0
 	c.closeIfDone()
 	pending := c.buf != nil

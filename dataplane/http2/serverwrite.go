@@ -163,6 +163,6 @@ func (c *serverConn) endAnswer(s *ServerStream) {
 	s.localEnded = true
 	c.patience.earn(earnAnswer)
 	if s.remoteEnded {
-		c.shut(s)
+		c.complete(s)
 	}
 }
