@@ -149,6 +149,29 @@ func TestReceiveWindow(t *testing.T) {
 		reads <- 0
 		r.expect("HEADERS 1 :status=200 END", "RST 1 NO_ERROR")
 	})
+	t.Run("and no more once they are", func(t *testing.T) {
+		r := dialRaw(t, ServerOptions{InitialStreamWindow: 40_000}, handle)
+		r.headers(1, false, request("POST", "/")...)
+		r.quiet()
+		_ = r.WriteSettingsAck()
+		for range 4 {
+			_ = r.WriteData(1, false, frame)
+		}
+		r.quiet()
+		_ = r.WriteData(1, false, []byte("x"))
+		r.expect("RST 1 FLOW_CONTROL_ERROR")
+		reads <- 0
+	})
+	t.Run("padding is credited", func(t *testing.T) {
+		r := dial(t)
+		r.headers(1, false, request("POST", "/")...)
+		for range 100 {
+			_ = r.WriteDataPadded(1, false, []byte("x"), make([]byte, 199))
+		}
+		want(t, "update", r.next(xhttp2.FrameWindowUpdate), "WINDOW_UPDATE 1 20000")
+		reads <- 100
+		reads <- 0
+	})
 	close(reads)
 }
 

@@ -403,3 +403,26 @@ func TestPreface(t *testing.T) {
 		})
 	}
 }
+
+// TestWholeIsClosed: a stream is closed once both sides have ended it, not only when its handler returns. The client may
+// open another, however few are allowed.
+func TestWholeIsClosed(t *testing.T) {
+	release := make(chan struct{})
+	r := dialRaw(t, ServerOptions{MaxConcurrentStreams: 1}, func(s *ServerStream) {
+		_ = s.Respond(&message.Response{Status: 200}, true)
+		_ = s.Flush()
+		<-s.Context().Done()
+		<-release
+	})
+	r.headers(1, true, getRoot...)
+	r.expect("HEADERS 1 :status=200 END")
+	r.headers(3, false, request("POST", "/")...)
+	r.expect("HEADERS 3 :status=200 END")
+	_ = r.WriteData(3, true, nil)
+	r.headers(5, true, getRoot...)
+	r.expect("HEADERS 5 :status=200 END")
+	r.headers(5, true, getRoot...)
+	r.expect("GOAWAY 5 STREAM_CLOSED")
+	close(release)
+	r.expect("EOF")
+}

@@ -86,10 +86,11 @@ type serverConn struct {
 
 	// Guarded by mu, as are all below. streams are those that are not closed.
 	streams map[uint32]*ServerStream
-	// active counts handlers that run; idle are workers that wait for one.
-	active, limit int
-	idle          []chan *ServerStream
-	workers       sync.WaitGroup
+	// active counts handlers that run, whole those of them whose streams are closed, since both sides have ended them;
+	// idle are workers that wait for one.
+	active, whole, limit int
+	idle                 []chan *ServerStream
+	workers              sync.WaitGroup
 	// last is the highest stream that came; gone are some that we reset lately.
 	last uint32
 	gone recentStreams
@@ -166,6 +167,8 @@ func (c *serverConn) serve() {
 	close(over)
 	c.workers.Wait()
 	drainers.Wait()
+	c.idleAlarm.Stop()
+	c.quietAlarm.Stop()
 	c.frameWriter.close()
 }
 
@@ -280,11 +283,8 @@ func (c *serverConn) idleNow() time.Time {
 // leave ends the connection, for a reason: what is under way is broken off, GOAWAY is sent if the client is to hear
 // why, and what the client still sends is read for a while.
 func (c *serverConn) leave(err error) {
-	c.idleAlarm.Stop()
-	c.quietAlarm.Stop()
-	now := time.Now()
 	// Whoever is writing gives up soon, too.
-	_ = c.conn.SetDeadline(now.Add(lingerTime))
+	_ = c.conn.SetDeadline(time.Now().Add(lingerTime))
 	c.mu.Lock()
 	c.ended = true
 	for _, s := range c.streams {

@@ -134,6 +134,9 @@ func (c *serverConn) endBody(s *ServerStream) {
 		s.bodyErr = failure.Newf(failure.BadRequest, "%d bytes, content-length said %d", s.received, s.declared)
 	}
 	s.readable.Signal()
+	if s.localEnded {
+		c.complete(s)
+	}
 }
 
 // credit gives n bytes back to the connection's window, and to a stream's if there is one that goes on; mu is held.

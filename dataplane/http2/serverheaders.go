@@ -93,7 +93,9 @@ func (c *serverConn) newStream(fh xhttp2.FrameHeader, end bool) error {
 		return c.refuse(s, failure.New(failure.BadRequest, why))
 	case why != nil:
 		return c.streamError(s.id, xhttp2.ErrCodeProtocol, why.text)
-	case c.active >= c.limit:
+	case c.active-c.whole >= c.limit || c.active >= 2*c.limit+maxIdleWorkers:
+		// A client that has its whole answer may open another stream, even if the handler is not yet back; one that has reset
+		// its stream may not.
 		// RFC 9113, 8.7: it was not processed, and may be sent again.
 		return c.streamError(s.id, xhttp2.ErrCodeRefusedStream, "too many streams")
 	}

@@ -34,9 +34,9 @@ type ServerStream struct {
 	trailer message.Header
 	bodyErr *failure.Error
 	// remoteEnded: the request is whole. responded: a final head was sent; localEnded: all of the answer was. closed: the
-	// stream is no more, and gone says why it was broken off, if it was.
-	remoteEnded, responded, localEnded, closed bool
-	gone                                       error
+	// stream is no more: it is whole, or gone says why it was broken off.
+	remoteEnded, responded, localEnded, closed, whole bool
+	gone                                              error
 	// expects: a 100 is waited for. expired: the read deadline has passed. starved: Write waits for a window.
 	expects, expired, starved bool
 	deadline, stalled         *time.Timer
@@ -88,13 +88,14 @@ func (s *ServerStream) free() {
 // Request is the head. Names are in lower case.
 func (s *ServerStream) Request() *message.Request { return &s.req }
 
-// Context ends when the client resets the stream, or goes away, and when the handler returns.
+// Context ends with the stream: when both sides have ended it, when the client resets it or goes away, and when the
+// handler returns.
 func (s *ServerStream) Context() context.Context {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	if s.ctx == nil {
 		s.ctx, s.cancel = context.WithCancel(context.Background())
-		if s.gone != nil {
+		if s.closed {
 			s.cancel()
 		}
 	}
@@ -248,9 +249,6 @@ func (c *serverConn) drop(s *ServerStream, why error) {
 	s.readable.Signal()
 	s.writable.Signal()
 	c.room.Broadcast()
-	if s.cancel != nil {
-		s.cancel()
-	}
 	if s.onGone != nil && !s.called {
 		s.called = true
 		go s.onGone()
@@ -262,6 +260,18 @@ func (c *serverConn) shut(s *ServerStream) {
 	if !s.closed {
 		s.closed = true
 		delete(c.streams, s.id)
+		if s.cancel != nil {
+			s.cancel()
+		}
+	}
+}
+
+// complete closes a stream that both sides have ended; mu is held.
+func (c *serverConn) complete(s *ServerStream) {
+	if !s.closed {
+		c.shut(s)
+		s.whole = true
+		c.whole++
 	}
 }
 
@@ -269,33 +279,24 @@ func (c *serverConn) shut(s *ServerStream) {
 func (c *serverConn) finish(s *ServerStream) {
 	c.mu.Lock()
 	if !s.closed {
-		switch {
-		case !s.localEnded:
-			c.gone.add(s.id)
-			c.reset(s.id, xhttp2.ErrCodeInternal)
-		case !s.remoteEnded:
+		code := xhttp2.ErrCodeInternal
+		if s.localEnded {
 			// RFC 9113, 8.1: the answer is whole, and the rest of the request is not wanted.
-			c.gone.add(s.id)
-			c.reset(s.id, xhttp2.ErrCodeNo)
-			c.patience.earn(earnAnswer)
-		default:
-			c.patience.earn(earnAnswer)
+			code = xhttp2.ErrCodeNo
 		}
+		c.gone.add(s.id)
+		c.reset(s.id, code)
 		c.shut(s)
 	}
-	if n := s.body.n; n > 0 {
-		s.body.clear()
-		c.credit(nil, n)
-	} else {
-		s.body.clear()
-	}
-	if s.cancel != nil {
-		s.cancel()
-	}
+	c.credit(nil, s.body.n)
+	s.body.clear()
 	if s.deadline != nil {
 		s.deadline.Stop()
 	}
 	c.active--
+	if s.whole {
+		c.whole--
+	}
 	idle := c.active == 0
 	c.closeIfDone()
 	pending := c.buf != nil

@@ -54,7 +54,9 @@ func (s *ServerStream) Respond(head *message.Response, end bool) error {
 		return s.Flush()
 	}
 	s.responded, s.expects = true, false
-	s.localEnded = end
+	if end {
+		c.endAnswer(s)
+	}
 	c.mu.Unlock()
 	return nil
 }
@@ -150,8 +152,17 @@ func (s *ServerStream) End(trailer message.Header) error {
 			c.mu.Unlock()
 			return failure.New(failure.Internal, err)
 		}
-		s.localEnded = true
+		c.endAnswer(s)
 	}
 	c.mu.Unlock()
 	return s.Flush()
+}
+
+// endAnswer notes that END_STREAM was gathered; mu is held.
+func (c *serverConn) endAnswer(s *ServerStream) {
+	s.localEnded = true
+	c.patience.earn(earnAnswer)
+	if s.remoteEnded {
+		c.complete(s)
+	}
 }
