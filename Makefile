@@ -12,7 +12,7 @@ ROUNDS  ?= 8
 PEERS   ?= nginx,haproxy,envoy,caddy,reverseproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak torture
+.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak torture h2spec
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies
 
 soak: ## A million requests (SOAK) whose clients and origins break off anywhere: nothing may be left, or mixed up
 	SOAK=$${SOAK:-1000000} $(GO) test -count=1 -timeout 60m -v -run TestSoak ./e2e/
+h2spec: $(ENVOY) ## The conformance suite of HTTP/2 on both proxies
+	$(GO) build -modfile=tools.mod -o .cache/h2spec/h2spec github.com/summerwind/h2spec/cmd/h2spec
+	SLUICE_H2SPEC=$(CURDIR)/.cache/h2spec/h2spec $(GO) test -count=1 -v -run TestH2spec ./e2e/
 
 lint: $(PROTOVALIDATE) ## gofmt, vet, staticcheck, buf
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: run gofmt -w on these"; exit 1; }

@@ -2,294 +2,310 @@ package http2
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net/http"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
+	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
 // ServerStream is one request and its answer. One goroutine calls it, save that Read may run in another than Respond,
-// Write, Flush and End; Reset and SetReadDeadline may be called by any.
+// Write, Flush and End; Reset and SetReadDeadline may be called by any, until the handler returns.
 type ServerStream struct {
-	w   http.ResponseWriter
-	r   *http.Request
-	req message.Request
+	c  *serverConn
+	id uint32
 
-	// Only the goroutine that answers.
-	responded, bodyless bool
+	// Only the handler. header is where the fields are kept, for use again.
+	req    message.Request
+	header message.Header
+	// mark is the last DATA frame that was gathered.
+	mark dataMark
 
-	mu sync.Mutex
-	// Guarded by mu. ended: the answer is whole; reset: it is broken off; done: the handler has returned, and w is no
-	// longer ours.
-	ended, reset, done bool
+	// All below is guarded by the connection's mu. send and receive are windows.
+	send    sendWindow
+	receive receiveWindow
+	// body waits to be read; declared is its length, -1 if the head did not say; received is what came.
+	body               chunks
+	declared, received int64
+	// trailer and bodyErr are for who reads to the end.
+	trailer message.Header
+	bodyErr *failure.Error
+	// remoteEnded: the request is whole. responded: a final head was sent; localEnded: all of the answer was. closed: the
+	// stream is no more: it is whole, or gone says why it was broken off.
+	remoteEnded, responded, localEnded, closed, whole bool
+	gone                                              error
+	// expects: a 100 is waited for. expired: the read deadline has passed. starved: Write waits for a window.
+	expects, expired, starved bool
+	deadline, stalled         *time.Timer
+	// ctx is made if it is asked for. onGone is to be called when the client goes away, and called: it was.
+	ctx    context.Context
+	cancel context.CancelFunc
+	onGone func()
+	called bool
+
+	readable, writable sync.Cond
+}
+
+var serverStreams = sync.Pool{New: func() any { return &ServerStream{} }}
+
+func newServerStream(c *serverConn, id uint32) *ServerStream {
+	s := serverStreams.Get().(*ServerStream)
+	s.c, s.id = c, id
+	s.readable.L, s.writable.L = &c.mu, &c.mu
+	return s
+}
+
+// opened gives a new stream its windows; mu is held.
+func (s *ServerStream) opened() {
+	size := s.c.streamWindow()
+	if !s.c.acked {
+		size = max(size, initialWindow)
+	}
+	s.receive = newReceiveWindow(size)
+	s.send = sendWindow(s.c.initialSend)
+}
+
+// free keeps a stream for use again, unless somebody may still hold it.
+func (s *ServerStream) free() {
+	if s.called || s.ctx != nil || s.deadline != nil {
+		return
+	}
+	header := s.header
+	if cap(s.req.Header) > cap(header) {
+		// Who added fields may have needed a larger array.
+		header = s.req.Header
+	}
+	header = header[:cap(header)]
+	clear(header)
+	stalled := s.stalled
+	*s = ServerStream{header: header[:0], stalled: stalled}
+	serverStreams.Put(s)
 }
 
 // Request is the head. Names are in lower case.
 func (s *ServerStream) Request() *message.Request { return &s.req }
 
-// Context ends when the client resets the stream, or goes away.
-func (s *ServerStream) Context() context.Context { return s.r.Context() }
+// Context ends with the stream: when both sides have ended it, when the client resets it or goes away, and when the
+// handler returns.
+func (s *ServerStream) Context() context.Context {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancel(context.Background())
+		if s.closed {
+			s.cancel()
+		}
+	}
+	return s.ctx
+}
+
+// OnGone has f called, in a goroutine of its own, when the client resets the stream or goes away, or has already. It
+// costs less than Context. Call it once, and StopGone before the handler returns.
+func (s *ServerStream) OnGone(f func()) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.onGone = f
+	if s.gone != nil {
+		s.called = true
+		go f()
+	}
+}
+
+// StopGone takes OnGone back; false if its function was called.
+func (s *ServerStream) StopGone() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.onGone = nil
+	return !s.called
+}
 
 // SetReadDeadline fails a Read that waits, then or already, with failure.RequestTimeout; the answer can still be sent.
 // The zero time takes it away, unless it has passed.
 func (s *ServerStream) SetReadDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.deadline != nil {
+		s.deadline.Stop()
+	}
+	if t.IsZero() {
 		return nil
 	}
-	return http.NewResponseController(s.w).SetReadDeadline(t)
-}
-
-// read makes the head of what x/net understood, and refuses what it lets through. x/net refuses by itself: names that
-// are not lower-case tokens, values with CR, LF or NUL, pseudo-fields unknown, twice, missing or late, :authority
-// unlike Host, connection fields, TE other than "trailers", more DATA than Content-Length.
-func (s *ServerStream) read(secure bool, opts *ServerOptions) *failure.Error {
-	r := s.r
-	s.req = message.Request{
-		Proto:         message.HTTP2,
-		Method:        r.Method,
-		Scheme:        "http",
-		Authority:     r.Host,
-		Path:          r.RequestURI,
-		ContentLength: r.ContentLength,
-		Header:        flatten(r.Header),
+	expire := func() {
+		s.expired = true
+		s.readable.Signal()
 	}
-	if secure {
-		s.req.Scheme = "https"
+	wait := time.Until(t)
+	if wait <= 0 {
+		expire()
+		return nil
 	}
-	if len(r.Trailer) > 0 {
-		// x/net takes the Trailer field out; what it named is forwarded.
-		names := make([]string, 0, len(r.Trailer))
-		for _, f := range flatten(blank(r.Trailer)) {
-			names = append(names, f.Name)
-		}
-		s.req.Header.Add("trailer", strings.Join(names, ", "))
-	}
-	// A method with a space would become another request line in HTTP/1 (RFC 9110, 9.1: it is a token).
-	if !httpguts.ValidHeaderFieldName(r.Method) {
-		return badRequest(":method is not a token")
-	}
-	if r.Method == http.MethodConnect {
-		return badRequest("CONNECT is not supported")
-	}
-	if err := checkPath(r.RequestURI, r.Method); err != nil {
-		return err
-	}
-	// RFC 9113, 8.3.1: an authority there must be for http and https.
-	if r.Host == "" {
-		return badRequest("neither :authority nor host")
-	}
-	if opts.MaxHeaderCount > 0 && len(s.req.Header) > opts.MaxHeaderCount {
-		return failure.Newf(failure.HeadersTooLarge, "%d fields, at most %d", len(s.req.Header), opts.MaxHeaderCount)
-	}
-	for _, f := range s.req.Header {
-		// RFC 9113, 8.2.1: no white space at the ends of a value.
-		if v := f.Value; v != "" && (isBlank(v[0]) || isBlank(v[len(v)-1])) {
-			return badRequest("field %q: white space around its value", f.Name)
-		}
-	}
-	return s.checkLength()
-}
-
-// checkLength holds Content-Length against the end of the stream (RFC 9113, 8.1.1). x/net takes one it cannot read
-// for 0, and checks none if no DATA follows.
-func (s *ServerStream) checkLength() *failure.Error {
-	values := s.r.Header["Content-Length"]
-	for i, v := range values {
-		n, err := strconv.ParseUint(v, 10, 63)
-		if err != nil {
-			return badRequest("content-length %q is not a number", v)
-		}
-		if v != values[0] {
-			return badRequest("content-length %q and %q", values[0], v)
-		}
-		if i > 0 {
-			continue
-		}
-		if s.r.ContentLength == 0 && n != 0 {
-			return badRequest("content-length %d without a body", n)
-		}
-	}
-	if len(values) > 1 {
-		s.req.Header.Set("content-length", values[0])
-	}
+	s.deadline = time.AfterFunc(wait, func() {
+		s.c.mu.Lock()
+		defer s.c.mu.Unlock()
+		expire()
+	})
 	return nil
 }
 
-func checkPath(path, method string) *failure.Error {
-	if path == "*" && method != http.MethodOptions {
-		return badRequest(`:path "*" is for OPTIONS`)
-	}
-	for i := range len(path) {
-		// What stands here would stand in an HTTP/1 request line (RFC 9112, 3.2); a fragment is the client's own.
-		if c := path[i]; c <= ' ' || c == 0x7f || c == '#' {
-			return badRequest(":path holds byte %#02x", c)
+// Buffered is how many bytes of the body can be read without waiting.
+func (s *ServerStream) Buffered() int {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.body.n
+}
+
+// Whole tells whether all of the request is here, so that Read will not wait.
+func (s *ServerStream) Whole() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.remoteEnded
+}
+
+// expectsContinue tells whether the client waits for a 100 (RFC 9110, 10.1.1).
+func (s *ServerStream) expectsContinue() bool {
+	for i := range s.req.Header {
+		if f := &s.req.Header[i]; f.Name == "expect" {
+			return message.EqualName(f.Value, "100-continue")
 		}
 	}
-	return nil
+	return false
 }
 
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// blank gives every name one empty value, so that flatten lists the names.
-func blank(h http.Header) http.Header {
-	b := make(http.Header, len(h))
-	for name := range h {
-		b[name] = []string{""}
-	}
-	return b
-}
-
-// Read reads the request's body. At io.EOF Request().Trailer is filled. The first Read sends the 100 that an Expect
-// asks for.
+// Read reads the request's body. At io.EOF, which may come with the last bytes, Request().Trailer is filled. The first
+// Read sends the 100 that an Expect asks for.
 func (s *ServerStream) Read(p []byte) (int, error) {
-	n, err := s.r.Body.Read(p)
-	switch {
-	case err == nil:
-		return n, nil
-	case err == io.EOF:
-		if s.req.Trailer == nil {
-			s.req.Trailer = flatten(s.r.Trailer)
-		}
-		return n, io.EOF
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return n, failure.New(failure.RequestTimeout, err)
-	case strings.Contains(err.Error(), "declared"):
-		// DATA disagrees with Content-Length, either way.
-		return n, failure.New(failure.BadRequest, err)
-	default:
-		return n, failure.New(failure.ClientGone, err)
-	}
-}
-
-// Respond sends the head, at once if the body's length is not known; end says that nothing follows. A status from 100 to 199 may go before, 101 aside.
-func (s *ServerStream) Respond(head *message.Response, end bool) error {
-	h := s.w.Header()
-	clear(h)
-	for _, f := range head.Header {
-		low := lower(f.Name)
-		if connectionField(low) || low == "te" ||
-			!httpguts.ValidHeaderFieldName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
-			continue
-		}
-		own(h, low, f.Value)
-	}
-	if head.Status < 200 {
-		if head.Status <= http.StatusSwitchingProtocols {
-			// RFC 9113, 8.6: there is no 101. A 100 goes out by the first Read.
-			clear(h)
-			return nil
-		}
-		s.w.WriteHeader(head.Status)
-		clear(h)
-		return s.gone()
-	}
-	// An empty list keeps x/net from adding a field of its own.
-	for _, name := range [...]string{"Date", "Content-Type", "Content-Length"} {
-		if _, ok := h[name]; !ok {
-			h[name] = nil
+	c := s.c
+	c.mu.Lock()
+	if s.expects {
+		s.expects = false
+		if s.body.n == 0 && !s.remoteEnded && !s.responded && s.gone == nil {
+			c.beginHeaders(s.id)
+			c.pseudo(":status", "100")
+			_ = c.endHeaders(s.id, false)
+			c.mu.Unlock()
+			_ = c.flush()
+			c.mu.Lock()
 		}
 	}
-	// x/net reads the names of trailers from the Trailer field, and their values from the map that is left.
-	s.w.WriteHeader(head.Status)
-	clear(h)
-	s.responded, s.bodyless = true, end
-	if end {
-		s.mu.Lock()
-		s.ended = true
-		s.mu.Unlock()
-		return s.gone()
+	for {
+		switch {
+		case s.gone != nil:
+			err := failure.New(failure.ClientGone, s.gone)
+			c.mu.Unlock()
+			return 0, err
+		case s.expired:
+			c.mu.Unlock()
+			return 0, failure.New(failure.RequestTimeout, nil)
+		case s.body.n > 0:
+			n := s.body.read(p)
+			gathered := c.credit(s, n)
+			err := error(nil)
+			if s.body.n == 0 && s.remoteEnded && s.bodyErr == nil {
+				s.req.Trailer, err = s.trailer, io.EOF
+			}
+			c.mu.Unlock()
+			if gathered {
+				// A failure to write shows in the stream's end.
+				_ = c.flush()
+			}
+			return n, err
+		case s.bodyErr != nil:
+			err := s.bodyErr
+			c.mu.Unlock()
+			return 0, err
+		case s.remoteEnded:
+			s.req.Trailer = s.trailer
+			c.mu.Unlock()
+			return 0, io.EOF
+		case len(p) == 0:
+			c.mu.Unlock()
+			return 0, nil
+		}
+		s.readable.Wait()
 	}
-	if !hasLength(head) {
-		// A stream (gRPC, events): its head is news before its first byte comes.
-		return s.Flush()
-	}
-	return s.gone()
 }
 
-func hasLength(head *message.Response) bool {
-	return head.ContentLength > 0 || head.Header.Has("content-length")
-}
-
-// gone is a failure if the client no longer takes an answer.
-func (s *ServerStream) gone() error {
-	if err := s.r.Context().Err(); err != nil {
-		return failure.New(failure.ClientGone, err)
-	}
-	return nil
-}
-
-// Write sends a part of the body; it waits while the client's windows are full.
-func (s *ServerStream) Write(p []byte) (int, error) {
-	n, err := s.w.Write(p)
-	if err != nil {
-		return n, failure.New(failure.ClientGone, err)
-	}
-	return n, nil
-}
-
-// Flush sends what is buffered.
-func (s *ServerStream) Flush() error {
-	if s.bodyless {
-		// The head waits for the handler's return, to go out with END_STREAM: gRPC's trailers-only answers need it so.
-		return nil
-	}
-	if err := http.NewResponseController(s.w).Flush(); err != nil {
-		return failure.New(failure.ClientGone, err)
-	}
-	return nil
-}
-
-// End ends the answer; trailer may be nil. END_STREAM is sent when the handler returns.
-func (s *ServerStream) End(trailer message.Header) error {
-	trailerMap(s.w.Header(), trailer, http.TrailerPrefix)
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
-	return s.gone()
-}
-
-// Reset breaks the answer off at once with RST_STREAM, and wakes Read and Write. Any goroutine may call it.
+// Reset breaks the answer off at once with RST_STREAM, and wakes Read and Write. Any goroutine may call it. A Write
+// that is in the socket goes on until the client takes it, or ServerOptions.WriteTimeout has passed.
 func (s *ServerStream) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done || s.reset {
-		return
+	c := s.c
+	c.mu.Lock()
+	if !s.closed {
+		c.drop(s, errReset)
+		c.gone.add(s.id)
+		c.reset(s.id, xhttp2.ErrCodeInternal)
 	}
-	s.reset = true
-	// A deadline that has passed makes x/net reset the stream now, not when the handler returns.
-	_ = http.NewResponseController(s.w).SetWriteDeadline(time.Unix(1, 0))
+	c.mu.Unlock()
+	c.kick()
 }
 
-// finish ends our use of the stream; true if the answer must not be taken for a whole one.
-func (s *ServerStream) finish() (broken bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.done = true
-	return s.reset || !s.ended || !s.responded
+// drop closes a stream that is not whole, and wakes its handler; mu is held.
+func (c *serverConn) drop(s *ServerStream, why error) {
+	s.gone = why
+	c.shut(s)
+	s.readable.Signal()
+	s.writable.Signal()
+	c.room.Broadcast()
+	if s.onGone != nil && !s.called {
+		s.called = true
+		go s.onGone()
+	}
 }
 
-// refuse answers a request that never reaches a handler.
-func (s *ServerStream) refuse(why *failure.Error) {
-	text := why.Text() + "\n"
-	head := message.Response{Status: why.Status(), Header: message.Header{
-		{Name: "content-type", Value: "text/plain"},
-		{Name: "content-length", Value: strconv.Itoa(len(text))},
-	}}
-	if s.Respond(&head, false) == nil {
-		_, _ = s.Write([]byte(text))
+// shut closes a stream: frames for it are strange from here on. mu is held.
+func (c *serverConn) shut(s *ServerStream) {
+	if !s.closed {
+		s.closed = true
+		delete(c.streams, s.id)
+		if s.cancel != nil {
+			s.cancel()
+		}
 	}
-	s.mu.Lock()
-	s.done = true
-	s.mu.Unlock()
+}
+
+// complete closes a stream that both sides have ended; mu is held.
+func (c *serverConn) complete(s *ServerStream) {
+	if !s.closed {
+		c.shut(s)
+		s.whole = true
+		c.whole++
+	}
+}
+
+// finish ends a stream whose handler has returned: it is closed, one way or the other.
+func (c *serverConn) finish(s *ServerStream) {
+	c.mu.Lock()
+	if !s.closed {
+		code := xhttp2.ErrCodeInternal
+		if s.localEnded {
+			// RFC 9113, 8.1: the answer is whole, and the rest of the request is not wanted.
+			code = xhttp2.ErrCodeNo
+		}
+		c.gone.add(s.id)
+		c.reset(s.id, code)
+		c.shut(s)
+	}
+	c.credit(nil, s.body.n)
+	s.body.clear()
+	if s.deadline != nil {
+		s.deadline.Stop()
+	}
+	c.active--
+	if s.whole {
+		c.whole--
+	}
+	idle := c.active == 0
+	c.closeIfDone()
+	pending := c.buf != nil
+	c.mu.Unlock()
+	s.free()
+	if pending {
+		_ = c.flush()
+	}
+	if idle {
+		c.armIdle()
+	}
 }

@@ -76,7 +76,7 @@ func (x *exchange) startBody(up upstream.Exchange) (*pump, *failure.Error) {
 	}
 	p := &pump{x: x, up: up}
 	x.pump = p
-	if s, ok := x.s.(interface{ Buffered() int }); ok && x.req.ContentLength > 0 && int64(s.Buffered()) >= x.req.ContentLength {
+	if x.bodyHere() {
 		p.run()
 		if p.why.Load() != nil {
 			return nil, x.because(nil)
@@ -89,6 +89,21 @@ func (x *exchange) startBody(up upstream.Exchange) (*pump, *failure.Error) {
 		p.run()
 	}()
 	return p, nil
+}
+
+// bodyHere tells whether the request's body can be read to its end without waiting, and is small enough that a socket
+// takes it.
+func (x *exchange) bodyHere() bool {
+	switch s := x.s.(type) {
+	case interface {
+		Whole() bool
+		Buffered() int
+	}:
+		return s.Whole() && s.Buffered() <= bufferSizes[1]
+	case interface{ Buffered() int }:
+		return x.req.ContentLength > 0 && int64(s.Buffered()) >= x.req.ContentLength
+	}
+	return false
 }
 
 func (p *pump) run() {

@@ -44,7 +44,9 @@ type exchange struct {
 	address netip.AddrPort
 	stats   *cluster.Stats
 	sent    int64
-	unwatch func() bool
+	// watched tells when the client goes away, and is to call clientGone; nil is not watched.
+	watched    gone
+	clientGone func()
 
 	// received counts the request's body; only its reader until it has ended.
 	received int64
@@ -67,11 +69,19 @@ type exchange struct {
 	begun  bool
 }
 
+// gone is a stream that tells by itself when its client goes away; others are asked (Gone).
+type gone interface {
+	OnGone(f func())
+	// StopGone is false if the function was called.
+	StopGone() bool
+}
+
 func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	x, _ := p.exchanges.Get().(*exchange)
 	if x == nil {
 		x = &exchange{p: p}
 		x.alarm = alarm.New(x.look)
+		x.clientGone = func() { x.breakOff(failure.ClientGone) }
 	}
 	x.s, x.c = s, c
 	x.start = time.Now()
@@ -98,8 +108,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 // end counts and logs.
 func (x *exchange) end() {
 	x.alarm.Clear()
-	clean := x.unwatch == nil || x.unwatch()
-	x.unwatch = nil
+	clean := x.watched == nil || x.watched.StopGone()
 	status := x.record.Status
 	stats := x.p.stats
 	stats.Status[min(status/100, 5)].Add(1)
@@ -107,10 +116,10 @@ func (x *exchange) end() {
 	stats.BytesSent.Add(x.sent)
 	x.log()
 	if !clean {
-		// Who breaks it off because the client went away may still be at work on it.
+		// clientGone may still be at work on it.
 		return
 	}
-	x.s, x.c, x.req, x.up, x.cancel, x.pump = nil, nil, nil, nil, nil, nil
+	x.s, x.c, x.req, x.up, x.cancel, x.pump, x.watched = nil, nil, nil, nil, nil, nil, nil
 	x.record = accesslog.Record{}
 	x.p.exchanges.Put(x)
 }
@@ -122,8 +131,9 @@ func (x *exchange) watch(r *config.Route) {
 	if r.IdleTimeout != nil {
 		x.idleTimeout = *r.IdleTimeout
 	}
-	if s, ok := x.s.(interface{ Context() context.Context }); ok {
-		x.unwatch = context.AfterFunc(s.Context(), func() { x.breakOff(failure.ClientGone) })
+	if s, ok := x.s.(gone); ok {
+		x.watched = s
+		s.OnGone(x.clientGone)
 	}
 	x.alarm.Set(x.next(x.start))
 }

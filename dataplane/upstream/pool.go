@@ -33,9 +33,8 @@ type pool struct {
 	// count is the open connections of HTTP/1.1; waiters are who wait for one, first come first served.
 	count   int
 	waiters []chan *conn
-	// streams are the connections of HTTP/2; dialing is closed when the one that is being made is there.
-	streams []*http2.ClientConn
-	dialing chan struct{}
+	// shared is HTTP/2's.
+	shared
 }
 
 func newPool(address netip.AddrPort, http2 bool, stats *cluster.Stats) *pool {
@@ -60,7 +59,7 @@ func (p *pool) disown() {
 	var streams []*http2.ClientConn
 	if p.owners == 0 {
 		idle, p.idle = p.idle, nil
-		streams, p.streams = p.streams, nil
+		streams = p.swap(nil)
 		if p.reaper != nil {
 			p.reaper.Stop()
 		}
@@ -80,12 +79,7 @@ func (p *pool) disown() {
 // take begins an exchange on a connection that is there, or is nil.
 func (p *pool) take() Exchange {
 	if p.http2 {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if s := p.openStream(); s != nil {
-			return s.NewExchange()
-		}
-		return nil
+		return p.takeStream()
 	}
 	for {
 		p.mu.Lock()
@@ -104,24 +98,6 @@ func (p *pool) take() Exchange {
 		}
 		c.Close(false)
 	}
-}
-
-// openStream finds an HTTP/2 connection with room. mu is held.
-func (p *pool) openStream() *http2.ClientConn {
-	live := p.streams[:0]
-	var found *http2.ClientConn
-	for _, s := range p.streams {
-		if s.Closed() {
-			continue
-		}
-		live = append(live, s)
-		if found == nil && s.CanTakeNewRequest() {
-			found = s
-		}
-	}
-	clear(p.streams[len(live):])
-	p.streams = live
-	return found
 }
 
 func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
@@ -288,79 +264,6 @@ func (p *pool) reap() {
 	for _, c := range old {
 		c.Close(false)
 	}
-}
-
-// dialHTTP2 makes one connection at a time: who comes meanwhile waits for it, and shares it.
-func (p *pool) dialHTTP2(ctx context.Context, client *Client) (Exchange, error) {
-	for {
-		p.mu.Lock()
-		if s := p.openStream(); s != nil {
-			p.mu.Unlock()
-			return s.NewExchange(), nil
-		}
-		if dialing := p.dialing; dialing != nil {
-			p.mu.Unlock()
-			select {
-			case <-dialing:
-				continue
-			case <-ctx.Done():
-				return nil, failure.New(failure.ConnectFailed, ctx.Err())
-			}
-		}
-		done := make(chan struct{})
-		p.dialing = done
-		p.mu.Unlock()
-		s, err := p.connectHTTP2(ctx, client)
-		p.mu.Lock()
-		p.dialing = nil
-		orphan := false
-		if err == nil {
-			if orphan = p.owners == 0; !orphan {
-				p.streams = append(p.streams, s)
-			}
-		}
-		p.mu.Unlock()
-		close(done)
-		if err != nil {
-			return nil, err
-		}
-		exchange := s.NewExchange()
-		if orphan {
-			return &lastExchange{ClientStream: exchange, conn: s}, nil
-		}
-		return exchange, nil
-	}
-}
-
-func (p *pool) connectHTTP2(ctx context.Context, client *Client) (*http2.ClientConn, error) {
-	if !client.admit() {
-		p.stats.Overflows.Add(1)
-		return nil, failure.Newf(failure.Overflow, "%d connections", client.Cluster.Config.MaxConnections)
-	}
-	netConn, err := dial(ctx, client.Cluster, p.address)
-	if err != nil {
-		p.stats.ConnectionsActive.Add(-1)
-		return nil, err
-	}
-	counted := &countedConn{Conn: netConn, done: func() { p.stats.ConnectionsActive.Add(-1) }}
-	s, err := http2.NewClientConn(counted, http2.ClientOptions{IdleTimeout: time.Duration(p.idleTimeout.Load())})
-	if err != nil {
-		counted.Close()
-		p.stats.ConnectFailures.Add(1)
-		return nil, failure.New(failure.ConnectFailed, err)
-	}
-	return s, nil
-}
-
-// lastExchange is on a connection that nobody else will use.
-type lastExchange struct {
-	*http2.ClientStream
-	conn *http2.ClientConn
-}
-
-func (e *lastExchange) Close(reuse bool) {
-	e.ClientStream.Close(reuse)
-	e.conn.Close()
 }
 
 // conn is an HTTP/1.1 connection of a pool, and its exchange.

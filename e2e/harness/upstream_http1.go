@@ -38,6 +38,11 @@ func (u *Upstream) exchange(r *bufio.Reader, w *bufio.Writer) (s *Seen, keep boo
 		u.add(s)
 		return s, false, fmt.Errorf("request line %q", first)
 	}
+	if first == "PRI * HTTP/2.0" {
+		// HTTP/2's preface, which servers of HTTP/1.1 take for a bad request.
+		fmt.Fprint(w, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		return nil, false, nil
+	}
 	s.Method, s.Path, s.Proto = parts[0], parts[1], parts[2]
 	fields, err := headerLines(r)
 	if err != nil {
