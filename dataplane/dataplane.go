@@ -102,6 +102,7 @@ func Run(ctx context.Context, options Options) error {
 			Version:        options.Version,
 			State:          life.state,
 			View:           func() admin.View { return viewOf(runtime.View()) },
+			Overloaded:     runtime.Overloaded,
 			XDS:            xdsOf(controlPlane),
 			ConfigDump:     func() ([]byte, error) { return dump(b, assembler) },
 			DrainListeners: func() { go life.drain() }, // the deferred drain waits for it
@@ -259,7 +260,10 @@ func xdsOf(c *client.Client) func() admin.XDS {
 }
 
 func viewOf(v *live.View) admin.View {
-	view := admin.View{Clusters: v.Clusters}
+	view := admin.View{
+		Clusters: v.Clusters, Connections: v.Connections, MaxConnections: v.MaxConnections,
+		MemoryUsed: v.MemoryUsed, MaxMemory: v.MaxMemory,
+	}
 	for _, l := range v.Listeners {
 		view.Listeners = append(view.Listeners, admin.Listener{
 			Name:              l.Name,
@@ -267,6 +271,9 @@ func viewOf(v *live.View) admin.View {
 			ConnectionsActive: l.ConnectionsActive,
 			ConnectionsTotal:  l.ConnectionsTotal,
 			HandshakeFailures: l.HandshakeFailures,
+			Refused:           l.Refused,
+			RequestsRefused:   l.RequestsRefused,
+			BodiesSlow:        l.BodiesSlow,
 			Requests:          l.Requests,
 			RequestsActive:    l.RequestsActive,
 		})

@@ -9,23 +9,65 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 )
 
-// conn is one accepted connection.
+// conn is one accepted connection; it is its listener's Handler. Only its goroutine uses it, save where it says so.
 type conn struct {
 	net.Conn
+	listener *running
+	// step is what Run does next; nil is the end.
+	step  func(*conn) (again bool)
+	start time.Time
 	hello listener.Hello
+	// limit counts the connection; nil if it is not counted.
+	limit *listener.Limit
+	// http is set when the connection is to speak HTTP.
+	http *session
 
-	// draining is set, and drain is closed, when the connection is to end after what is in flight.
+	// draining is set, and drain is closed, when the connection is to end after what is in flight. Any goroutine.
 	draining atomic.Bool
-	drain    chan struct{}
 
 	// chain is guarded by registry.mu; nil while the client has not said enough to choose.
 	chain *chain
 
 	mu sync.Mutex
-	// Guarded by mu. waits is set while the connection is served by HTTP/1, or waits for its first bytes.
+	// Guarded by mu. drain is nil until somebody wants to know. waits is set while the connection is served by HTTP/1, or
+	// waits for its first bytes.
+	drain      chan struct{}
 	waits      bool
 	ended      bool
 	wake, stop *time.Timer
+}
+
+// Run takes the connection's steps in one goroutine, until one of them asks for another.
+func (c *conn) Run() (again bool) {
+	for c.step != nil {
+		step := c.step
+		c.step = nil
+		if step(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// End forgets the connection.
+func (c *conn) End() {
+	if c.limit != nil {
+		c.limit.Release()
+	}
+	c.listener.runtime.conns.remove(c)
+}
+
+// drained is closed when the connection is to end after what is in flight.
+func (c *conn) drained() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drain == nil {
+		c.drain = make(chan struct{})
+		if c.draining.Load() {
+			close(c.drain)
+		}
+	}
+	return c.drain
 }
 
 // startDrain tells a connection to end; it is cut after limit. Its HTTP/1 codec is woken from waiting for a request
@@ -36,7 +78,9 @@ func (c *conn) startDrain(grace, limit time.Duration) {
 	if c.draining.Swap(true) || c.ended {
 		return
 	}
-	close(c.drain)
+	if c.drain != nil {
+		close(c.drain)
+	}
 	c.stop = time.AfterFunc(limit, func() { c.Conn.Close() })
 	c.wake = time.AfterFunc(grace, func() {
 		c.mu.Lock()
