@@ -60,6 +60,8 @@ const (
 	UpgradeRefused
 	// ConnectTimeout is a connection that took too long to make: 503, flag UF.
 	ConnectTimeout
+	// Overloaded is too little memory for one more request: 503.
+	Overloaded
 	// Internal is a fault of ours: 500.
 	Internal
 )
@@ -91,6 +93,7 @@ var rows = [...]row{
 	UnknownCoding:   {Downstream, 501, "DPE", "transfer coding not supported"},
 	UpgradeRefused:  {Downstream, 403, "-", "upgrade refused"},
 	ConnectTimeout:  {Upstream, 503, "UF", "connect timeout"},
+	Overloaded:      {Proxy, 503, "OM", "overloaded"},
 	Internal:        {Proxy, 500, "-", "internal error"},
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -162,8 +163,8 @@ func TestNoDescriptors(t *testing.T) {
 			t.Fatalf("got %q, %v, want it closed", b, err)
 		}
 	}
-	if n := stats.Refused[NoDescriptor].Load(); n != 3 {
-		t.Errorf("%d refused for want of descriptors, want 3", n)
+	for stats.Refused[NoDescriptor].Load() < 3 { // a client may know before it is counted
+		runtime.Gosched()
 	}
 	restore()
 	if b, err := io.ReadAll(dial(t, s)); string(b) != "ok" {

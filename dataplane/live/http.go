@@ -3,6 +3,7 @@ package live
 import (
 	"crypto/tls"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -24,8 +25,8 @@ type session struct {
 	info  httpproxy.Conn
 	// pending: bytes have come since the last request.
 	pending bool
-	// requests counts those begun; any goroutine.
-	requests requestCount
+	// requests counts those begun, if that matters; any goroutine.
+	requests atomic.Uint32
 }
 
 // openHTTP makes a session. In plaintext it waits for the first bytes with nothing but the connection: who never speaks
@@ -99,7 +100,7 @@ func (c *conn) serveHTTP2() {
 		InitialStreamWindow:  cfg.InitialStreamWindow, InitialConnectionWindow: cfg.InitialConnectionWindow,
 		IdleTimeout: cfg.IdleTimeout, WriteTimeout: cfg.StreamIdleTimeout,
 		Drain: c.drained(), Refused: c.refused, Panicked: c.panicked,
-	}, func(s *http2.ServerStream) { c.request(s) })
+	}, c.request2)
 }
 
 // parkAfter is how long an HTTP/1 connection waits for its next request in the goroutine that served the last. Sooner
@@ -128,7 +129,7 @@ func (c *conn) serveHTTP1() (again bool) {
 		AcceptHTTP10: cfg.AcceptHTTP10, RejectUnderscores: cfg.RejectUnderscores,
 		Secure: h.info.TLS != nil, Draining: &c.draining, Prefix: ahead, Pending: h.pending, ParkAfter: c.listener.runtime.parkAfter,
 		Refused: c.refused, Panicked: c.panicked,
-	}, func(s *http1.ServerStream) { c.request(s) })
+	}, c.request1)
 	if parked {
 		c.step = (*conn).awaitNext
 	}

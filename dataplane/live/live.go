@@ -34,6 +34,8 @@ type Options struct {
 	MaxConnections int
 	// MaxConnectionsPerClient bounds those of one client's address (IPv6: its /64); 0 is no bound.
 	MaxConnectionsPerClient int
+	// MinBodyRate is how many bytes a second a request's body must bring, once it has had slowGrace; 0 is any.
+	MinBodyRate int
 	// Pressure tells of memory; nil is never any.
 	Pressure Pressure
 	// Logger hears what no caller can be told; nil is slog's default.
@@ -70,6 +72,8 @@ type Runtime struct {
 	idleGrace time.Duration
 	// parkAfter is parkAfter, but for tests.
 	parkAfter time.Duration
+	// slowGrace is slowGrace, but for tests.
+	slowGrace time.Duration
 	// apologies are under way to refused connections.
 	apologies atomic.Int64
 
@@ -113,6 +117,7 @@ func New(options Options) *Runtime {
 		limit:     listener.NewLimit(min(options.MaxConnections, listener.MostConnections())),
 		clients:   listener.NewClients(options.MaxConnectionsPerClient),
 		parkAfter: parkAfter,
+		slowGrace: slowGrace,
 		tickets:   certs.NewTickets(),
 		idleGrace: time.Second,
 		bound:     map[socketKey]*boundSocket{},
