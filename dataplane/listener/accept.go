@@ -26,8 +26,8 @@ type Options struct {
 	Stats func() *Stats
 	// Connections counts connections: after Close, none is added. It may be nil.
 	Connections *sync.WaitGroup
-	// Handle begins to serve a connection.
-	Handle func(conn net.Conn) Handler
+	// Handle begins to serve a connection. resume lets Run be called again, in a new goroutine.
+	Handle func(conn net.Conn, resume func()) Handler
 	// Shed owns a connection that is refused, and closes it. It must not wait. Nil closes at once.
 	Shed func(conn net.Conn, why Reason)
 }
@@ -42,9 +42,9 @@ type Pressure interface {
 
 // Handler serves one connection.
 type Handler interface {
-	// Run serves. It returns false when the connection has ended. It returns true to be called again, in a new goroutine: one
-	// whose stack is small, for who will wait long.
-	Run() (again bool)
+	// Run serves, and tells whether the connection has ended. If not, it is called again when somebody calls resume, once
+	// for each Run, which may be before Run has returned: so a connection that waits long need not hold a goroutine.
+	Run() (ended bool)
 	// End is called once, after the last Run, also if that has panicked; the connection is closed then.
 	End()
 }
@@ -195,24 +195,23 @@ type owned struct {
 
 // run is a goroutine of a connection. A panic ends the connection and nothing else.
 func (o *owned) run() {
-	again := false
+	ended := true
 	defer func() {
 		if value := recover(); value != nil {
-			again = false
 			o.stats.Panics.Add(1)
 			o.opts.Logger.Error("connection panicked", "peer", o.conn.RemoteAddr(), "panic", value, "stack", string(debug.Stack()))
 		}
-		if again {
-			go o.run()
-			return
+		if ended {
+			o.end()
 		}
-		o.end()
 	}()
 	if o.handler == nil {
-		o.handler = o.opts.Handle(o.conn)
+		o.handler = o.opts.Handle(o.conn, o.resume)
 	}
-	again = o.handler.Run()
+	ended = o.handler.Run()
 }
+
+func (o *owned) resume() { go o.run() }
 
 func (o *owned) end() {
 	o.conn.Close()

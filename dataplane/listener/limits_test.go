@@ -19,7 +19,7 @@ func TestClientLimit(t *testing.T) {
 	taken, release := make(chan net.Conn), make(chan struct{})
 	go s.Serve(Options{
 		Stats: func() *Stats { return stats }, Limit: NewLimit(10), Clients: NewClients(2),
-		Handle: func(conn net.Conn) Handler {
+		Handle: func(conn net.Conn, _ func()) Handler {
 			return once{conn, func(c net.Conn) { taken <- c; <-release }}
 		},
 	})
@@ -106,7 +106,7 @@ func TestPressure(t *testing.T) {
 	stats := &Stats{}
 	go s.Serve(Options{
 		Stats: func() *Stats { return stats }, Pressure: p,
-		Handle: func(conn net.Conn) Handler {
+		Handle: func(conn net.Conn, _ func()) Handler {
 			return once{conn, func(c net.Conn) { _, _ = c.Write([]byte("ok")) }}
 		},
 	})

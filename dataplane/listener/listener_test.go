@@ -33,7 +33,7 @@ func serve(s *Socket, limit *Limit, handle func(net.Conn)) *Stats {
 	stats := &Stats{}
 	go s.Serve(Options{
 		Stats: func() *Stats { return stats }, Limit: limit, Logger: slog.New(slog.DiscardHandler),
-		Handle: func(conn net.Conn) Handler { return once{conn, handle} },
+		Handle: func(conn net.Conn, _ func()) Handler { return once{conn, handle} },
 	})
 	return stats
 }
@@ -44,7 +44,7 @@ type once struct {
 	handle func(net.Conn)
 }
 
-func (o once) Run() bool { o.handle(o.conn); return false }
+func (o once) Run() bool { o.handle(o.conn); return true }
 func (o once) End()      {}
 
 func TestBindConflict(t *testing.T) {

@@ -13,14 +13,20 @@ import (
 type conn struct {
 	net.Conn
 	listener *running
-	// step is what Run does next; nil is the end.
-	step  func(*conn) (again bool)
-	start time.Time
-	hello listener.Hello
+	// step is what Run does; nil is the end.
+	step func(*conn) (ended bool)
+	// resume lets Run be called again.
+	resume func()
+	start  time.Time
+	hello  listener.Hello
 	// limit counts the connection; nil if it is not counted.
 	limit *listener.Limit
 	// http is set when the connection is to speak HTTP.
 	http *session
+
+	// fd and until are of waiting, and guarded by its mu while the connection is there.
+	fd    int
+	until time.Time
 
 	// draining is set, and drain is closed, when the connection is to end after what is in flight. Any goroutine.
 	draining atomic.Bool
@@ -37,16 +43,24 @@ type conn struct {
 	wake, stop *time.Timer
 }
 
-// Run takes the connection's steps in one goroutine, until one of them asks for another.
-func (c *conn) Run() (again bool) {
-	for c.step != nil {
-		step := c.step
-		c.step = nil
-		if step(c) {
-			return true
-		}
+// Run takes the connection's next step.
+func (c *conn) Run() (ended bool) { return c.step == nil || c.step(c) }
+
+// cut ends the connection at once, whatever it does. Any goroutine may call it.
+func (c *conn) cut() {
+	if !c.leave() {
+		c.Conn.Close()
 	}
-	return false
+}
+
+// leave ends a connection that waits without a goroutine; false if it does not. Any goroutine may call it.
+func (c *conn) leave() bool {
+	if !c.listener.runtime.waiting.take(c) {
+		return false
+	}
+	c.step = nil
+	c.resume()
+	return true
 }
 
 // End forgets the connection.
@@ -81,14 +95,14 @@ func (c *conn) startDrain(grace, limit time.Duration) {
 	if c.drain != nil {
 		close(c.drain)
 	}
-	c.stop = time.AfterFunc(limit, func() { c.Conn.Close() })
+	c.stop = time.AfterFunc(limit, c.cut)
 	c.wake = time.AfterFunc(grace, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.ended {
 			return
 		}
-		if c.waits {
+		if c.waits && !c.leave() {
 			_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // it is closed, then
 		}
 		c.wake.Reset(grace)
@@ -129,7 +143,7 @@ func (r *registry) add(c *conn) {
 	}
 	r.open[c] = struct{}{}
 	if r.cut {
-		c.Conn.Close()
+		c.cut()
 	}
 }
 
@@ -201,7 +215,7 @@ func (r *registry) cutAll() {
 	defer r.mu.Unlock()
 	r.cut = true
 	for c := range r.open {
-		c.Conn.Close()
+		c.cut()
 	}
 }
 

@@ -31,7 +31,7 @@ type session struct {
 
 // openHTTP makes a session. In plaintext it waits for the first bytes with nothing but the connection: who never speaks
 // costs little.
-func (c *conn) openHTTP(ch *chain, transport net.Conn, state *tls.ConnectionState) (again bool) {
+func (c *conn) openHTTP(ch *chain, transport net.Conn, state *tls.ConnectionState) (ended bool) {
 	cfg := ch.config.Load().HTTP
 	c.http = &session{
 		chain: ch, config: cfg, codec: cfg.Codec, transport: transport,
@@ -41,26 +41,27 @@ func (c *conn) openHTTP(ch *chain, transport net.Conn, state *tls.ConnectionStat
 		},
 	}
 	if transport != c.Conn {
-		c.step = (*conn).speak
-		return false
+		return c.speak()
 	}
 	c.setWaits(true)
+	// In a goroutine whose stack is as small as they begin.
 	c.step = (*conn).awaitFirst
-	return true
+	c.resume()
+	return false
 }
 
 // speak serves requests: in HTTP/2 until the connection ends, in HTTP/1 until it ends or has waited for a while.
-func (c *conn) speak() (again bool) {
+func (c *conn) speak() (ended bool) {
 	h := c.http
 	if h.codec == config.CodecAuto {
 		var err error
 		if h.codec, err = c.detect(); err != nil {
-			return false // nothing was asked
+			return true // nothing was asked
 		}
 	}
 	if h.codec == config.CodecHTTP2 {
 		c.serveHTTP2()
-		return false
+		return true
 	}
 	return c.serveHTTP1()
 }
@@ -107,7 +108,7 @@ func (c *conn) serveHTTP2() {
 // would cost busy connections, later memory.
 const parkAfter = 2 * time.Second
 
-func (c *conn) serveHTTP1() (again bool) {
+func (c *conn) serveHTTP1() (ended bool) {
 	h, cfg := c.http, c.http.config
 	var ahead []byte
 	if peeked, ok := h.transport.(*listener.Conn); ok {
@@ -117,7 +118,7 @@ func (c *conn) serveHTTP1() (again bool) {
 		// It began to drain before its first request, which http1 would not wait for.
 		_, peeked, err := listener.PeekPrefix(h.transport, time.Now().Add(defaultHandshakeTimeout), " ")
 		if err != nil {
-			return false
+			return true
 		}
 		ahead, h.transport = peeked.Detach()
 	}
@@ -130,10 +131,10 @@ func (c *conn) serveHTTP1() (again bool) {
 		Secure: h.info.TLS != nil, Draining: &c.draining, Prefix: ahead, Pending: h.pending, ParkAfter: c.listener.runtime.parkAfter,
 		Refused: c.refused, Panicked: c.panicked,
 	}, c.request1)
-	if parked {
-		c.step = (*conn).awaitNext
+	if !parked {
+		return true
 	}
-	return parked
+	return c.park(cfg.IdleTimeout, c.listener.runtime.parkAfter)
 }
 
 func (c *conn) refused(req *message.Request, why *failure.Error) {

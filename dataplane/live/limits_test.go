@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,11 +16,12 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
 
-// plain is a Runtime with one plaintext HTTP listener "web", served by one origin.
+// plain is a Runtime with one plaintext HTTP listener "web", served by one origin. Its connections park soon.
 func plain(t *testing.T, options Options, change func(*config.Listener)) (*Runtime, string) {
 	t.Helper()
 	options.DrainTime, options.Logger = 5*time.Second, slog.New(slog.DiscardHandler)
 	r := newRuntimeWith(t, options)
+	r.parkAfter = time.Millisecond
 	c := makeConfig(map[string]config.Endpoint{"v1": origin(t, "v1")})
 	c.RouteTables["web"] = table("web", "v1")
 	c.Listeners["web"] = on("web", "127.0.0.1:0", httpChain("web", "web"))
@@ -218,31 +217,26 @@ func TestRequestsPerConnection(t *testing.T) {
 	}
 }
 
-// parks lets connections park soon, and waits until n are.
-func parks(t *testing.T, n int) {
+// parks waits until n connections wait without a goroutine.
+func parks(t *testing.T, r *Runtime, n int) {
 	t.Helper()
-	eventually(t, "connections are parked", func() bool {
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		return strings.Count(string(stacks), "live.(*conn).awaitNext(") == n
-	})
+	eventually(t, "connections are parked", func() bool { return r.waiting.count() == n })
 }
 
 // TestParked: a connection that waits long for its next request is served like any other.
 func TestParked(t *testing.T) {
 	r, address := plain(t, Options{}, nil)
-	r.parkAfter = time.Millisecond
 	conn := dial(t, address)
 	for range 3 {
 		wantAnswer(t, conn, 200, false)
-		parks(t, 1)
+		parks(t, r, 1)
 	}
 	if total := r.total(t, "web"); total != 1 {
 		t.Errorf("%d connections were accepted, want 1", total)
 	}
 	// Half a head, and the rest of it later.
 	_, _ = conn.Write([]byte("GET / HTTP/1.1\r\n"))
-	parks(t, 0)
+	parks(t, r, 0)
 	if _, err := conn.Write([]byte("Host: a.test\r\n\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -254,14 +248,13 @@ func TestParked(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, res.Body)
 	}
-	parks(t, 1)
+	parks(t, r, 1)
 	conn.Close()
 	eventually(t, "it has ended", func() bool { return r.View().Connections == 0 })
 }
 
 func TestParkedTLS(t *testing.T) {
 	r, _ := plain(t, Options{}, nil)
-	r.parkAfter = time.Millisecond
 	c := makeConfig(map[string]config.Endpoint{"v1": origin(t, "v1")})
 	c.RouteTables["web"] = table("web", "v1")
 	c.Listeners["tls"] = on("tls", "127.0.0.1:0", httpChain("a", "web", "a.test"))
@@ -270,14 +263,13 @@ func TestParkedTLS(t *testing.T) {
 	conn := tls.Client(dial(t, r.addressOf(t, "tls")), &tls.Config{ServerName: "a.test", InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	for range 3 {
 		wantAnswer(t, conn, 200, false)
-		parks(t, 1)
+		parks(t, r, 1)
 	}
 }
 
 // TestParkedTimesOut: the idle timeout counts from the last answer, parked or not.
 func TestParkedTimesOut(t *testing.T) {
 	r, address := plain(t, Options{}, func(l *config.Listener) { l.Chains[0].HTTP.IdleTimeout = 50 * time.Millisecond })
-	r.parkAfter = time.Millisecond
 	conn := dial(t, address)
 	wantAnswer(t, conn, 200, false)
 	wantClosed(t, conn)
@@ -289,10 +281,9 @@ func TestParkedTimesOut(t *testing.T) {
 // TestParkedDrains: who waits is told to end when its listener goes.
 func TestParkedDrains(t *testing.T) {
 	r, address := plain(t, Options{}, nil)
-	r.parkAfter = time.Millisecond
 	conn := dial(t, address)
 	wantAnswer(t, conn, 200, false)
-	parks(t, 1)
+	parks(t, r, 1)
 	apply(t, r, makeConfig(nil))
 	wantClosed(t, conn)
 }
@@ -300,11 +291,10 @@ func TestParkedDrains(t *testing.T) {
 // TestParkedAges: a connection that is too old when its next request comes serves that one, and ends.
 func TestParkedAges(t *testing.T) {
 	r, address := plain(t, Options{}, func(l *config.Listener) { l.Chains[0].HTTP.MaxConnectionDuration = 100 * time.Millisecond })
-	r.parkAfter = time.Millisecond
 	conn := dial(t, address)
 	opened := time.Now()
 	wantAnswer(t, conn, 200, false)
-	parks(t, 1)
+	parks(t, r, 1)
 	eventually(t, "it is old", func() bool { return time.Since(opened) > 150*time.Millisecond })
 	wantAnswer(t, conn, 200, true)
 	wantClosed(t, conn)

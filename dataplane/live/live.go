@@ -63,6 +63,7 @@ type Runtime struct {
 	tickets *certs.Tickets
 	logs    logs
 	conns   registry
+	waiting waiting
 	// clusters is what TCP connections begin with.
 	clusters atomic.Pointer[map[string]*upstream.Client]
 	// connections are the goroutines of all connections.
@@ -271,6 +272,7 @@ func (r *Runtime) Drain(ctx context.Context) {
 			return
 		}
 	}
+	r.waiting.close()
 	for _, client := range *r.clusters.Load() {
 		client.Close()
 	}

@@ -118,7 +118,7 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 			Logger:      r.options.Logger,
 			Connections: &r.connections,
 			Stats:       func() *listener.Stats { return socket.owner.Load().stats },
-			Handle:      func(conn net.Conn) listener.Handler { return socket.owner.Load().accepted(conn) },
+			Handle:      func(conn net.Conn, resume func()) listener.Handler { return socket.owner.Load().accepted(conn, resume) },
 			Shed:        func(conn net.Conn, why listener.Reason) { socket.owner.Load().shed(conn, why) },
 		})
 	}

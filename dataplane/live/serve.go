@@ -15,14 +15,14 @@ import (
 const defaultHandshakeTimeout = 15 * time.Second
 
 // accepted begins the life of a connection: peek, choose a chain, handshake, speak.
-func (l *running) accepted(raw net.Conn) listener.Handler {
-	c := &conn{Conn: raw, listener: l, step: (*conn).open, start: time.Now()}
+func (l *running) accepted(raw net.Conn, resume func()) listener.Handler {
+	c := &conn{Conn: raw, listener: l, step: (*conn).open, resume: resume, start: time.Now()}
 	l.runtime.conns.add(c)
 	return c
 }
 
 // open finds out what a connection is to be.
-func (c *conn) open() bool {
+func (c *conn) open() (ended bool) {
 	l := c.listener
 	v := l.version.Load()
 	timeout := v.config.HandshakeTimeout
@@ -35,14 +35,14 @@ func (c *conn) open() bool {
 		hello, peeked, err := listener.PeekHello(c.Conn, deadline)
 		if err != nil {
 			l.stats.PeekFailed.Add(1)
-			return false
+			return true
 		}
 		c.hello, transport = hello, peeked
 	}
 	ch := l.join(c)
 	if ch == nil {
 		l.stats.NoChain.Add(1)
-		return false
+		return true
 	}
 	if !ch.limit.Acquire() {
 		// As with Envoy, before the handshake: a connection too many costs as little as can be.
@@ -50,7 +50,7 @@ func (c *conn) open() bool {
 		if l.mayApologize() {
 			l.apologize(transport)
 		}
-		return false
+		return true
 	}
 	c.limit = &ch.limit
 	var state *tls.ConnectionState
@@ -58,14 +58,14 @@ func (c *conn) open() bool {
 		secure, err := handshake(transport, ch.tls.Config(), deadline)
 		if err != nil {
 			l.stats.HandshakeFailed.Add(1)
-			return false
+			return true
 		}
 		now := secure.ConnectionState()
 		transport, state = secure, &now
 	}
 	if ch.tcp != nil {
 		ch.serveTCP(c, transport, state, c.start)
-		return false
+		return true
 	}
 	return c.openHTTP(ch, transport, state)
 }
