@@ -93,7 +93,7 @@ var rows = [...]row{
 	UnknownCoding:   {Downstream, 501, "DPE", "transfer coding not supported"},
 	UpgradeRefused:  {Downstream, 403, "-", "upgrade refused"},
 	ConnectTimeout:  {Upstream, 503, "UF", "connect timeout"},
-	Overloaded:      {Proxy, 503, "OM", "overloaded"},
+	Overloaded:      {Proxy, 503, "-", "overload"},
 	Internal:        {Proxy, 500, "-", "internal error"},
 }
 

@@ -42,12 +42,25 @@ type Pressure interface {
 
 // Handler serves one connection.
 type Handler interface {
-	// Run serves, and tells whether the connection has ended. If not, it is called again when somebody calls resume, once
-	// for each Run, which may be before Run has returned: so a connection that waits long need not hold a goroutine.
-	Run() (ended bool)
-	// End is called once, after the last Run, also if that has panicked; the connection is closed then.
+	// Run serves. When it returns Waits it is called again after somebody calls resume, once for each Run, which may be before
+	// Run has returned: so a connection that waits long need not hold a goroutine.
+	Run() Outcome
+	// End is called once, after the last Run, also if that has panicked.
 	End()
 }
+
+// Outcome is what has become of a connection.
+type Outcome int
+
+// The outcomes.
+const (
+	// Ended: it is to be closed.
+	Ended Outcome = iota
+	// Waits: it is to be left alone.
+	Waits
+	// Refused: it is one too many (AtListenerLimit), and is to be shed.
+	Refused
+)
 
 // Reason is why a connection is refused.
 type Reason int
@@ -131,11 +144,7 @@ func (s *Socket) Serve(opts Options) {
 		peer, why := opts.admit(conn)
 		if why != Reasons {
 			stats.Refused[why].Add(1)
-			if opts.Shed != nil {
-				opts.Shed(conn, why)
-			} else {
-				conn.Close()
-			}
+			opts.shed(conn, why)
 			continue
 		}
 		stats.ConnectionsTotal.Add(1)
@@ -144,6 +153,14 @@ func (s *Socket) Serve(opts Options) {
 			opts.Connections.Add(1)
 		}
 		go (&owned{conn: conn, peer: peer, stats: stats, opts: &opts}).run()
+	}
+}
+
+func (o *Options) shed(conn net.Conn, why Reason) {
+	if o.Shed != nil {
+		o.Shed(conn, why)
+	} else {
+		conn.Close()
 	}
 }
 
@@ -195,26 +212,35 @@ type owned struct {
 
 // run is a goroutine of a connection. A panic ends the connection and nothing else.
 func (o *owned) run() {
-	ended := true
+	outcome := Ended
 	defer func() {
 		if value := recover(); value != nil {
 			o.stats.Panics.Add(1)
 			o.opts.Logger.Error("connection panicked", "peer", o.conn.RemoteAddr(), "panic", value, "stack", string(debug.Stack()))
 		}
-		if ended {
-			o.end()
+		switch outcome {
+		case Waits:
+		case Refused:
+			o.stats.Refused[AtListenerLimit].Add(1)
+			o.leave()
+			o.opts.shed(o.conn, AtListenerLimit)
+			o.done()
+		default:
+			o.conn.Close()
+			o.leave()
+			o.done()
 		}
 	}()
 	if o.handler == nil {
 		o.handler = o.opts.Handle(o.conn, o.resume)
 	}
-	ended = o.handler.Run()
+	outcome = o.handler.Run()
 }
 
 func (o *owned) resume() { go o.run() }
 
-func (o *owned) end() {
-	o.conn.Close()
+// leave gives back what the connection took.
+func (o *owned) leave() {
 	if o.handler != nil {
 		o.handler.End()
 	}
@@ -223,6 +249,10 @@ func (o *owned) end() {
 	if o.opts.Clients != nil {
 		o.opts.Clients.release(o.peer)
 	}
+}
+
+// done is the last of a connection.
+func (o *owned) done() {
 	if o.opts.Connections != nil {
 		o.opts.Connections.Done()
 	}

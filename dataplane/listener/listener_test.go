@@ -44,8 +44,8 @@ type once struct {
 	handle func(net.Conn)
 }
 
-func (o once) Run() bool { o.handle(o.conn); return true }
-func (o once) End()      {}
+func (o once) Run() Outcome { o.handle(o.conn); return Ended }
+func (o once) End()         {}
 
 func TestBindConflict(t *testing.T) {
 	first := bind(t, Place{Address: at("127.0.0.1:0")})

@@ -21,6 +21,8 @@ type conn struct {
 	hello  listener.Hello
 	// limit counts the connection; nil if it is not counted.
 	limit *listener.Limit
+	// refused: the chain has as many connections as it may have.
+	refused bool
 	// http is set when the connection is to speak HTTP.
 	http *session
 
@@ -44,7 +46,15 @@ type conn struct {
 }
 
 // Run takes the connection's next step.
-func (c *conn) Run() (ended bool) { return c.step == nil || c.step(c) }
+func (c *conn) Run() listener.Outcome {
+	switch {
+	case c.step != nil && !c.step(c):
+		return listener.Waits
+	case c.refused:
+		return listener.Refused
+	}
+	return listener.Ended
+}
 
 // cut ends the connection at once, whatever it does. Any goroutine may call it.
 func (c *conn) cut() {

@@ -100,7 +100,7 @@ func (c *conn) serveHTTP2() {
 		MaxConcurrentStreams: cfg.MaxConcurrentStreams,
 		InitialStreamWindow:  cfg.InitialStreamWindow, InitialConnectionWindow: cfg.InitialConnectionWindow,
 		IdleTimeout: cfg.IdleTimeout, WriteTimeout: cfg.StreamIdleTimeout,
-		Drain: c.drained(), Refused: c.refused, Panicked: c.panicked,
+		Drain: c.drained(), Refused: c.misunderstood, Panicked: c.panicked,
 	}, c.request2)
 }
 
@@ -129,7 +129,7 @@ func (c *conn) serveHTTP1() (ended bool) {
 		MaxConnectionDuration: cfg.MaxConnectionDuration, Opened: c.start,
 		AcceptHTTP10: cfg.AcceptHTTP10, RejectUnderscores: cfg.RejectUnderscores,
 		Secure: h.info.TLS != nil, Draining: &c.draining, Prefix: ahead, Pending: h.pending, ParkAfter: c.listener.runtime.parkAfter,
-		Refused: c.refused, Panicked: c.panicked,
+		Refused: c.misunderstood, Panicked: c.panicked,
 	}, c.request1)
 	if !parked {
 		return true
@@ -137,7 +137,7 @@ func (c *conn) serveHTTP1() (ended bool) {
 	return c.park(cfg.IdleTimeout, c.listener.runtime.parkAfter)
 }
 
-func (c *conn) refused(req *message.Request, why *failure.Error) {
+func (c *conn) misunderstood(req *message.Request, why *failure.Error) {
 	c.http.chain.http.Refused(&c.http.info, req, why)
 }
 

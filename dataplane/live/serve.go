@@ -46,10 +46,7 @@ func (c *conn) open() (ended bool) {
 	}
 	if !ch.limit.Acquire() {
 		// As with Envoy, before the handshake: a connection too many costs as little as can be.
-		l.stats.Refused[listener.AtListenerLimit].Add(1)
-		if l.mayApologize() {
-			l.apologize(transport)
-		}
+		c.refused = true
 		return true
 	}
 	c.limit = &ch.limit

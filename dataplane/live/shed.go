@@ -26,26 +26,21 @@ var apology = []byte("HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/pla
 // shed refuses a connection, and closes it: with a 503 where it is sure to be plain HTTP/1, else without a word, as Envoy
 // does always. It does not wait.
 func (l *running) shed(conn net.Conn, _ listener.Reason) {
-	if !l.mayApologize() {
+	r := l.runtime
+	if !l.version.Load().plainHTTP1() {
 		conn.Close()
 		return
 	}
-	l.runtime.connections.Go(func() {
+	if r.apologies.Add(1) > maxApologies {
+		r.apologies.Add(-1)
+		conn.Close()
+		return
+	}
+	r.connections.Go(func() {
+		defer r.apologies.Add(-1)
 		defer conn.Close()
-		l.apologize(conn)
+		apologize(conn)
 	})
-}
-
-// mayApologize tells whether to use apologize, which must follow then.
-func (l *running) mayApologize() bool {
-	if !l.version.Load().plainHTTP1() {
-		return false
-	}
-	if l.runtime.apologies.Add(1) > maxApologies {
-		l.runtime.apologies.Add(-1)
-		return false
-	}
-	return true
 }
 
 // plainHTTP1 tells whether all connections of a listener may speak HTTP/1 from their first byte on.
@@ -59,8 +54,7 @@ func (v *version) plainHTTP1() bool {
 }
 
 // apologize answers what a client asks, whatever that is; to one that asks nothing, or by HTTP/2, there is nothing to say.
-func (l *running) apologize(conn net.Conn) {
-	defer l.runtime.apologies.Add(-1)
+func apologize(conn net.Conn) {
 	if conn.SetDeadline(time.Now().Add(apologyTime)) != nil {
 		return
 	}
