@@ -3,6 +3,7 @@ package live
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -19,7 +20,7 @@ import (
 // plain is a Runtime with one plaintext HTTP listener "web", served by one origin. Its connections park soon.
 func plain(t *testing.T, options Options, change func(*config.Listener)) (*Runtime, string) {
 	t.Helper()
-	options.DrainTime, options.Logger = 5*time.Second, slog.New(slog.DiscardHandler)
+	options.DrainTime, options.Logger = cmp.Or(options.DrainTime, 5*time.Second), slog.New(slog.DiscardHandler)
 	r := newRuntimeWith(t, options)
 	r.parkAfter = time.Millisecond
 	c := makeConfig(map[string]config.Endpoint{"v1": origin(t, "v1")})
@@ -111,17 +112,19 @@ func TestConnectionLimit(t *testing.T) {
 	wantAnswer(t, dial(t, address), 200, false)
 }
 
-// TestApologyAfterABody: the answer to a refused upload is not lost, though nobody takes the body.
-func TestApologyAfterABody(t *testing.T) {
+// TestApologyToAnUpload: a client that goes on sending is not reset before it has read the answer.
+func TestApologyToAnUpload(t *testing.T) {
 	_, address := plain(t, Options{MaxConnections: 1}, nil)
 	wantAnswer(t, dial(t, address), 200, false)
 	conn := dial(t, address)
 	_, _ = conn.Write([]byte("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 32768\r\n\r\n"))
-	_, _ = conn.Write(bytes.Repeat([]byte("x"), 32768))
-	_ = conn.(*net.TCPConn).CloseWrite()
-	b, err := io.ReadAll(conn)
-	if err != nil || !bytes.Equal(b, apology) {
+	if b, err := io.ReadAll(conn); err != nil || !bytes.Equal(b, apology) {
 		t.Fatalf("got %q, %v", b, err)
+	}
+	for range 32 {
+		if _, err := conn.Write(bytes.Repeat([]byte("x"), 1024)); err != nil {
+			t.Fatalf("while it still sends: %v", err)
+		}
 	}
 }
 
@@ -130,7 +133,9 @@ func TestApologiesAreBounded(t *testing.T) {
 	r, address := plain(t, Options{MaxConnections: 1}, nil)
 	wantAnswer(t, dial(t, address), 200, false)
 	r.apologies.Store(maxApologies)
-	wantClosed(t, dial(t, address))
+	conn := dial(t, address)
+	_, _ = conn.Write([]byte("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"))
+	wantClosed(t, conn)
 	if n := r.apologies.Load(); n != maxApologies {
 		t.Errorf("%d apologies are counted, want %d", n, maxApologies)
 	}
@@ -280,7 +285,7 @@ func TestParkedTimesOut(t *testing.T) {
 
 // TestParkedDrains: who waits is told to end when its listener goes.
 func TestParkedDrains(t *testing.T) {
-	r, address := plain(t, Options{}, nil)
+	r, address := plain(t, Options{DrainTime: time.Hour}, nil)
 	conn := dial(t, address)
 	wantAnswer(t, conn, 200, false)
 	parks(t, r, 1)

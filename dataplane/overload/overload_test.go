@@ -99,7 +99,8 @@ func TestMemoryLimit(t *testing.T) {
 		t.Errorf("afterwards the limit is %d, want %d", got, before)
 	}
 	debug.SetMemoryLimit(1 << 35)
-	m.limitHeap()()
+	restore = m.limitHeap()
+	defer restore()
 	if got := debug.SetMemoryLimit(-1); got != 1<<35 {
 		t.Errorf("a lower limit became %d", got)
 	}
