@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,8 +42,9 @@ func TestShares(t *testing.T) {
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(Options{MaxBytes: 1 << 50, Every: time.Second, StopConnections: 0.5})
-		usage := int64(1 << 50)
-		m.used = func() int64 { return usage }
+		var usage atomic.Int64
+		usage.Store(1 << 50)
+		m.used = usage.Load
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { m.Run(ctx); close(ended) }()
@@ -51,12 +53,12 @@ func TestRun(t *testing.T) {
 		if paused == nil {
 			t.Fatal("all memory is in use, and connections are accepted")
 		}
-		usage = 0
+		usage.Store(0)
 		<-paused
 		if m.Paused() != nil {
 			t.Error("woken, and still paused")
 		}
-		usage = 1 << 50
+		usage.Store(1 << 50)
 		time.Sleep(1500 * time.Millisecond) // of the bubble's time
 		paused = m.Paused()
 		cancel()
