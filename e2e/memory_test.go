@@ -25,7 +25,7 @@ listeners:
 `
 
 // TestMemory: what strangers can make the Go proxy hold is bounded. The bounds are some times what was measured
-// (2.4 KB, 12 KB and 60 KB): they catch a buffer too many, not a few bytes.
+// (2.4 KB, 12 KB and 100 KB): they catch a buffer too many, not a few bytes.
 func TestMemory(t *testing.T) {
 	for _, tt := range []struct {
 		name, port string
