@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
 	"golang.org/x/tools/txtar"
 
 	"github.com/sluice-proxy/sluice/e2e/harness"
@@ -82,7 +83,7 @@ func (h *held) echoes(t *testing.T) bool {
 const limited = `kind: Gateway
 name: web
 listeners:
-  - {name: two, address: 127.0.0.1, port: {{port "two"}}, protocol: HTTP, limits: {connections: 2}}
+  - {name: two, address: 127.0.0.1, port: {{port "two"}}, protocol: HTTP, limits: {connections: 2, streams: 7}}
   - {name: tcp, address: 127.0.0.1, port: {{port "tcp"}}, protocol: TCP, backends: [{service: tcp}], limits: {connections: 1}}
   - {name: any, address: 127.0.0.1, port: {{port "any"}}, protocol: HTTP}
 ---
@@ -153,6 +154,37 @@ func TestConnectionLimits(t *testing.T) {
 				t.Error("first of one over TCP: got no answer")
 			}
 			hold(t, two).want(t, "again second of two", 200)
+		})
+	}
+}
+
+// TestStreamLimit: both kinds of proxy announce how many streams a connection may have; 100 unless it is written.
+func TestStreamLimit(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			stage := harness.NewStage(t, []txtar.File{{Name: "limits.yaml", Data: []byte(limited)}})
+			cp := harness.StartControlPlane(t, stage.Dir)
+			harness.StartProxy(t, kind, cp.Addr, "default", kind).WaitReady()
+			cp.WaitSynced("default", 1)
+			for port, want := range map[string]uint32{"two": 7, "any": 100} {
+				conn := hold(t, stage.Addr(t, "127.0.0.1", port))
+				framer := http2.NewFramer(conn, conn)
+				if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+					t.Fatal(err)
+				}
+				if err := framer.WriteSettings(); err != nil {
+					t.Fatal(err)
+				}
+				frame, err := framer.ReadFrame()
+				settings, ok := frame.(*http2.SettingsFrame)
+				if err != nil || !ok {
+					t.Fatalf("got %v, %v, want SETTINGS first (RFC 9113, 3.4)", frame, err)
+				}
+				if got, _ := settings.Value(http2.SettingMaxConcurrentStreams); got != want {
+					t.Errorf("%s: got %d streams, want %d", port, got, want)
+				}
+			}
 		})
 	}
 }
