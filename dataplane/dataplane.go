@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -21,7 +22,9 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/assemble"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/decode"
+	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/live"
+	"github.com/sluice-proxy/sluice/dataplane/overload"
 	"github.com/sluice-proxy/sluice/xds/bootstrap"
 	"github.com/sluice-proxy/sluice/xds/client"
 )
@@ -37,6 +40,10 @@ type Options struct {
 	// DrainTime is how long connections of what is gone may go on, and all of them in the end. 0 is 10 minutes, as Envoy
 	// has it.
 	DrainTime time.Duration
+	// MaxConnectionsPerClient bounds the connections of one client's address; 0 is no bound.
+	MaxConnectionsPerClient int
+	// MinBodyRate is how many bytes a second a request's body must bring; 0 is any.
+	MinBodyRate int
 	// Listening, if not nil, is called once with the admin server's address (nil if there is none), and Ready once, when
 	// the first complete configuration serves.
 	Listening func(admin net.Addr)
@@ -72,7 +79,12 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	runtime := live.New(live.Options{DrainTime: options.DrainTime, Logger: options.Logger})
+	if most := listener.MostConnections(); b.Overload.MaxConnections > int64(most) {
+		options.Logger.Warn("fewer connections than the bootstrap allows: the process may not have as many descriptors",
+			"allowed", b.Overload.MaxConnections, "possible", most)
+	}
+	pressure := newPressure(b.Overload)
+	runtime := live.New(options.live(b.Overload, pressure))
 	assembler, err := assemble.New(assembly(b, controlPlane, runtime, options.Logger))
 	if err != nil {
 		return err
@@ -95,6 +107,9 @@ func Run(ctx context.Context, options Options) error {
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
+	if pressure != nil {
+		group.Go(func() error { pressure.Run(ctx); return nil })
+	}
 	adminContext, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAdmin()
 	if adminListener != nil {
@@ -102,6 +117,7 @@ func Run(ctx context.Context, options Options) error {
 			Version:        options.Version,
 			State:          life.state,
 			View:           func() admin.View { return viewOf(runtime.View()) },
+			Overloaded:     runtime.Overloaded,
 			XDS:            xdsOf(controlPlane),
 			ConfigDump:     func() ([]byte, error) { return dump(b, assembler) },
 			DrainListeners: func() { go life.drain() }, // the deferred drain waits for it
@@ -146,6 +162,29 @@ func (o *Options) read() (*bootstrap.Bootstrap, error) {
 		return nil, err
 	}
 	return b, b.Identify(o.NodeID, o.NodeCluster, o.Version)
+}
+
+// newPressure is nil where memory has no bound.
+func newPressure(o bootstrap.Overload) *overload.Monitor {
+	if o.MaxHeap == 0 {
+		return nil
+	}
+	return overload.New(overload.Options{
+		MaxBytes: o.MaxHeap, Every: o.Refresh,
+		StopRequests: o.StopRequests, StopConnections: o.StopConnections, RejectConnections: o.RejectConnections,
+	})
+}
+
+func (o *Options) live(limits bootstrap.Overload, pressure *overload.Monitor) live.Options {
+	l := live.Options{
+		DrainTime: o.DrainTime, Logger: o.Logger,
+		MaxConnections:          int(min(limits.MaxConnections, math.MaxInt32)),
+		MaxConnectionsPerClient: o.MaxConnectionsPerClient, MinBodyRate: o.MinBodyRate,
+	}
+	if pressure != nil {
+		l.Pressure = pressure
+	}
+	return l
 }
 
 // newClient is nil without a control plane.
@@ -259,7 +298,10 @@ func xdsOf(c *client.Client) func() admin.XDS {
 }
 
 func viewOf(v *live.View) admin.View {
-	view := admin.View{Clusters: v.Clusters}
+	view := admin.View{
+		Clusters: v.Clusters, Connections: v.Connections, MaxConnections: v.MaxConnections,
+		MemoryUsed: v.MemoryUsed, MaxMemory: v.MaxMemory,
+	}
 	for _, l := range v.Listeners {
 		view.Listeners = append(view.Listeners, admin.Listener{
 			Name:              l.Name,
@@ -267,6 +309,9 @@ func viewOf(v *live.View) admin.View {
 			ConnectionsActive: l.ConnectionsActive,
 			ConnectionsTotal:  l.ConnectionsTotal,
 			HandshakeFailures: l.HandshakeFailures,
+			Refused:           l.Refused,
+			RequestsRefused:   l.RequestsRefused,
+			BodiesSlow:        l.BodiesSlow,
 			Requests:          l.Requests,
 			RequestsActive:    l.RequestsActive,
 		})

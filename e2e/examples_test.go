@@ -219,3 +219,28 @@ func TestTCPExample(t *testing.T) {
 		})
 	}
 }
+
+func TestLimitsExample(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "limits")
+			e.demo(t, "app", "9001")
+			e.demo(t, "lines", "7001", "--tcp")
+			cp := harness.StartControlPlane(t, e.Dir)
+			harness.StartProxy(t, kind, cp.Addr, "default", kind, "--max-connections", "20000", "--max-heap", "1000000000").WaitReady()
+			cp.WaitSynced("default", 1)
+			e.wantFrom(t, e.get(t, "http", "localhost", "8080", "/"), 200, "app")
+			big := &harness.Request{Method: "GET", Addr: e.addr(t, "8080"), Proto: "HTTP/1.1", Authority: "localhost", Path: "/",
+				Header: []harness.Field{{Name: "x-big", Value: strings.Repeat("a", 5000)}}}
+			e.wantFrom(t, harness.Do(big, false), 431, "")
+			late := &harness.Request{Proto: "RAW", Addr: e.addr(t, "8080"), Body: []byte("GET / HTTP/1.1\r\n")}
+			e.wantFrom(t, harness.Do(late, false), 408, "")
+			hold(t, e.addr(t, "7000"))
+			hold(t, e.addr(t, "7000"))
+			if hold(t, e.addr(t, "7000")).echoes(t) {
+				t.Error("third of two over TCP: got an answer, want it closed")
+			}
+		})
+	}
+}

@@ -48,7 +48,9 @@ func (s *socket) owner(host string) *listener {
 func (c *compiler) socket(s *socket) ir.Listener {
 	out := ir.Listener{Name: s.address.String(), Address: s.address}
 	if first := s.listeners[0]; !first.https() {
-		out.Chains = []ir.FilterChain{{Name: first.name, HTTP: first.http(), TCP: first.tcpProxy(), Unlogged: first.unlogged()}}
+		out.Chains = []ir.FilterChain{{
+			Name: first.name, HTTP: first.http(), TCP: first.tcpProxy(), MaxConnections: first.msg.GetLimits().GetConnections(), Unlogged: first.unlogged(),
+		}}
 		return out
 	}
 	chains := &chainSet{byName: map[string]*ir.FilterChain{}, owner: map[string]*ir.FilterChain{}}
@@ -157,7 +159,9 @@ func (s *chainSet) claim(chain *ir.FilterChain, name string) {
 
 func newChain(l *listener, cert *certificate) *ir.FilterChain {
 	name := cert.doc.Ref.Name
-	return &ir.FilterChain{Name: l.name + "/" + name, Certificate: name, HTTP: l.http(), Unlogged: l.unlogged()}
+	return &ir.FilterChain{
+		Name: l.name + "/" + name, Certificate: name, HTTP: l.http(), MaxConnections: l.msg.GetLimits().GetConnections(), Unlogged: l.unlogged(),
+	}
 }
 
 func (l *listener) unlogged() bool { return l.msg.GetAccessLog().GetDisabled() }
@@ -166,7 +170,13 @@ func (l *listener) http() *ir.HTTP {
 	if l.tcp() {
 		return nil
 	}
-	return &ir.HTTP{RouteTable: l.name, IdleTimeout: l.idle}
+	limits := l.msg.GetLimits()
+	return &ir.HTTP{
+		RouteTable: l.name, IdleTimeout: l.idle,
+		MaxHeaderBytes: uint32(l.headerBytes), MaxHeaderCount: limits.GetHeaderCount(),
+		HeadersTimeout: l.headersTimeout, RequestTimeout: l.requestTimeout,
+		MaxStreams: limits.GetStreams(), MaxRequests: limits.GetRequestsPerConnection(),
+	}
 }
 
 func (l *listener) tcpProxy() *ir.TCP {

@@ -27,6 +27,9 @@ type listener struct {
 	field   string // listeners[0]
 	address netip.AddrPort
 	idle    time.Duration
+	// headersTimeout, requestTimeout and headerBytes are those of HTTP.
+	headersTimeout, requestTimeout time.Duration
+	headerBytes                    uint64
 	// certs are the certificates that can be presented, in order; fields are where they are named.
 	certs []*certificate
 	// backends are for TCP.
@@ -79,6 +82,11 @@ func (c *compiler) listener(l *listener) bool {
 		c.errorf(d, l.field+".idleTimeout", definition.CodeDuration, "got %s: %v", m.GetIdleTimeout(), err)
 		ok = false
 	}
+	// definition has checked these.
+	limits := m.GetLimits()
+	l.headersTimeout, _ = definition.ParseDuration(limits.GetRequestHeadersTimeout())
+	l.requestTimeout, _ = definition.ParseDuration(limits.GetRequestTimeout())
+	l.headerBytes, _ = definition.ParseSize(limits.GetHeaderBytes())
 	if l.tcp() {
 		var good bool
 		l.backends, good = c.backends(d, l.field+".backends", m.GetBackends())

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,12 @@ const (
 	defaultStatusCode     = 301
 	defaultChoiceCount    = 2
 	defaultWeight         = 1
+
+	defaultHeaderBytes    = "60Ki"
+	defaultHeaderCount    = 100
+	defaultHeadersTimeout = "10s"
+	defaultRequestTimeout = "0s"
+	defaultStreams        = 100
 )
 
 // WithDefaults is a copy of a message with every default filled in. Every rule gets a name: see RuleNames.
@@ -58,9 +65,21 @@ func listenerDefaults(l *sluicev1.Listener) {
 	orText(&l.IdleTimeout, defaultIdleTimeout)
 	if l.GetProtocol() != sluicev1.Listener_TCP {
 		orList(&l.Hosts, "*")
+		if l.Limits == nil {
+			l.Limits = &sluicev1.Limits{}
+		}
+		limitDefaults(l.GetLimits())
 	}
 	redirectDefaults(l.GetRedirect())
 	backendDefaults(l.GetBackends())
+}
+
+func limitDefaults(l *sluicev1.Limits) {
+	orText(&l.HeaderBytes, defaultHeaderBytes)
+	orText(&l.RequestHeadersTimeout, defaultHeadersTimeout)
+	orText(&l.RequestTimeout, defaultRequestTimeout)
+	orNumber(&l.HeaderCount, defaultHeaderCount)
+	orNumber(&l.Streams, defaultStreams)
 }
 
 func routeDefaults(r *sluicev1.Route) {
@@ -113,6 +132,12 @@ func backendDefaults(backends []*sluicev1.Backend) {
 
 func orText(field *string, value string) {
 	if *field == "" {
+		*field = value
+	}
+}
+
+func orNumber(field *uint32, value uint32) {
+	if *field == 0 {
 		*field = value
 	}
 }
@@ -211,6 +236,20 @@ func ParseDuration(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	return time.ParseDuration(text)
+}
+
+// ParseSize reads a size of the language, in bytes; "" is 0. Of a checked message it never fails.
+func ParseSize(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	for suffix, shift := range map[string]int{"Ki": 10, "Mi": 20} {
+		if digits, ok := strings.CutSuffix(text, suffix); ok {
+			n, err := strconv.ParseUint(digits, 10, 24)
+			return n << shift, err
+		}
+	}
+	return 0, fmt.Errorf("got %q, want %s", shorten(text), wantedSize)
 }
 
 // ParseAddress reads an endpoint's address: IP:port, or localhost:port, which is 127.0.0.1.

@@ -20,7 +20,21 @@ func checkGateway(g *sluicev1.Gateway, report reporter) {
 		checkDuration(l.GetIdleTimeout(), at+".idleTimeout", report)
 		checkWeights(l.GetBackends(), at+".backends", report)
 		checkBind(l.GetAddress(), at+".address", report)
+		checkLimits(l.GetLimits(), at+".limits", report)
 		checkShape(l, at, report)
+	}
+}
+
+// Envoy takes headers of 1 KiB to 8 MiB.
+const leastHeaderBytes, mostHeaderBytes = 1 << 10, 8 << 20
+
+func checkLimits(l *sluicev1.Limits, at string, report reporter) {
+	checkDuration(l.GetRequestHeadersTimeout(), at+".requestHeadersTimeout", report)
+	checkDuration(l.GetRequestTimeout(), at+".requestTimeout", report)
+	if text := l.GetHeaderBytes(); text != "" {
+		if n, err := ParseSize(text); err != nil || n < leastHeaderBytes || n > mostHeaderBytes {
+			report(at+".headerBytes", CodeInvalidValue, fmt.Sprintf("got %s, want 1Ki to 8Mi", text))
+		}
 	}
 }
 
@@ -60,6 +74,13 @@ func checkShape(l *sluicev1.Listener, at string, report reporter) {
 		unwanted(len(l.GetCertificates()) > 0, "certificates", needsHTTPS)
 		unwanted(l.GetStrictSni(), "strictSNI", needsHTTPS)
 		unwanted(l.GetRedirect() != nil, "redirect", needsHTTP)
+		limits := l.GetLimits()
+		unwanted(limits.GetHeaderBytes() != "", "limits.headerBytes", needsHTTP)
+		unwanted(limits.GetHeaderCount() != 0, "limits.headerCount", needsHTTP)
+		unwanted(limits.GetRequestHeadersTimeout() != "", "limits.requestHeadersTimeout", needsHTTP)
+		unwanted(limits.GetRequestTimeout() != "", "limits.requestTimeout", needsHTTP)
+		unwanted(limits.GetStreams() != 0, "limits.streams", needsHTTP)
+		unwanted(limits.GetRequestsPerConnection() != 0, "limits.requestsPerConnection", needsHTTP)
 		if len(l.GetBackends()) == 0 {
 			report(at+".backends", CodeListenerShape, "got nothing, want at least one: a listener of protocol TCP carries bytes to its own backends")
 		}

@@ -41,7 +41,7 @@ func (d *decoder) text(n *yaml.Node, fd protoreflect.FieldDescriptor, path strin
 	switch tag := n.ShortTag(); tag {
 	case "!!int", "!!float", "!!bool":
 		message := "got " + describe(n) + ", want " + Wanted(fd)
-		if Wanted(fd) == "text" || tag != "!!float" && Wanted(fd) != wantedDuration && wants[fd.FullName()] == "" {
+		if Wanted(fd) == "text" || tag != "!!float" && Wanted(fd) != wantedDuration && Wanted(fd) != wantedSize && wants[fd.FullName()] == "" {
 			message += fmt.Sprintf(": write %q", n.Value)
 		}
 		d.node(n, path, CodeWrongType, message)

@@ -13,7 +13,10 @@ import (
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 )
 
-const wantedDuration = "a duration such as 250ms, 5s or 1h30m"
+const (
+	wantedDuration = "a duration such as 250ms, 5s or 1h30m"
+	wantedSize     = "a size such as 60Ki or 1Mi"
+)
 
 // wants are what fields take whose rules do not say it.
 var wants = map[protoreflect.FullName]string{
@@ -72,6 +75,8 @@ func wantedText(rules *validate.StringRules) string {
 		return "a name: 1 to 63 of a-z, 0-9 and '-'"
 	case proto.HasExtension(rules, sluicev1.E_Duration):
 		return wantedDuration
+	case proto.HasExtension(rules, sluicev1.E_Size):
+		return wantedSize
 	case proto.HasExtension(rules, sluicev1.E_Host):
 		return "a host such as shop.example.com, *.example.com or *"
 	case rules.GetPrefix() == "/":

@@ -43,6 +43,8 @@ type FilterChain struct {
 	TCP         *TCP
 	// Unlogged writes no access log.
 	Unlogged bool
+	// MaxConnections bounds the chain's connections in one proxy. 0 is no bound.
+	MaxConnections uint32
 }
 
 // HTTP is HTTP/1.1 and HTTP/2 (by ALPN, or by prior knowledge in plaintext) over a route table.
@@ -51,6 +53,14 @@ type HTTP struct {
 	RouteTable string
 	// IdleTimeout closes a connection without requests, and resets a stream that moves neither way. 0 is never.
 	IdleTimeout time.Duration
+	// MaxHeaderBytes, a multiple of 1024, and MaxHeaderCount limit a request's head.
+	MaxHeaderBytes, MaxHeaderCount uint32
+	// HeadersTimeout is for a request's head to arrive, RequestTimeout for all of it. 0 is none.
+	HeadersTimeout, RequestTimeout time.Duration
+	// MaxStreams is how many requests an HTTP/2 connection may have under way.
+	MaxStreams uint32
+	// MaxRequests is how many requests a connection may bring. 0 is no bound.
+	MaxRequests uint32
 }
 
 // TCP carries bytes.

@@ -21,19 +21,9 @@ const (
 	// limit for the second, so that a stranger could hold connections for ever.
 	peekTimeout = 15 * time.Second
 
-	// maxHeaderKB and maxHeaders limit a request's head: 431. They are Envoy's.
-	maxHeaderKB = 60
-	maxHeaders  = 100
-
-	// headersTimeout is from a request's first byte to the end of its headers: 408. Envoy has none, which lets slow
-	// senders hold connections (slowloris).
-	headersTimeout = 10 * time.Second
-
 	// drainTimeout is from the first GOAWAY, or "Connection: close", to the end. It is Envoy's.
 	drainTimeout = 5 * time.Second
 
-	// maxStreams is per HTTP/2 connection. Edge: 100.
-	maxStreams = 100
 	// streamWindow and connectionWindow are HTTP/2's, in bytes. Edge: 64 KiB and 1 MiB.
 	streamWindow     = 64 << 10
 	connectionWindow = 1 << 20

@@ -11,7 +11,12 @@ import (
 // fleets are the inputs of the golden tests: one for each subject.
 func fleets() map[string]*ir.Fleet {
 	idle := 5 * time.Minute
-	http := func(table string) *ir.HTTP { return &ir.HTTP{RouteTable: table, IdleTimeout: idle} }
+	http := func(table string) *ir.HTTP {
+		return &ir.HTTP{
+			RouteTable: table, IdleTimeout: idle,
+			MaxHeaderBytes: 60 << 10, MaxHeaderCount: 100, HeadersTimeout: 10 * time.Second, MaxStreams: 100,
+		}
+	}
 	return map[string]*ir.Fleet{
 		"empty": {Name: "empty"},
 
@@ -89,13 +94,40 @@ func fleets() map[string]*ir.Fleet {
 			},
 		},
 
+		// What a stranger may cost, on HTTP and on TCP.
+		"limits": {
+			Name: "edge",
+			Listeners: []ir.Listener{
+				{
+					Name:    "0.0.0.0:5432",
+					Address: netip.MustParseAddrPort("0.0.0.0:5432"),
+					Chains: []ir.FilterChain{{
+						Name: "web/db", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "db", Weight: 1}}, IdleTimeout: idle}, MaxConnections: 20,
+					}},
+				},
+				{
+					Name:    "0.0.0.0:8080",
+					Address: netip.MustParseAddrPort("0.0.0.0:8080"),
+					Chains: []ir.FilterChain{{Name: "web/http", MaxConnections: 10_000, HTTP: &ir.HTTP{
+						RouteTable: "web/http", IdleTimeout: idle,
+						MaxHeaderBytes: 8 << 10, MaxHeaderCount: 50, HeadersTimeout: 0, RequestTimeout: 90 * time.Second,
+						MaxStreams: 32, MaxRequests: 1000,
+					}}},
+				},
+			},
+			RouteTables: []ir.RouteTable{{Name: "web/http"}},
+			Clusters:    []ir.Cluster{{Name: "db", ConnectTimeout: 5 * time.Second}},
+		},
+
 		"matches": {
 			Name: "default",
 			Listeners: []ir.Listener{{
 				Name:    "0.0.0.0:8080",
 				Address: netip.MustParseAddrPort("0.0.0.0:8080"),
 				// 0 is never.
-				Chains: []ir.FilterChain{{Name: "web/http", HTTP: &ir.HTTP{RouteTable: "web/http"}}},
+				Chains: []ir.FilterChain{{Name: "web/http", HTTP: &ir.HTTP{
+					RouteTable: "web/http", MaxHeaderBytes: 60 << 10, MaxHeaderCount: 100, HeadersTimeout: 10 * time.Second, MaxStreams: 100,
+				}}},
 			}},
 			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
 				rule("exact", ir.Match{PathKind: ir.PathExact, Path: "/exact"}),

@@ -12,7 +12,7 @@ import (
 
 // connectionManager is HTTP over a route table.
 func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
-	return &hcmpb.HttpConnectionManager{
+	m := &hcmpb.HttpConnectionManager{
 		CodecType: hcmpb.HttpConnectionManager_AUTO,
 		// All chains of one listener of the language count together.
 		StatPrefix: c.HTTP.RouteTable,
@@ -29,23 +29,23 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 		}},
 		CommonHttpProtocolOptions: &corepb.HttpProtocolOptions{
 			IdleTimeout:                  duration(c.HTTP.IdleTimeout),
-			MaxHeadersCount:              wrapperspb.UInt32(maxHeaders),
+			MaxHeadersCount:              wrapperspb.UInt32(c.HTTP.MaxHeaderCount),
 			HeadersWithUnderscoresAction: corepb.HttpProtocolOptions_ALLOW,
 		},
 		// Envoy drops trailers unless told otherwise. (It also answers 400 to methods that it does not know; what would
 		// change that, allow_custom_methods, is not stable, and warns with each listener.)
 		HttpProtocolOptions: &corepb.Http1ProtocolOptions{EnableTrailers: true},
 		Http2ProtocolOptions: &corepb.Http2ProtocolOptions{
-			MaxConcurrentStreams:        wrapperspb.UInt32(maxStreams),
+			MaxConcurrentStreams:        wrapperspb.UInt32(c.HTTP.MaxStreams),
 			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
 		},
 		// The upstream's own Server header goes through.
 		ServerHeaderTransformation: hcmpb.HttpConnectionManager_PASS_THROUGH,
-		MaxRequestHeadersKb:        wrapperspb.UInt32(maxHeaderKB),
+		MaxRequestHeadersKb:        wrapperspb.UInt32(c.HTTP.MaxHeaderBytes >> 10),
 		StreamIdleTimeout:          duration(c.HTTP.IdleTimeout),
-		RequestTimeout:             duration(0),
-		RequestHeadersTimeout:      duration(headersTimeout),
+		RequestTimeout:             duration(c.HTTP.RequestTimeout),
+		RequestHeadersTimeout:      duration(c.HTTP.HeadersTimeout),
 		DrainTimeout:               duration(drainTimeout),
 		AccessLog:                  accessLogs(c, httpLog),
 		// The peer is the client: what a stranger claims in X-Forwarded-For is not trusted.
@@ -55,4 +55,8 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmpb.HttpConnectionManager_KEEP_UNCHANGED,
 	}
+	if c.HTTP.MaxRequests > 0 {
+		m.CommonHttpProtocolOptions.MaxRequestsPerConnection = wrapperspb.UInt32(c.HTTP.MaxRequests)
+	}
+	return m
 }

@@ -6,6 +6,7 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	connectionlimitpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/connection_limit/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -13,12 +14,13 @@ import (
 
 // Names under which Envoy knows the extensions. The type URL decides; these are for people.
 const (
-	tlsInspectorName = "envoy.filters.listener.tls_inspector"
-	tlsSocketName    = "envoy.transport_sockets.tls"
-	httpName         = "envoy.filters.network.http_connection_manager"
-	routerName       = "envoy.filters.http.router"
-	tcpProxyName     = "envoy.filters.network.tcp_proxy"
-	stdoutName       = "envoy.access_loggers.stdout"
+	tlsInspectorName    = "envoy.filters.listener.tls_inspector"
+	tlsSocketName       = "envoy.transport_sockets.tls"
+	httpName            = "envoy.filters.network.http_connection_manager"
+	routerName          = "envoy.filters.http.router"
+	tcpProxyName        = "envoy.filters.network.tcp_proxy"
+	connectionLimitName = "envoy.filters.network.connection_limit"
+	stdoutName          = "envoy.access_loggers.stdout"
 )
 
 // listener is one socket.
@@ -62,6 +64,15 @@ func filterChain(c *ir.FilterChain) *listenerpb.FilterChain {
 			ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(downstreamTLS(c))},
 		}
 		m.TransportSocketConnectTimeout = duration(peekTimeout)
+	}
+	if c.MaxConnections > 0 {
+		m.Filters = append(m.Filters, &listenerpb.Filter{
+			Name: connectionLimitName,
+			ConfigType: &listenerpb.Filter_TypedConfig{TypedConfig: pack(&connectionlimitpb.ConnectionLimit{
+				StatPrefix:     c.Name,
+				MaxConnections: wrapperspb.UInt64(uint64(c.MaxConnections)),
+			})},
+		})
 	}
 	switch {
 	case c.HTTP != nil:

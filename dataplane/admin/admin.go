@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,6 +46,10 @@ type Listener struct {
 	ConnectionsActive, ConnectionsTotal int64
 	// HandshakeFailures are connections that ended before a filter chain took them.
 	HandshakeFailures int64
+	// Refused are connections that were shed, by reason.
+	Refused map[string]int64
+	// RequestsRefused were answered 503 for want of memory; BodiesSlow were given up since their clients sent too slowly.
+	RequestsRefused, BodiesSlow int64
 	// Requests counts answers by class: Requests[2] is 2xx; [0] is none sent.
 	Requests [6]int64
 	// RequestsActive are under way.
@@ -55,6 +60,10 @@ type Listener struct {
 type View struct {
 	Listeners []Listener
 	Clusters  []*cluster.Cluster
+	// Connections are open now, of all listeners; MaxConnections is their bound.
+	Connections, MaxConnections int64
+	// MemoryUsed and MaxMemory are in bytes; 0 is no bound.
+	MemoryUsed, MaxMemory int64
 }
 
 // XDS is the state of the control-plane connection.
@@ -69,6 +78,9 @@ type Options struct {
 	Version string
 	State   func() State
 	View    func() View
+	// Overloaded is why new work is refused, in the words of Listener.Refused; nil is that none is. Other than View it must
+	// not wait: health depends on it.
+	Overloaded func() []string
 	// XDS may be nil: a proxy with a static configuration.
 	XDS func() XDS
 	// ConfigDump is the JSON of /config_dump, with secrets redacted.
@@ -137,7 +149,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, `sluice-proxy `+s.options.Version+`
-GET  /ready              200 when serving, else 503
+GET  /ready              200 when serving, else 503 (and why)
 GET  /stats/prometheus   metrics
 GET  /config_dump        the resources as received, JSON
 GET  /clusters           endpoints and their counters (?format=json)
@@ -152,6 +164,14 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	state := s.options.State()
 	if state != Live {
 		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, state)
+		return
+	}
+	if why := s.options.Overloaded(); len(why) > 0 {
+		// Other than Envoy's, which knows no such state: whoever is sent here now is refused.
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "OVERLOADED: "+strings.Join(why, ", "))
+		return
 	}
 	fmt.Fprintln(w, state)
 }

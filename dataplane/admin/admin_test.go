@@ -26,16 +26,20 @@ func TestServer(t *testing.T) {
 	api.Stats.Status[2].Add(5)
 	var state atomic.Value
 	state.Store(Initializing)
+	var overloaded atomic.Pointer[[]string]
+	overloaded.Store(&[]string{"connections", "memory"})
 	drained := make(chan struct{})
 	s := New(Options{
 		Version: "1.2.3",
 		State:   func() State { return state.Load().(State) },
 		View: func() View {
 			return View{
-				Listeners: []Listener{{Name: "0.0.0.0:8443", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")}, ConnectionsTotal: 9, Requests: [6]int64{2: 7}}},
-				Clusters:  []*cluster.Cluster{api},
+				Listeners:   []Listener{{Name: "0.0.0.0:8443", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")}, ConnectionsTotal: 9, Requests: [6]int64{2: 7}, Refused: map[string]int64{"client": 3}, RequestsRefused: 4, BodiesSlow: 5}},
+				Connections: 6, MaxConnections: 8, MemoryUsed: 10, MaxMemory: 20,
+				Clusters: []*cluster.Cluster{api},
 			}
 		},
+		Overloaded: func() []string { return *overloaded.Load() },
 		XDS: func() XDS {
 			return XDS{Connected: true, Updates: map[string]int64{"LDS": 3}, Rejects: map[string]int64{"RDS": 1}}
 		},
@@ -72,12 +76,22 @@ func TestServer(t *testing.T) {
 		t.Errorf("before the configuration: got %d %q, want 503 INITIALIZING", code, body)
 	}
 	state.Store(Live)
+	if code, body := ask("GET", "/ready"); code != 503 || body != "OVERLOADED: connections, memory\n" {
+		t.Errorf("while overloaded: got %d %q, want 503 OVERLOADED", code, body)
+	}
+	overloaded.Store(&[]string{"memory"})
 	for _, c := range []struct {
 		method, path string
 		code         int
 		want         []string
 	}{
-		{"GET", "/ready", 200, []string{"LIVE"}},
+		{"GET", "/stats/prometheus", 200, []string{
+			`sluice_overloaded{reason="connections"} 0`, `sluice_overloaded{reason="memory"} 1`,
+			`sluice_connections_active 6`, `sluice_connections_max 8`, `sluice_memory_used_bytes 10`, `sluice_memory_max_bytes 20`,
+			`sluice_listener_connections_refused_total{listener="0.0.0.0:8443",reason="client"} 3`,
+			`sluice_http_requests_refused_total{listener="0.0.0.0:8443"} 4`, `sluice_http_slow_bodies_total{listener="0.0.0.0:8443"} 5`,
+		}},
+		{"GET", "/ready", 503, []string{"OVERLOADED: memory"}},
 		{"GET", "/", 200, []string{"/config_dump"}},
 		{"GET", "/nope", 404, nil},
 		{"GET", "/config_dump", 200, []string{`{"configs":[]}`}},
@@ -108,6 +122,10 @@ func TestServer(t *testing.T) {
 		}
 	}
 	<-drained
+	overloaded.Store(&[]string{})
+	if code, body := ask("GET", "/ready"); code != 200 || body != "LIVE\n" {
+		t.Errorf("got %d %q, want 200 LIVE", code, body)
+	}
 	client.CloseIdleConnections()
 	cancel()
 	if err := <-ended; err != nil {

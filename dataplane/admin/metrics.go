@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,15 @@ var (
 	buildInfo = desc("build_info", "1, with the version.", "version")
 	isLive    = desc("live", "1 when serving, 0 before the first complete configuration and while draining.")
 
+	connections    = desc("connections_active", "Connections open, of all listeners.")
+	maxConnections = desc("connections_max", "How many connections may be open.")
+	memoryUsed     = desc("memory_used_bytes", "Memory in use, as the overload manager's fixed_heap sees it.")
+	maxMemory      = desc("memory_max_bytes", "The overload manager's max_heap_size_bytes.")
+	overloaded     = desc("overloaded", "1 while new work is refused, by reason.", "reason")
+
+	listenerRefused           = desc("listener_connections_refused_total", "Connections refused at a limit, by reason.", "listener", "reason")
+	httpRefused               = desc("http_requests_refused_total", "Requests answered 503 for want of memory.", "listener")
+	httpSlow                  = desc("http_slow_bodies_total", "Requests given up since their body came too slowly.", "listener")
 	listenerConnections       = desc("listener_connections_total", "Connections accepted.", "listener")
 	listenerConnectionsActive = desc("listener_connections_active", "Connections open.", "listener")
 	listenerHandshakeFailures = desc("listener_handshake_failures_total", "Connections that ended before a filter chain took them.", "listener")
@@ -57,7 +67,22 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(buildInfo, 1, options.Version)
 	gauge(isLive, truth(options.State() == Live))
 	view := options.View()
+	gauge(connections, float64(view.Connections))
+	gauge(maxConnections, float64(view.MaxConnections))
+	if view.MaxMemory > 0 {
+		gauge(memoryUsed, float64(view.MemoryUsed))
+		gauge(maxMemory, float64(view.MaxMemory))
+	}
+	refusing := options.Overloaded()
+	for _, why := range []string{"connections", "memory"} {
+		gauge(overloaded, truth(slices.Contains(refusing, why)), why)
+	}
 	for _, l := range view.Listeners {
+		for _, why := range sortedKeys(l.Refused) {
+			counter(listenerRefused, l.Refused[why], l.Name, why)
+		}
+		counter(httpRefused, l.RequestsRefused, l.Name)
+		counter(httpSlow, l.BodiesSlow, l.Name)
 		counter(listenerConnections, l.ConnectionsTotal, l.Name)
 		gauge(listenerConnectionsActive, float64(l.ConnectionsActive), l.Name)
 		counter(listenerHandshakeFailures, l.HandshakeFailures, l.Name)

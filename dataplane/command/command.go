@@ -27,6 +27,7 @@ type flags struct {
 	node, cluster          string
 	drainTime              uint32
 	concurrency            uint32
+	perClient, bodyRate    uint32
 	level, mode            string
 	version                bool
 }
@@ -53,8 +54,9 @@ func Main(ctx context.Context, name string, args []string, stdout, stderr io.Wri
 	options := dataplane.Options{
 		NodeID: f.node, NodeCluster: f.cluster, Version: Version(),
 		// 0 ends connections at once, and is not Options' "as usual".
-		DrainTime: max(time.Duration(f.drainTime)*time.Second, time.Nanosecond),
-		Logger:    slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
+		DrainTime:               max(time.Duration(f.drainTime)*time.Second, time.Nanosecond),
+		MaxConnectionsPerClient: int(f.perClient), MinBodyRate: int(f.bodyRate),
+		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if f.configPath != "" {
 		if options.Bootstrap, err = os.ReadFile(f.configPath); err != nil {
@@ -97,6 +99,8 @@ func define(name string) (*flags, *pflag.FlagSet) {
 	set.StringVar(&f.cluster, "service-cluster", "", "node `cluster` (the fleet), in place of the bootstrap's")
 	set.Uint32Var(&f.drainTime, "drain-time-s", 600, "how many `seconds` connections may go on in the end, or after their listener changed")
 	set.Uint32Var(&f.concurrency, "concurrency", 0, "how many CPUs to use at once (default all)")
+	set.Uint32Var(&f.perClient, "max-connections-per-client", 0, "how many `connections` one client's address (IPv6: its /64) may have open (default no limit)")
+	set.Uint32Var(&f.bodyRate, "min-body-rate", 0, "how many `bytes` a second a request's body must bring, after 20 s of grace (default any)")
 	set.StringVarP(&f.level, "log-level", "l", "info", "trace, debug, info, warning, error, critical or off")
 	set.StringVar(&f.mode, "mode", "serve", "serve, or validate: read the configuration and end")
 	set.BoolVar(&f.version, "version", false, "print the version and end")

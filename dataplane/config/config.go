@@ -49,6 +49,8 @@ type FilterChain struct {
 	TLS  *DownstreamTLS
 	HTTP *HTTP
 	TCP  *TCP
+	// MaxConnections bounds the chain's connections: one too many is closed. 0 is no bound.
+	MaxConnections uint64
 }
 
 // ChainMatch says which connections a chain takes; all parts must hold.
@@ -120,6 +122,8 @@ type HTTP struct {
 	RequestTimeout time.Duration
 	// MaxConnectionDuration drains a connection of that age; 0 is never.
 	MaxConnectionDuration time.Duration
+	// MaxRequests is how many requests one connection may bring; the last is told. 0 is no bound.
+	MaxRequests uint32
 	// DrainTimeout is how long a draining HTTP/2 connection goes on after its first GOAWAY; 0 is 5 s.
 	DrainTimeout time.Duration
 	// MaxHeaderBytes limits a request's line and headers: 431. Always set (Envoy's default: 60 KiB).

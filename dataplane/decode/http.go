@@ -39,6 +39,7 @@ func (d *decoder) http(at string, m *hcmpb.HttpConnectionManager) *config.HTTP {
 
 		MaxHeaderBytes:          int(number(m.GetMaxRequestHeadersKb(), defaultMaxHeaderKB)) << 10,
 		MaxHeaderCount:          int(number(common.GetMaxHeadersCount(), defaultMaxHeaders)),
+		MaxRequests:             common.GetMaxRequestsPerConnection().GetValue(),
 		MaxConcurrentStreams:    number(h2.GetMaxConcurrentStreams(), defaultMaxStreams),
 		InitialStreamWindow:     number(h2.GetInitialStreamWindowSize(), defaultStreamWindow),
 		InitialConnectionWindow: number(h2.GetInitialConnectionWindowSize(), defaultConnectionWindow),

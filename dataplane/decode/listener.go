@@ -9,6 +9,7 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	connectionlimitpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/connection_limit/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	rawbufferpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
@@ -75,18 +76,33 @@ func (d *decoder) filterChain(at string, m *listenerpb.FilterChain, l *config.Li
 			d.missing(at+".transport_socket", "got no type, want %s or %s", tlsSocket.Name, rawBuffer.Name)
 		}
 	}
-	if n := len(m.GetFilters()); n != 1 {
-		d.refuse(at+".filters", "got %d filters, want one: %s or %s", n, httpManager.Name, tcpProxy.Name)
+	filters := m.GetFilters()
+	last := max(0, len(filters)-1)
+	for i, f := range filters[:last] {
+		limit, ok := open[*connectionlimitpb.ConnectionLimit](d, f.GetTypedConfig())
+		if !ok {
+			d.missing(fmt.Sprintf("%s.filters[%d]", at, i), "got a filter before the last, want only %s there", connectionLimit.Name)
+			return c
+		}
+		// Envoy has each of several count by itself: all of them must hold.
+		if n := limit.GetMaxConnections().GetValue(); c.MaxConnections == 0 || n < c.MaxConnections {
+			c.MaxConnections = n
+		}
+	}
+	if len(filters) == 0 {
+		d.refuse(at+".filters", "got no filters, want %s or %s", httpManager.Name, tcpProxy.Name)
 		return c
 	}
-	packed := m.GetFilters()[0].GetTypedConfig()
-	inner := at + ".filters[0].typed_config"
+	packed := filters[last].GetTypedConfig()
+	inner := fmt.Sprintf("%s.filters[%d].typed_config", at, last)
 	if hcm, ok := open[*hcmpb.HttpConnectionManager](d, packed); ok {
 		c.HTTP = d.http(inner, hcm)
 	} else if tcp, ok := open[*tcppb.TcpProxy](d, packed); ok {
 		c.TCP = d.tcp(inner, tcp)
+	} else if _, ok := open[*connectionlimitpb.ConnectionLimit](d, packed); ok {
+		d.refuse(fmt.Sprintf("%s.filters[%d]", at, last), "got %s as the last, want %s or %s", connectionLimit.Name, httpManager.Name, tcpProxy.Name)
 	} else {
-		d.missing(at+".filters[0]", "got no type, want %s or %s", httpManager.Name, tcpProxy.Name)
+		d.missing(fmt.Sprintf("%s.filters[%d]", at, last), "got no type, want %s or %s", httpManager.Name, tcpProxy.Name)
 	}
 	return c
 }

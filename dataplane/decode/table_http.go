@@ -63,6 +63,7 @@ var httpTable = []messageRules{
 		yes("idle_timeout"),
 		yes("max_connection_duration"),
 		yes("max_headers_count"),
+		yes("max_requests_per_connection"),
 		only("headers_with_underscores_action", "ALLOW", "REJECT_REQUEST"),
 	}},
 	{message: "envoy.config.core.v3.HttpProtocolOptions", within: clusterType, fields: []Field{

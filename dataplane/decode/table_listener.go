@@ -6,6 +6,7 @@ var (
 	tlsSocket       = Extension{"envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"}
 	rawBuffer       = Extension{"envoy.transport_sockets.raw_buffer", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}
 	httpManager     = Extension{"envoy.filters.network.http_connection_manager", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"}
+	connectionLimit = Extension{"envoy.filters.network.connection_limit", "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"}
 	tcpProxy        = Extension{"envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"}
 	router          = Extension{"envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router"}
 	fileLog         = Extension{"envoy.access_loggers.file", "envoy.extensions.access_loggers.file.v3.FileAccessLog"}
@@ -54,8 +55,8 @@ var listenerTable = []messageRules{
 		harmless("tcp_fast_open_queue_length", ownKernel),
 		harmless("max_connections_to_accept_per_socket_event", "spreads Envoy's event loops; this proxy has none"),
 		harmless("connection_balance_config", "spreads connections over Envoy's workers; the Go scheduler does that"),
-		harmless("ignore_global_conn_limit", "there is no global limit to ignore"),
-		harmless("bypass_overload_manager", "there is no overload manager to bypass"),
+		only("ignore_global_conn_limit", "false"),
+		only("bypass_overload_manager", "false"),
 	}},
 	{message: "envoy.config.listener.v3.ListenerFilter", fields: []Field{
 		harmless("name", typeDecides),
@@ -84,7 +85,11 @@ var listenerTable = []messageRules{
 	}},
 	{message: "envoy.config.listener.v3.Filter", fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", httpManager, tcpProxy),
+		holds("typed_config", httpManager, tcpProxy, connectionLimit),
+	}},
+	{message: "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit", fields: []Field{
+		harmless("stat_prefix", forStats),
+		{Name: "max_connections", Support: Implemented, Note: "to HTTP/1 in plaintext one too many is told 503; Envoy closes it without a word"},
 	}},
 	{message: "envoy.config.core.v3.TransportSocket", within: listenerType, fields: []Field{
 		harmless("name", typeDecides),

@@ -64,6 +64,8 @@ const (
 	UpgradeRefused
 	// ConnectTimeout is a connection that took too long to make: 503, flag UF.
 	ConnectTimeout
+	// Overloaded is too little memory for one more request: 503.
+	Overloaded
 	// Internal is a fault of ours: 500.
 	Internal
 )
@@ -98,6 +100,7 @@ var rows = [...]row{
 	UpgradeRefused:    {Downstream, 403, "-", "upgrade refused"},
 	ConnectTimeout:    {Upstream, 503, "UF", "connect timeout"},
 	Internal:          {Proxy, 500, "-", "internal error"},
+	Overloaded:        {Proxy, 503, "-", "overload"},
 }
 
 // Error is a failure of one exchange.

@@ -30,6 +30,13 @@ type ServerOptions struct {
 	RequestTimeout time.Duration
 	// MaxConnectionDuration ends a connection of that age after the request in flight; 0 is never.
 	MaxConnectionDuration time.Duration
+	// Opened is when the connection was; zero is now.
+	Opened time.Time
+	// Pending: bytes have come, so that a request is read even if the connection drains.
+	Pending bool
+	// ParkAfter, if shorter than IdleTimeout, lets ServeConn return true for a connection that has waited so long for a
+	// request; 0 is never.
+	ParkAfter time.Duration
 	// AcceptHTTP10 serves HTTP/1.0; else its requests get 426.
 	AcceptHTTP10 bool
 	// RejectUnderscores answers 400 to a header name with an underscore.
@@ -73,6 +80,8 @@ type serverConn struct {
 	opened time.Time
 	// plain is conn if it is a socket, which can be waited for without a buffer; nil if not, as under TLS.
 	plain *socket.Conn
+	// parked: the connection has waited for ParkAfter.
+	parked bool
 
 	// alarm wakes a Read that takes too long; any goroutine.
 	alarm *alarm.Alarm
@@ -82,9 +91,15 @@ type serverConn struct {
 
 // ServeConn serves a connection in the caller's goroutine until it ends, and closes it. handle is called once for each
 // request, and has given the stream up when it returns: no goroutine of its own may use it then.
-func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) {
+//
+// If it returns true the connection is parked: it is open, nothing has been read from it that was not served, and its read
+// deadline has passed. Who waits for its next bytes, with less than was held here, calls ServeConn for it again.
+func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) (parked bool) {
 	conn = socket.Wrap(conn)
-	c := &serverConn{conn: conn, opts: &opts, opened: time.Now()}
+	c := &serverConn{conn: conn, opts: &opts, opened: opts.Opened}
+	if c.opened.IsZero() {
+		c.opened = time.Now()
+	}
 	c.in.conn = conn
 	c.out.init(conn)
 	c.plain, _ = conn.(*socket.Conn)
@@ -97,32 +112,44 @@ func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) 
 	})
 	if len(opts.Prefix) > 0 {
 		c.in.w = copy(c.in.space(len(opts.Prefix)), opts.Prefix)
+		opts.Prefix = nil
 	}
 	for c.readRequest() && c.serve(handle) {
 	}
 	c.alarm.Stop()
 	c.in.close()
+	if c.parked {
+		c.out.release()
+		return true
+	}
 	c.out.err = errors.Join(c.out.err, net.ErrClosed)
 	c.out.release()
 	conn.Close()
+	return false
 }
 
 // readRequest waits for a request's head; false ends the connection.
 func (c *serverConn) readRequest() bool {
 	c.parser.Reset()
 	if c.in.buffered() == 0 {
-		if c.draining() {
+		if c.draining() && !c.opts.Pending {
 			return false
 		}
-		if c.opts.IdleTimeout > 0 {
-			c.alarm.Set(time.Now().Add(c.opts.IdleTimeout))
+		wait, parks := c.opts.IdleTimeout, false
+		if c.opts.ParkAfter > 0 && (wait <= 0 || c.opts.ParkAfter < wait) {
+			wait, parks = c.opts.ParkAfter, true
+		}
+		if wait > 0 {
+			c.alarm.Set(time.Now().Add(wait))
 		} else {
 			c.alarm.Clear()
 		}
-		if c.firstBytes() != nil {
+		if err := c.firstBytes(); err != nil {
+			c.parked = parks && errors.Is(err, os.ErrDeadlineExceeded) && !c.draining()
 			return false
 		}
 	}
+	c.opts.Pending = false
 	for waiting := false; ; waiting = true {
 		n, why := c.parser.Parse(c.in.bytes())
 		if why != nil {

@@ -82,6 +82,16 @@ var localAddress = sync.OnceValue(func() netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 })
 
+// Overloaded answers a request for which there is no memory; nothing else is done for it.
+func (p *Proxy) Overloaded(s Stream, c *Conn) {
+	p.stats.Requests.Add(1)
+	x := p.begin(s, c)
+	why := failure.New(failure.Overloaded, nil)
+	x.failed(why)
+	x.reply(why)
+	x.end()
+}
+
 // Refused logs and counts a request that a codec has answered by itself. It is for the codecs' Refused option.
 func (p *Proxy) Refused(c *Conn, req *message.Request, why *failure.Error) {
 	p.stats.Requests.Add(1)

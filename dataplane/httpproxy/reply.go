@@ -15,6 +15,7 @@ const noAnswer = "upstream connect error or disconnect/reset before headers. res
 // both. A kind that is not here has an empty body.
 var texts = map[failure.Kind]string{
 	failure.BadRequest:      "",
+	failure.Overloaded:      "envoy overloaded",
 	failure.NoEndpoint:      "no healthy upstream",
 	failure.Overflow:        noAnswer + "overflow",
 	failure.ConnectFailed:   noAnswer + "remote connection failure",

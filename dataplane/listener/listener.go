@@ -9,11 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,10 +40,11 @@ type Socket struct {
 	tcp   *net.TCPListener
 
 	serving atomic.Bool
-	// done is closed when Serve has returned.
-	done     chan struct{}
-	shutOnce sync.Once
-	closing  atomic.Bool
+	// done is closed when Serve has returned, shut when Close has begun.
+	done, shut chan struct{}
+	shutOnce   sync.Once
+	// spare is only Serve's.
+	spare spare
 }
 
 // Bind opens a socket. The error says which address, and is the system's (EADDRINUSE and the like).
@@ -67,7 +66,7 @@ func Bind(place Place) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener: bind %s: %w", place.Address, cause(err))
 	}
-	return &Socket{Place: place, tcp: l.(*net.TCPListener), done: make(chan struct{})}, nil
+	return &Socket{Place: place, tcp: l.(*net.TCPListener), done: make(chan struct{}), shut: make(chan struct{})}, nil
 }
 
 func setOptions(fd int, place Place) error {
@@ -103,90 +102,6 @@ func (s *Socket) Addr() netip.AddrPort {
 	return s.tcp.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// Options are how connections are accepted.
-type Options struct {
-	// Limit bounds the connections of all listeners; nil is no bound.
-	Limit *Limit
-	// Logger hears of panics and of accepts that fail.
-	Logger *slog.Logger
-	// Stats is asked for each connection where to count it: a socket may change hands.
-	Stats func() *Stats
-	// Connections counts the goroutines of connections: after Close, none is added. It may be nil.
-	Connections *sync.WaitGroup
-	// Handle owns a connection: it closes it before it returns. Each call has its own goroutine.
-	Handle func(conn net.Conn)
-}
-
-// Stats counts for one listener, through all its versions.
-type Stats struct {
-	ConnectionsTotal, ConnectionsActive atomic.Int64
-	// Refused are connections closed at the limit; Panics are connections that a fault of ours ended.
-	Refused, Panics, AcceptErrors atomic.Int64
-	// NoChain are connections that fit no filter chain; PeekFailed never said a whole ClientHello; HandshakeFailed are
-	// TLS handshakes that failed or took too long.
-	NoChain, PeekFailed, HandshakeFailed atomic.Int64
-}
-
-// maxAcceptDelay bounds the wait after an accept that failed, for lack of descriptors say.
-const maxAcceptDelay = time.Second
-
-// Serve accepts until Close. It runs once for a socket.
-func (s *Socket) Serve(opts Options) {
-	if !s.serving.CompareAndSwap(false, true) {
-		panic("listener: Serve runs twice on one socket")
-	}
-	defer close(s.done)
-	delay := time.Duration(0)
-	for {
-		conn, err := s.tcp.AcceptTCP()
-		switch {
-		case err == nil:
-			delay = 0
-		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
-			return
-		default:
-			// EMFILE and its like pass, and ECONNABORTED is one client's: go on, not in a hot loop.
-			opts.Stats().AcceptErrors.Add(1)
-			delay = min(max(2*delay, 5*time.Millisecond), maxAcceptDelay)
-			opts.Logger.Warn("accept failed", "address", s.Place.Address, "error", cause(err), "again in", delay)
-			time.Sleep(delay)
-			if s.closing.Load() {
-				return
-			}
-			continue
-		}
-		stats := opts.Stats()
-		if !opts.Limit.acquire() {
-			stats.Refused.Add(1)
-			conn.Close()
-			continue
-		}
-		stats.ConnectionsTotal.Add(1)
-		stats.ConnectionsActive.Add(1)
-		if opts.Connections != nil {
-			opts.Connections.Add(1)
-		}
-		go own(conn, stats, &opts)
-	}
-}
-
-// own is the goroutine of one connection. A panic ends the connection and nothing else.
-func own(conn net.Conn, stats *Stats, opts *Options) {
-	defer func() {
-		if value := recover(); value != nil {
-			stats.Panics.Add(1)
-			opts.Logger.Error("connection panicked", "peer", conn.RemoteAddr(), "panic", value, "stack", string(debug.Stack()))
-		}
-		conn.Close()
-		stats.ConnectionsActive.Add(-1)
-		opts.Limit.release()
-		if opts.Connections != nil {
-			opts.Connections.Done()
-		}
-	}()
-	opts.Handle(conn)
-}
-
 // lastCall is how long a closing socket goes on accepting what waits in the kernel's queue: to close at once would reset
 // those clients.
 const lastCall = 5 * time.Millisecond
@@ -194,59 +109,11 @@ const lastCall = 5 * time.Millisecond
 // Close stops accepting and closes the socket; connections accepted go on. What waits in the queue is accepted first.
 func (s *Socket) Close() {
 	s.shutOnce.Do(func() {
-		s.closing.Store(true)
+		close(s.shut)
 		if s.serving.Load() {
 			_ = s.tcp.SetDeadline(time.Now().Add(lastCall))
 			<-s.done
 		}
 		s.tcp.Close()
 	})
-}
-
-// Limit bounds connections over many sockets. A nil Limit has no bound.
-type Limit struct {
-	max    int64
-	active atomic.Int64
-}
-
-// NewLimit is a bound of n connections; 0 is DefaultConnections.
-func NewLimit(n int) *Limit {
-	if n <= 0 {
-		n = DefaultConnections()
-	}
-	return &Limit{max: int64(n)}
-}
-
-// Active is the number of connections now; Max is the bound.
-func (l *Limit) Active() int64 { return l.active.Load() }
-
-// Max is the bound.
-func (l *Limit) Max() int64 { return l.max }
-
-func (l *Limit) acquire() bool {
-	if l == nil {
-		return true
-	}
-	if l.active.Add(1) > l.max {
-		l.active.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (l *Limit) release() {
-	if l != nil {
-		l.active.Add(-1)
-	}
-}
-
-// DefaultConnections is what the process's descriptors allow: a proxied connection takes two, and some are kept for
-// files and sockets; between 256 and 1,000,000.
-func DefaultConnections() int {
-	const low, high, kept = 256, 1_000_000, 256
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return low
-	}
-	return int(min(max(int64(min(limit.Cur, 1<<40))-kept, 2*low)/2, high))
 }

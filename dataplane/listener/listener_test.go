@@ -31,9 +31,21 @@ func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func serve(s *Socket, limit *Limit, handle func(net.Conn)) *Stats {
 	stats := &Stats{}
-	go s.Serve(Options{Stats: func() *Stats { return stats }, Limit: limit, Logger: slog.New(slog.DiscardHandler), Handle: handle})
+	go s.Serve(Options{
+		Stats: func() *Stats { return stats }, Limit: limit, Logger: slog.New(slog.DiscardHandler),
+		Handle: func(conn net.Conn, _ func()) Handler { return once{conn, handle} },
+	})
 	return stats
 }
+
+// once is a Handler that needs one Run.
+type once struct {
+	conn   net.Conn
+	handle func(net.Conn)
+}
+
+func (o once) Run() Outcome { o.handle(o.conn); return Ended }
+func (o once) End()         {}
 
 func TestBindConflict(t *testing.T) {
 	first := bind(t, Place{Address: at("127.0.0.1:0")})
@@ -123,7 +135,7 @@ func TestLimit(t *testing.T) {
 	if b, err := io.ReadAll(dial(t, s)); len(b) != 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatal(b, err)
 	}
-	if n := stats.Refused.Load(); n != 1 {
+	if n := stats.Refused[AtLimit].Load(); n != 1 {
 		t.Errorf("%d refused", n)
 	}
 	close(release)

@@ -1,9 +1,12 @@
 package listener
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -81,6 +84,12 @@ func peek(conn net.Conn, deadline time.Time, limit int, judge func([]byte) (bool
 		return peeked, err
 	}
 	buf := peeked.ahead
+	if len(buf) == 0 {
+		var err error
+		if buf, err = first(peeked.Conn); err != nil {
+			return peeked, err
+		}
+	}
 	for {
 		if len(buf) > 0 {
 			if done, err := judge(buf); done || err != nil {
@@ -109,4 +118,51 @@ func peek(conn net.Conn, deadline time.Time, limit int, judge func([]byte) (bool
 			return peeked, err
 		}
 	}
+}
+
+// firstBuffers hold first bytes from their arrival until they are known by number.
+var firstBuffers = sync.Pool{New: func() any { return new([firstRead]byte) }}
+
+// first waits for what a connection says first, and returns it in a slice of its size: who says nothing has no buffer, so
+// that thousands who are silent cost little. It is one plain read, to the system.
+func first(conn net.Conn) ([]byte, error) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		buf := make([]byte, firstRead)
+		n, err := conn.Read(buf)
+		if n > 0 {
+			err = nil
+		}
+		return buf[:n], err
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var got []byte
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		buf := firstBuffers.Get().(*[firstRead]byte)
+		defer firstBuffers.Put(buf)
+		for {
+			n, err := syscall.Read(int(fd), buf[:])
+			switch {
+			case err == syscall.EINTR:
+				continue
+			case err == syscall.EAGAIN:
+				return false
+			case err != nil:
+				failed = err
+			case n == 0:
+				failed = io.EOF
+			default:
+				got = bytes.Clone(buf[:n])
+			}
+			return true
+		}
+	})
+	if err == nil {
+		err = failed
+	}
+	return got, err
 }

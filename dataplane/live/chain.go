@@ -1,6 +1,7 @@
 package live
 
 import (
+	"math"
 	"reflect"
 	"sync/atomic"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/httpproxy"
+	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/route"
 	"github.com/sluice-proxy/sluice/dataplane/tcpproxy"
 )
@@ -20,9 +22,11 @@ type chain struct {
 	// config is the newest; who serves a connection reads it once.
 	config atomic.Pointer[config.FilterChain]
 	// tls is nil in plaintext.
-	tls   *certs.Server
-	http  *httpproxy.Proxy
-	tcp   *tcpproxy.Proxy
+	tls  *certs.Server
+	http *httpproxy.Proxy
+	tcp  *tcpproxy.Proxy
+	// limit bounds the chain's connections, those of its former configurations among them.
+	limit listener.Limit
 	state atomic.Pointer[httpproxy.State]
 	// inline is the route table that stands in config, or nil. Guarded by Runtime.mu.
 	inline *route.Table
@@ -68,8 +72,8 @@ func (r *Runtime) cluster(name string) (tcpproxy.Dialer, *cluster.Stats, bool) {
 	return client, client.Cluster.Stats, true
 }
 
-// serves tells whether connections of the chain are served right by another configuration: its match, what it presents
-// and its routes are swapped in place.
+// serves tells whether connections of the chain are served right by another configuration: its match, its limit, what
+// it presents and its routes are swapped in place.
 func (c *chain) serves(cfg *config.FilterChain) bool {
 	old := c.config.Load()
 	if old == cfg {
@@ -94,6 +98,7 @@ func (c *chain) become(cfg *config.FilterChain, w *world) {
 			c.inline = route.New(cfg.HTTP.RouteTable)
 		}
 	}
+	c.limit.Set(int64(min(cfg.MaxConnections, math.MaxInt64)))
 	c.config.Store(cfg)
 	c.swapState(w)
 }

@@ -9,23 +9,89 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 )
 
-// conn is one accepted connection.
+// conn is one accepted connection; it is its listener's Handler. Only its goroutine uses it, save where it says so.
 type conn struct {
 	net.Conn
-	hello listener.Hello
+	listener *running
+	// step is what Run does; nil is the end.
+	step func(*conn) (ended bool)
+	// resume lets Run be called again.
+	resume func()
+	start  time.Time
+	hello  listener.Hello
+	// limit counts the connection; nil if it is not counted.
+	limit *listener.Limit
+	// refused: the chain has as many connections as it may have.
+	refused bool
+	// http is set when the connection is to speak HTTP.
+	http *session
 
-	// draining is set, and drain is closed, when the connection is to end after what is in flight.
+	// fd and until are of waiting, and guarded by its mu while the connection is there.
+	fd    int
+	until time.Time
+
+	// draining is set, and drain is closed, when the connection is to end after what is in flight. Any goroutine.
 	draining atomic.Bool
-	drain    chan struct{}
 
 	// chain is guarded by registry.mu; nil while the client has not said enough to choose.
 	chain *chain
 
 	mu sync.Mutex
-	// Guarded by mu. waits is set while the connection is served by HTTP/1, or waits for its first bytes.
+	// Guarded by mu. drain is nil until somebody wants to know. waits is set while the connection is served by HTTP/1, or
+	// waits for its first bytes.
+	drain      chan struct{}
 	waits      bool
 	ended      bool
 	wake, stop *time.Timer
+}
+
+// Run takes the connection's next step.
+func (c *conn) Run() listener.Outcome {
+	switch {
+	case c.step != nil && !c.step(c):
+		return listener.Waits
+	case c.refused:
+		return listener.Refused
+	}
+	return listener.Ended
+}
+
+// cut ends the connection at once, whatever it does. Any goroutine may call it.
+func (c *conn) cut() {
+	if !c.leave() {
+		c.Conn.Close()
+	}
+}
+
+// leave ends a connection that waits without a goroutine; false if it does not. Any goroutine may call it.
+func (c *conn) leave() bool {
+	if !c.listener.runtime.waiting.take(c) {
+		return false
+	}
+	c.step = nil
+	c.resume()
+	return true
+}
+
+// End forgets the connection.
+func (c *conn) End() {
+	if c.limit != nil {
+		c.limit.Release()
+	}
+	c.listener.runtime.conns.remove(c)
+}
+
+// drained is closed when the connection is to end after what is in flight.
+func (c *conn) drained() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drain == nil {
+		c.drain = make(chan struct{})
+		if c.draining.Load() {
+			close(c.drain)
+		}
+	}
+	return c.drain
 }
 
 // startDrain tells a connection to end; it is cut after limit. Its HTTP/1 codec is woken from waiting for a request
@@ -36,15 +102,17 @@ func (c *conn) startDrain(grace, limit time.Duration) {
 	if c.draining.Swap(true) || c.ended {
 		return
 	}
-	close(c.drain)
-	c.stop = time.AfterFunc(limit, func() { c.Conn.Close() })
+	if c.drain != nil {
+		close(c.drain)
+	}
+	c.stop = time.AfterFunc(limit, c.cut)
 	c.wake = time.AfterFunc(grace, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.ended {
 			return
 		}
-		if c.waits {
+		if c.waits && !c.leave() {
 			_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // it is closed, then
 		}
 		c.wake.Reset(grace)
@@ -85,7 +153,7 @@ func (r *registry) add(c *conn) {
 	}
 	r.open[c] = struct{}{}
 	if r.cut {
-		c.Conn.Close()
+		c.cut()
 	}
 }
 
@@ -157,7 +225,7 @@ func (r *registry) cutAll() {
 	defer r.mu.Unlock()
 	r.cut = true
 	for c := range r.open {
-		c.Conn.Close()
+		c.cut()
 	}
 }
 

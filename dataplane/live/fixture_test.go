@@ -36,7 +36,12 @@ func newRuntime(t *testing.T) *Runtime {
 	if testing.Verbose() {
 		out = os.Stderr
 	}
-	r := New(Options{DrainTime: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(out, nil))})
+	return newRuntimeWith(t, Options{DrainTime: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(out, nil))})
+}
+
+func newRuntimeWith(t *testing.T, options Options) *Runtime {
+	t.Helper()
+	r := New(options)
 	r.idleGrace = 50 * time.Millisecond
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -32,8 +32,23 @@ type Options struct {
 	DrainTime time.Duration
 	// MaxConnections bounds downstream connections in all; 0 is what the process's descriptors allow.
 	MaxConnections int
+	// MaxConnectionsPerClient bounds those of one client's address (IPv6: its /64); 0 is no bound.
+	MaxConnectionsPerClient int
+	// MinBodyRate is how many bytes a second a request's body must bring, once it has had slowGrace; 0 is any.
+	MinBodyRate int
+	// Pressure tells of memory; nil is never any.
+	Pressure Pressure
 	// Logger hears what no caller can be told; nil is slog's default.
 	Logger *slog.Logger
+}
+
+// Pressure is the want of memory. Any goroutine may ask.
+type Pressure interface {
+	listener.Pressure
+	// Refusing: requests are answered 503.
+	Refusing() bool
+	// Memory is what is in use and what may be, in bytes.
+	Memory() (used, most int64)
 }
 
 // boundTime is how long a socket that Bind opened waits for an Apply that uses it: longer than a configuration takes to
@@ -44,9 +59,11 @@ const boundTime = 30 * time.Second
 type Runtime struct {
 	options Options
 	limit   *listener.Limit
+	clients *listener.Clients
 	tickets *certs.Tickets
 	logs    logs
 	conns   registry
+	waiting waiting
 	// clusters is what TCP connections begin with.
 	clusters atomic.Pointer[map[string]*upstream.Client]
 	// connections are the goroutines of all connections.
@@ -54,6 +71,12 @@ type Runtime struct {
 	// idleGrace is how long a draining HTTP/1 connection may go on waiting for a request: one that is in use has its next
 	// answer, with "Connection: close", before that.
 	idleGrace time.Duration
+	// parkAfter is parkAfter, but for tests.
+	parkAfter time.Duration
+	// slowGrace is slowGrace, but for tests.
+	slowGrace time.Duration
+	// apologies are under way to refused connections.
+	apologies atomic.Int64
 
 	// mu serializes Bind, Apply and Drain, and guards all below.
 	mu        sync.Mutex
@@ -92,7 +115,10 @@ func New(options Options) *Runtime {
 	}
 	r := &Runtime{
 		options:   options,
-		limit:     listener.NewLimit(options.MaxConnections),
+		limit:     listener.NewLimit(min(options.MaxConnections, listener.MostConnections())),
+		clients:   listener.NewClients(options.MaxConnectionsPerClient),
+		parkAfter: parkAfter,
+		slowGrace: slowGrace,
 		tickets:   certs.NewTickets(),
 		idleGrace: time.Second,
 		bound:     map[socketKey]*boundSocket{},
@@ -246,6 +272,7 @@ func (r *Runtime) Drain(ctx context.Context) {
 			return
 		}
 	}
+	r.waiting.close()
 	for _, client := range *r.clusters.Load() {
 		client.Close()
 	}

@@ -18,7 +18,9 @@ type running struct {
 	stats   *listener.Stats
 	http    *httpproxy.Stats
 	tcp     *tcpproxy.Stats
-	version atomic.Pointer[version]
+	// requestsRefused were answered 503 for want of memory; bodiesSlow were given up.
+	requestsRefused, bodiesSlow atomic.Int64
+	version                     atomic.Pointer[version]
 	// socket is guarded by Runtime.mu.
 	socket *served
 }
@@ -111,10 +113,13 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 	if fresh {
 		go socket.socket.Serve(listener.Options{
 			Limit:       r.limit,
+			Clients:     r.clients,
+			Pressure:    r.options.Pressure,
 			Logger:      r.options.Logger,
 			Connections: &r.connections,
 			Stats:       func() *listener.Stats { return socket.owner.Load().stats },
-			Handle:      func(conn net.Conn) { socket.owner.Load().serve(conn) },
+			Handle:      func(conn net.Conn, resume func()) listener.Handler { return socket.owner.Load().accepted(conn, resume) },
+			Shed:        func(conn net.Conn, why listener.Reason) { socket.owner.Load().shed(conn, why) },
 		})
 	}
 	return nil

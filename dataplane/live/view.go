@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/listener"
 )
 
 // View is what runs at one moment. Its counters are those of the moment too.
@@ -15,6 +16,8 @@ type View struct {
 	Clusters  []*cluster.Cluster
 	// Connections are open now, those that drain among them; MaxConnections is their bound.
 	Connections, MaxConnections int64
+	// MemoryUsed and MaxMemory are of Options.Pressure, in bytes; 0 without it.
+	MemoryUsed, MaxMemory int64
 	// Draining is set once Drain has begun.
 	Draining bool
 }
@@ -25,8 +28,12 @@ type ListenerView struct {
 	// Address is what is bound, with the port that the system chose for port 0.
 	Address netip.AddrPort
 	Chains  []ChainView
-	// ConnectionsActive and ConnectionsTotal are accepted connections; Refused were closed at the limit.
-	ConnectionsActive, ConnectionsTotal, Refused int64
+	// ConnectionsActive and ConnectionsTotal are accepted connections.
+	ConnectionsActive, ConnectionsTotal int64
+	// Refused are connections that were shed, by listener.Reason's word; each has its own.
+	Refused map[string]int64
+	// RequestsRefused were answered 503 for want of memory; BodiesSlow were given up since their clients sent too slowly.
+	RequestsRefused, BodiesSlow int64
 	// HandshakeFailures ended before a filter chain could serve them: no ClientHello, no chain, no TLS.
 	HandshakeFailures int64
 	// Panics are connections or requests that a fault of ours ended.
@@ -44,11 +51,26 @@ type ChainView struct {
 	ConnectionsActive int
 }
 
+// Overloaded is why new work is refused, whoever brings it: listener.Reason's words; nil is that none is. It does not wait.
+func (r *Runtime) Overloaded() []string {
+	var why []string
+	if r.limit.Active() >= r.limit.Max() {
+		why = append(why, listener.AtLimit.String())
+	}
+	if p := r.options.Pressure; p != nil && (p.Refusing() || p.Rejecting() || p.Paused() != nil) {
+		why = append(why, listener.NoMemory.String())
+	}
+	return why
+}
+
 // View tells what runs. It is for monitors: it waits for an Apply that is under way.
 func (r *Runtime) View() *View {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := &View{Connections: r.limit.Active(), MaxConnections: r.limit.Max(), Draining: r.draining}
+	if r.options.Pressure != nil {
+		v.MemoryUsed, v.MaxMemory = r.options.Pressure.Memory()
+	}
 	counts := r.conns.count()
 	for _, name := range slices.Sorted(maps.Keys(r.listeners)) {
 		l := r.listeners[name]
@@ -57,12 +79,17 @@ func (r *Runtime) View() *View {
 			Address:           l.socket.socket.Addr(),
 			ConnectionsActive: l.stats.ConnectionsActive.Load(),
 			ConnectionsTotal:  l.stats.ConnectionsTotal.Load(),
-			Refused:           l.stats.Refused.Load(),
+			Refused:           map[string]int64{},
+			RequestsRefused:   l.requestsRefused.Load(),
+			BodiesSlow:        l.bodiesSlow.Load(),
 			HandshakeFailures: l.stats.PeekFailed.Load() + l.stats.NoChain.Load() + l.stats.HandshakeFailed.Load(),
 			Panics:            l.stats.Panics.Load(),
 			RequestsActive:    l.http.RequestsActive.Load(),
 			BytesReceived:     l.http.BytesReceived.Load() + l.tcp.BytesReceived.Load(),
 			BytesSent:         l.http.BytesSent.Load() + l.tcp.BytesSent.Load(),
+		}
+		for why := range listener.Reasons {
+			view.Refused[why.String()] = l.stats.Refused[why].Load()
 		}
 		for class := range view.Requests {
 			view.Requests[class] = l.http.Status[class].Load()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -80,6 +81,20 @@ func (p *Process) Signal(s os.Signal) {
 
 // PID is its process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+// RSS is its resident memory, in bytes.
+func (p *Process) RSS() int {
+	p.tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.tb.Fatalf("%s: %v", p.Name, err)
+	}
+	m := regexp.MustCompile(`(?m)^VmRSS:\s+(\d+) kB$`).FindSubmatch(text)
+	if m == nil {
+		p.tb.Fatalf("%s: no VmRSS in its status", p.Name)
+	}
+	kb, _ := strconv.Atoi(string(m[1])) // digits
+	return kb << 10
+}
 
 // Done is closed when it has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }

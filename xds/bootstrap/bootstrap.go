@@ -35,6 +35,8 @@ type Bootstrap struct {
 	Admin string
 	// ADS is the control plane; nil is none: all is static.
 	ADS *ADS
+	// Overload is what the overload manager bounds.
+	Overload Overload
 	// DynamicListeners and DynamicClusters: all listeners (LDS), all clusters (CDS) come from the control plane.
 	DynamicListeners, DynamicClusters bool
 	// Listeners, Clusters and Secrets are static. The control plane's own cluster is not among the Clusters.

@@ -15,8 +15,9 @@ import (
 var update = flag.Bool("update", false, "write golden files")
 
 var written = map[string]bootstrap.Options{
-	"plain": {Server: "127.0.0.1:18000", Fleet: "edge", ID: "edge-1", Admin: "127.0.0.1:9901"},
-	"sotw":  {Server: "[::1]:18000", Fleet: "edge", ID: "edge-1", StateOfTheWorld: true},
+	"plain":  {Server: "127.0.0.1:18000", Fleet: "edge", ID: "edge-1", Admin: "127.0.0.1:9901"},
+	"limits": {Server: "127.0.0.1:18000", Fleet: "edge", ID: "edge-1", MaxConnections: 50_000, MaxHeap: 1 << 30},
+	"sotw":   {Server: "[::1]:18000", Fleet: "edge", ID: "edge-1", StateOfTheWorld: true},
 	"mtls": {
 		Server: "control.example.com:18000", Fleet: "edge", ID: `edge "1": {a}`,
 		CA: "ca.crt", Certificate: "proxy.crt", Key: "proxy.key",
@@ -56,6 +57,10 @@ func TestWrite(t *testing.T) {
 			}
 			if got := b.ADS.Target.Addresses[0].Address; got != options.Server {
 				t.Errorf("server: got %s, want %s", got, options.Server)
+			}
+			if o := b.Overload; uint64(o.MaxConnections) != options.MaxConnections || uint64(o.MaxHeap) != options.MaxHeap ||
+				(o.StopRequests > 0) != (options.MaxHeap > 0) || (o.RejectConnections > 0) != (options.MaxHeap > 0) {
+				t.Errorf("read back: %+v", o)
 			}
 			if (b.ADS.Target.TLS != nil) != (options.CA != "") {
 				t.Error("TLS: as it was not written")

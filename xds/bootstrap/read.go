@@ -100,6 +100,7 @@ func (r *reader) read(m *bootstrappb.Bootstrap) *Bootstrap {
 		r.refuse("dynamic_resources.ads_config", "got none, want one: lds_config and cds_config refer to it")
 	}
 	r.runtime(m.LayeredRuntime)
+	b.Overload = r.overload("overload_manager", m.OverloadManager)
 	static := m.StaticResources
 	for i, l := range static.GetListeners() {
 		b.Listeners = append(b.Listeners, r.pack(at("static_resources.listeners", i), l))

@@ -103,6 +103,16 @@ static_resources: {clusters: [{name: x, http2_protocol_options: {}, load_assignm
 	if _, err := bootstrap.Read([]byte(grpc(""))); err != nil {
 		t.Fatalf("the frame of the cases below: %v", err)
 	}
+	overload := func(monitors, actions string) string {
+		return "overload_manager: {resource_monitors: [" + monitors + "], actions: [" + actions + "]}"
+	}
+	const heap = `{name: h, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}`
+	stop := func(trigger, threshold string) string {
+		return "{name: envoy.overload_actions.stop_accepting_requests, triggers: [{name: " + trigger + ", threshold: {value: " + threshold + "}}]}"
+	}
+	if _, err := bootstrap.Read([]byte(overload(heap, stop("h", "1")))); err != nil {
+		t.Fatalf("the frame of the cases below: %v", err)
+	}
 	tls := func(context string) string {
 		return grpc(`, transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, ` + context + `}}`)
 	}
@@ -116,7 +126,22 @@ static_resources: {clusters: [{name: x, http2_protocol_options: {}, load_assignm
 		"unknown type":    {`{admin: {access_log: [{typed_config: {"@type": type.googleapis.com/no.such.Type}}]}}`, "no.such.Type"},
 		"tracing":         {"tracing: {http: {name: x}}", "tracing: not supported by sluice-proxy"},
 		"stats sink":      {"stats_sinks: [{name: x}]", "stats_sinks: not supported"},
-		"overload":        {"overload_manager: {}", "overload_manager: not supported"},
+		"refresh":         {"overload_manager: {refresh_interval: 0.001s}", "overload_manager.refresh_interval: got 1ms, want at least 10ms"},
+		"load shedding":   {"overload_manager: {loadshed_points: [{name: x}]}", "overload_manager.loadshed_points: not supported"},
+		"monitor":         {overload(`{name: a, typed_config: {"@type": type.googleapis.com/google.protobuf.Struct, value: {}}}`, ""), "overload_manager.resource_monitors[0]"},
+		"no monitor":      {overload(`{name: a}`, ""), "overload_manager.resource_monitors[0].typed_config"},
+		"no connections":  {overload(`{name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig}}`, ""), "max_active_downstream_connections: got 0, want 1 or more"},
+		"no heap":         {overload(strings.Replace(heap, ": 9", ": 0", 1), ""), "max_heap_size_bytes: got 0, want 1 or more"},
+		"heap twice":      {overload(heap+","+heap, ""), `overload_manager.resource_monitors[1].name: got "h" twice`},
+		"two heaps":       {overload(heap+","+strings.Replace(heap, "name: h", "name: i", 1), ""), "overload_manager.resource_monitors[1]: got a second bound of this kind"},
+		"heap by runtime": {overload(strings.Replace(heap, "max_heap_size_bytes: 9", "max_heap_size_bytes_runtime: {runtime_key: a, default_value: 9}", 1), ""), "max_heap_size_bytes_runtime: not supported"},
+		"action":          {overload(heap, `{name: envoy.overload_actions.disable_http_keepalive, triggers: [{name: h, threshold: {value: 1}}]}`), `overload_manager.actions[0].name: got "envoy.overload_actions.disable_http_keepalive": not supported`},
+		"action twice":    {overload(heap, stop("h", "1")+","+stop("h", "1")), "overload_manager.actions[1].name: got"},
+		"no trigger":      {overload(heap, `{name: envoy.overload_actions.stop_accepting_requests}`), "overload_manager.actions[0].triggers: got 0, want 1"},
+		"unknown trigger": {overload(heap, stop("x", "1")), `overload_manager.actions[0].triggers[0].name: got "x", want a monitor of memory`},
+		"no threshold":    {overload(heap, stop("h", "0")), "threshold.value: got 0, want more than 0 and at most 1"},
+		"high threshold":  {overload(heap, stop("h", "1.5")), "threshold.value: got 1.5, want more than 0"},
+		"scaled":          {overload(heap, `{name: envoy.overload_actions.stop_accepting_requests, triggers: [{name: h, scaled: {scaling_threshold: 0.5, saturation_threshold: 0.9}}]}`), "triggers[0].scaled: not supported"},
 		"extension":       {"bootstrap_extensions: [{name: x}]", "bootstrap_extensions: not supported"},
 		"hds":             {"hds_config: {}", "hds_config: not supported"},
 		"load stats":      {"cluster_manager: {load_stats_config: {}}", "cluster_manager.load_stats_config: not supported"},

@@ -44,7 +44,7 @@ var common = table{
 var bootstrapTable = merge(common, table{
 	// Harmless: how Envoy counts, watches over its own threads, and lays out its memory.
 	"envoy.config.bootstrap.v3.Bootstrap": fields(
-		"static_resources dynamic_resources cluster_manager admin layered_runtime",
+		"static_resources dynamic_resources cluster_manager admin layered_runtime overload_manager",
 		`flags_path deferred_stat_options stats_config stats_flush_interval stats_flush_on_demand stats_flush_on_admin
 		 watchdog watchdogs enable_dispatcher_stats stats_server_version_override inline_headers perf_tracing_file_path
 		 grpc_async_client_manager_config memory_allocator_manager enable_worker_cpu_affinity`,
@@ -55,6 +55,14 @@ var bootstrapTable = merge(common, table{
 	"envoy.config.bootstrap.v3.Admin":                      fields("address", "profile_path ignore_global_conn_limit", "access_log access_log_path"),
 	"envoy.config.bootstrap.v3.LayeredRuntime":             fields("layers", "", ""),
 	"envoy.config.bootstrap.v3.RuntimeLayer":               fields("", "name", "static_layer admin_layer"),
+	"envoy.config.overload.v3.OverloadManager":             fields("refresh_interval resource_monitors actions", "", ""),
+	"envoy.config.overload.v3.ResourceMonitor":             fields("name typed_config", "", ""),
+	"envoy.config.overload.v3.OverloadAction":              fields("name triggers", "", "typed_config"),
+	"envoy.config.overload.v3.Trigger":                     fields("name threshold", "", ""),
+	"envoy.config.overload.v3.ThresholdTrigger":            fields("value", "", ""),
+	"envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig": fields(
+		"max_active_downstream_connections", "", ""),
+	"envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig": fields("max_heap_size_bytes", "", ""),
 	// A proxy that has not got its listeners and clusters is not ready, however long that takes.
 	"envoy.config.core.v3.ConfigSource":           fields("ads resource_api_version", "initial_fetch_timeout", ""),
 	"envoy.config.core.v3.AggregatedConfigSource": {},

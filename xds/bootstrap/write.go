@@ -19,6 +19,8 @@ type Options struct {
 	Fleet, ID string
 	// Admin is the proxy's admin server, address:port; empty is none.
 	Admin string
+	// MaxConnections bounds the connections of clients in all, and MaxHeap the memory in bytes; 0 is no bound.
+	MaxConnections, MaxHeap uint64
 	// StateOfTheWorld asks for api_type GRPC instead of DELTA_GRPC.
 	StateOfTheWorld bool
 	// CA verifies the control plane, which must have Server's host in its certificate; Certificate and Key are the proxy's

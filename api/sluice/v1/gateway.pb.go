@@ -194,7 +194,9 @@ type Listener struct {
 	IdleTimeout string `protobuf:"bytes,10,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// Whether and how requests (HTTP, HTTPS) or connections (TCP) are logged. Default: one line of JSON each, on the
 	// proxy's standard output.
-	AccessLog     *AccessLog `protobuf:"bytes,11,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"`
+	AccessLog *AccessLog `protobuf:"bytes,11,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"`
+	// What a stranger may cost. Each proxy counts by itself.
+	Limits        *Limits `protobuf:"bytes,12,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -306,6 +308,120 @@ func (x *Listener) GetAccessLog() *AccessLog {
 	return nil
 }
 
+func (x *Listener) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits bound what clients of a listener may take. Those of HTTP and HTTPS listeners have defaults that suit a proxy
+// which strangers reach; TCP listeners take connections alone.
+type Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many connections may be open at once: of one too many, HTTP/1 in plaintext is answered 503, and others are
+	// closed. Those of an HTTPS listener are counted for each of its certificates, and, of clients whose server name none
+	// covers, by themselves. Default: no limit of the listener's own.
+	Connections uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	// HTTP and HTTPS: how large a request's line and headers may be together, 1Ki to 8Mi: else 431. Default: 60Ki.
+	HeaderBytes string `protobuf:"bytes,2,opt,name=header_bytes,json=headerBytes,proto3" json:"header_bytes,omitempty"`
+	// HTTP and HTTPS: how many headers a request may have, 1 to 10000: else 431. Default: 100.
+	HeaderCount uint32 `protobuf:"varint,3,opt,name=header_count,json=headerCount,proto3" json:"header_count,omitempty"`
+	// HTTP and HTTPS: how long a request's line and headers may take from their first byte on: else 408. "0s" is for ever.
+	// Default: 10s.
+	RequestHeadersTimeout string `protobuf:"bytes,4,opt,name=request_headers_timeout,json=requestHeadersTimeout,proto3" json:"request_headers_timeout,omitempty"`
+	// HTTP and HTTPS: how long a whole request may take to arrive, body and all: else 408. "0s" is for ever. Default: 0s,
+	// since uploads may be large; one that stops is ended by idleTimeout.
+	RequestTimeout string `protobuf:"bytes,5,opt,name=request_timeout,json=requestTimeout,proto3" json:"request_timeout,omitempty"`
+	// HTTP and HTTPS: how many requests one HTTP/2 connection may have under way, 1 to 2147483647: further ones are refused.
+	// Default: 100.
+	Streams uint32 `protobuf:"varint,6,opt,name=streams,proto3" json:"streams,omitempty"`
+	// HTTP and HTTPS: how many requests one connection may bring: the last is answered, and the connection is closed.
+	// Default: no limit.
+	RequestsPerConnection uint32 `protobuf:"varint,7,opt,name=requests_per_connection,json=requestsPerConnection,proto3" json:"requests_per_connection,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Limits) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *Limits) GetHeaderBytes() string {
+	if x != nil {
+		return x.HeaderBytes
+	}
+	return ""
+}
+
+func (x *Limits) GetHeaderCount() uint32 {
+	if x != nil {
+		return x.HeaderCount
+	}
+	return 0
+}
+
+func (x *Limits) GetRequestHeadersTimeout() string {
+	if x != nil {
+		return x.RequestHeadersTimeout
+	}
+	return ""
+}
+
+func (x *Limits) GetRequestTimeout() string {
+	if x != nil {
+		return x.RequestTimeout
+	}
+	return ""
+}
+
+func (x *Limits) GetStreams() uint32 {
+	if x != nil {
+		return x.Streams
+	}
+	return 0
+}
+
+func (x *Limits) GetRequestsPerConnection() uint32 {
+	if x != nil {
+		return x.RequestsPerConnection
+	}
+	return 0
+}
+
 // AccessLog is a listener's record of what it served. Under load it is one of the larger parts of a proxy's work.
 type AccessLog struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -317,7 +433,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +445,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +458,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AccessLog) GetDisabled() bool {
@@ -365,7 +481,7 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\tlisteners\x18\x05 \x03(\v2\x13.sluice.v1.ListenerB\b\xbaH\x05\x92\x01\x02\b\x01R\tlisteners\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xed\x04\n" +
 	"\bListener\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
@@ -383,12 +499,24 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\fidle_timeout\x18\n" +
 	" \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x123\n" +
 	"\n" +
-	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\"B\n" +
+	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\x12)\n" +
+	"\x06limits\x18\f \x01(\v2\x11.sluice.v1.LimitsR\x06limits\"B\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04HTTP\x10\x01\x12\t\n" +
 	"\x05HTTPS\x10\x02\x12\a\n" +
-	"\x03TCP\x10\x03\"'\n" +
+	"\x03TCP\x10\x03\"\xfd\x02\n" +
+	"\x06Limits\x12,\n" +
+	"\vconnections\x18\x01 \x01(\rB\n" +
+	"\xbaH\a\xd8\x01\x01*\x02(\x01R\vconnections\x12,\n" +
+	"\fheader_bytes\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x98\xf6,\x01R\vheaderBytes\x120\n" +
+	"\fheader_count\x18\x03 \x01(\rB\r\xbaH\n" +
+	"\xd8\x01\x01*\x05\x18\x90N(\x01R\vheaderCount\x12A\n" +
+	"\x17request_headers_timeout\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x15requestHeadersTimeout\x122\n" +
+	"\x0frequest_timeout\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0erequestTimeout\x12*\n" +
+	"\astreams\x18\x06 \x01(\rB\x10\xbaH\r\xd8\x01\x01*\b\x18\xff\xff\xff\xff\a(\x01R\astreams\x12B\n" +
+	"\x17requests_per_connection\x18\a \x01(\rB\n" +
+	"\xbaH\a\xd8\x01\x01*\x02(\x01R\x15requestsPerConnection\"'\n" +
 	"\tAccessLog\x12\x1a\n" +
 	"\bdisabled\x18\x01 \x01(\bR\bdisabledB7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1b\x06proto3"
 
@@ -405,28 +533,30 @@ func file_sluice_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_sluice_v1_gateway_proto_goTypes = []any{
 	(Listener_Protocol)(0), // 0: sluice.v1.Listener.Protocol
 	(*Gateway)(nil),        // 1: sluice.v1.Gateway
 	(*Listener)(nil),       // 2: sluice.v1.Listener
-	(*AccessLog)(nil),      // 3: sluice.v1.AccessLog
-	nil,                    // 4: sluice.v1.Gateway.LabelsEntry
-	(*Redirect)(nil),       // 5: sluice.v1.Redirect
-	(*Backend)(nil),        // 6: sluice.v1.Backend
+	(*Limits)(nil),         // 3: sluice.v1.Limits
+	(*AccessLog)(nil),      // 4: sluice.v1.AccessLog
+	nil,                    // 5: sluice.v1.Gateway.LabelsEntry
+	(*Redirect)(nil),       // 6: sluice.v1.Redirect
+	(*Backend)(nil),        // 7: sluice.v1.Backend
 }
 var file_sluice_v1_gateway_proto_depIdxs = []int32{
-	4, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
+	5, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
 	2, // 1: sluice.v1.Gateway.listeners:type_name -> sluice.v1.Listener
 	0, // 2: sluice.v1.Listener.protocol:type_name -> sluice.v1.Listener.Protocol
-	5, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
-	6, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
-	3, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
+	7, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
+	4, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
+	3, // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_gateway_proto_init() }
@@ -442,7 +572,7 @@ func file_sluice_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_gateway_proto_rawDesc), len(file_sluice_v1_gateway_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

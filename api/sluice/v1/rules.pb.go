@@ -49,6 +49,14 @@ var file_sluice_v1_rules_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,92002,opt,name=host",
 		Filename:      "sluice/v1/rules.proto",
 	},
+	{
+		ExtendedType:  (*validate.StringRules)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         92003,
+		Name:          "sluice.v1.size",
+		Tag:           "varint,92003,opt,name=size",
+		Filename:      "sluice/v1/rules.proto",
+	},
 }
 
 // Extension fields to validate.StringRules.
@@ -65,6 +73,10 @@ var (
 	//
 	// optional bool host = 92002;
 	E_Host = &file_sluice_v1_rules_proto_extTypes[2]
+	// A size in bytes: 60Ki, 1Mi.
+	//
+	// optional bool size = 92003;
+	E_Size = &file_sluice_v1_rules_proto_extTypes[3]
 )
 
 var File_sluice_v1_rules_proto protoreflect.FileDescriptor
@@ -80,7 +92,10 @@ const file_sluice_v1_rules_proto_rawDesc = "" +
 	"\x16string.sluice_duration\x12*want a duration such as 250ms, 5s or 1h30m\x1aH!rule || this == '' || this.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$')R\bduration:\xa9\x02\n" +
 	"\x04host\x12\x19.buf.validate.StringRules\x18\xe2\xce\x05 \x01(\bB\xf7\x01\xc2H\xf3\x01\n" +
 	"\xf0\x01\n" +
-	"\x12string.sluice_host\x12Twant a host such as shop.example.com, *.example.com or *; lower case, without a port\x1a\x83\x01!rule || this == '*' || this.matches('^([*][.])?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?([.][a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$')R\x04hostB7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1"
+	"\x12string.sluice_host\x12Twant a host such as shop.example.com, *.example.com or *; lower case, without a port\x1a\x83\x01!rule || this == '*' || this.matches('^([*][.])?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?([.][a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$')R\x04host:\xac\x01\n" +
+	"\x04size\x12\x19.buf.validate.StringRules\x18\xe3\xce\x05 \x01(\bB{\xc2Hx\n" +
+	"v\n" +
+	"\x12string.sluice_size\x12\x1fwant a size such as 60Ki or 1Mi\x1a?!rule || this == '' || this.matches('^[1-9][0-9]{0,6}(Ki|Mi)$')R\x04sizeB7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1"
 
 var file_sluice_v1_rules_proto_goTypes = []any{
 	(*validate.StringRules)(nil), // 0: buf.validate.StringRules
@@ -89,10 +104,11 @@ var file_sluice_v1_rules_proto_depIdxs = []int32{
 	0, // 0: sluice.v1.name:extendee -> buf.validate.StringRules
 	0, // 1: sluice.v1.duration:extendee -> buf.validate.StringRules
 	0, // 2: sluice.v1.host:extendee -> buf.validate.StringRules
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	0, // [0:3] is the sub-list for extension extendee
+	0, // 3: sluice.v1.size:extendee -> buf.validate.StringRules
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	0, // [0:4] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -108,7 +124,7 @@ func file_sluice_v1_rules_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_rules_proto_rawDesc), len(file_sluice_v1_rules_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 3,
+			NumExtensions: 4,
 			NumServices:   0,
 		},
 		GoTypes:           file_sluice_v1_rules_proto_goTypes,

@@ -231,7 +231,7 @@ func pattern(rules *validate.FieldRules) string {
 	if rules.GetString().GetPrefix() == "/" {
 		return "^/[^?#]*$"
 	}
-	for _, extension := range []protoreflect.ExtensionType{sluicev1.E_Name, sluicev1.E_Duration, sluicev1.E_Host} {
+	for _, extension := range []protoreflect.ExtensionType{sluicev1.E_Name, sluicev1.E_Duration, sluicev1.E_Host, sluicev1.E_Size} {
 		if rules.GetString() == nil || !proto.HasExtension(rules.GetString(), extension) {
 			continue
 		}

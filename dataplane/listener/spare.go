@@ -1,0 +1,48 @@
+package listener
+
+import (
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// spare is a descriptor held back for the moment when there is no other: with it a connection that waits can be accepted
+// and closed, so that its client hears of it, and does not wait in the kernel's queue for as long as the lack lasts.
+type spare struct{ file *os.File }
+
+func (s *spare) open() {
+	if s.file == nil {
+		s.file, _ = os.Open(os.DevNull) // without it, shed says that it cannot
+	}
+}
+
+func (s *spare) close() {
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+}
+
+// shed refuses the connection that has waited longest; false if there is none, or no descriptor for it.
+func (s *spare) shed(l *net.TCPListener) bool {
+	if s.file == nil {
+		s.open()
+		return false
+	}
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return false
+	}
+	s.close()
+	defer s.open()
+	done := false
+	_ = raw.Control(func(fd uintptr) {
+		// Not AcceptTCP, which would wait if the client has gone.
+		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err == nil {
+			done = unix.Close(conn) == nil
+		}
+	})
+	return done
+}

@@ -1,0 +1,78 @@
+package live
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// awaitFirst waits for a connection's first bytes: in its goroutine as long as most take, with few frames, so that the
+// stack stays small; and then without one.
+func (c *conn) awaitFirst() (ended bool) {
+	idle, patience := c.http.config.IdleTimeout, c.listener.runtime.parkAfter
+	if idle > 0 && idle <= patience {
+		patience = idle
+	}
+	if c.SetReadDeadline(time.Now().Add(patience)) != nil {
+		return true
+	}
+	switch err := readable(c.Conn); {
+	case err == nil:
+		return c.resumed()
+	case !errors.Is(err, os.ErrDeadlineExceeded), c.draining.Load(), patience == idle:
+		return true
+	}
+	return c.park(idle, patience)
+}
+
+// park lets the connection wait without a goroutine, for what is left of its idle timeout; false: it does.
+func (c *conn) park(idle, spent time.Duration) (ended bool) {
+	var until time.Time
+	if idle > 0 {
+		until = time.Now().Add(idle - spent)
+	}
+	c.step = (*conn).resumed
+	w := &c.listener.runtime.waiting
+	if err := w.add(c, until); err != nil {
+		// For want of a descriptor, say: it is no use keeping it.
+		c.listener.runtime.options.Logger.Warn("a connection cannot wait", "peer", c.http.info.Peer, "error", err)
+		return true
+	}
+	return false
+}
+
+// resumed goes on with a connection that has something to read.
+func (c *conn) resumed() (ended bool) {
+	if c.SetReadDeadline(time.Time{}) != nil {
+		return true
+	}
+	c.http.pending = true
+	return c.speak()
+}
+
+// readable waits until a connection has bytes or its end to read, or its read deadline has passed.
+func readable(conn net.Conn) error {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil // not from the network: who reads waits
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(hasBytes)
+}
+
+func hasBytes(fd uintptr) bool {
+	var b [1]byte
+	for {
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if err != unix.EINTR {
+			return err != unix.EAGAIN
+		}
+	}
+}
