@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -168,9 +169,9 @@ func parsed(t *testing.T, all ...*config.Certificate) []*tls.Certificate {
 }
 
 func TestChoice(t *testing.T) {
-	s := NewServer(NewTickets(), "chain")
+	s := NewServer("chain")
 	s.Set(&config.DownstreamTLS{ALPN: []string{"h2", "http/1.1"}}, parsed(t,
-		issue(t, "first.test", rsaKey()), issue(t, "both.test", rsaKey()), issue(t, "both.test", ecKey()), issue(t, "rsa.test", rsaKey())))
+		issue(t, "first.test", rsaKey()), issue(t, "both.test", rsaKey()), issue(t, "both.test", ecKey()), issue(t, "rsa.test", rsaKey())), NewTickets())
 	rsaOnly := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	for _, test := range []struct {
 		name   string
@@ -197,20 +198,20 @@ func TestChoice(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	s := NewServer(NewTickets(), "chain")
+	s := NewServer("chain")
 	if _, err := shake(t, s, &tls.Config{}); err == nil {
 		t.Error("a handshake without a certificate")
 	}
 	certificates := parsed(t, issue(t, "a.test", ecKey()))
-	s.Set(&config.DownstreamTLS{}, certificates)
+	s.Set(&config.DownstreamTLS{}, certificates, NewTickets())
 	if _, err := shake(t, s, &tls.Config{MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("TLS 1.1 by default")
 	}
-	s.Set(&config.DownstreamTLS{MinVersion: tls.VersionTLS13}, certificates)
+	s.Set(&config.DownstreamTLS{MinVersion: tls.VersionTLS13}, certificates, NewTickets())
 	if _, err := shake(t, s, &tls.Config{MaxVersion: tls.VersionTLS12}); err == nil {
 		t.Error("TLS 1.2 below the minimum")
 	}
-	s.Set(&config.DownstreamTLS{MaxVersion: tls.VersionTLS12}, certificates)
+	s.Set(&config.DownstreamTLS{MaxVersion: tls.VersionTLS12}, certificates, NewTickets())
 	if state, err := shake(t, s, &tls.Config{}); err != nil || state.Version != tls.VersionTLS12 {
 		t.Error(state.Version, err)
 	}
@@ -220,10 +221,10 @@ func TestRefusals(t *testing.T) {
 func TestResumption(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		tickets := NewTickets()
-		a, b := NewServer(tickets, "a"), NewServer(tickets, "b")
+		a, b := NewServer("a"), NewServer("b")
 		first := parsed(t, issue(t, "a.test", ecKey()))
-		a.Set(&config.DownstreamTLS{}, first)
-		b.Set(&config.DownstreamTLS{}, first)
+		a.Set(&config.DownstreamTLS{}, first, tickets)
+		b.Set(&config.DownstreamTLS{}, first, tickets)
 		client := &tls.Config{ServerName: "a.test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 		steps := []struct {
 			server  *Server
@@ -235,9 +236,91 @@ func TestResumption(t *testing.T) {
 				t.Errorf("%s: handshake %d: resumed %v, %v", tls.VersionName(version), i, state.DidResume, err)
 			}
 		}
-		b.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())))
+		b.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), tickets)
 		if state, err := shake(t, b, client); err != nil || !state.DidResume {
 			t.Errorf("%s: after rotation: resumed %v, %v", tls.VersionName(version), state.DidResume, err)
 		}
+	}
+}
+
+// TestSharedTickets: a session made on one proxy of a fleet resumes on another that has the same keys, in the same chain
+// alone, and until its key is gone.
+func TestSharedTickets(t *testing.T) {
+	key := func(c string) config.Secret { return config.Secret(strings.Repeat(c, config.TicketKeySize)) }
+	shared := func(keys ...config.Secret) *Tickets { return SharedTickets(&config.TicketKeys{Keys: keys}) }
+	// One bit, anywhere in the 80 bytes, makes another key.
+	lastBit := key("1")
+	lastBit[79] ^= 1
+	firstBit := key("1")
+	firstBit[0] ^= 1
+	for name, test := range map[string]struct {
+		first, second           *Tickets
+		firstScope, secondScope string
+		resumes                 bool
+	}{
+		"same fleet":            {shared(key("1"), key("2")), shared(key("1"), key("2")), "a", "a", true},
+		"the next key encrypts": {shared(key("2"), key("3"), key("1")), shared(key("1"), key("2")), "a", "a", true},
+		"after a rotation":      {shared(key("1"), key("2")), shared(key("2"), key("3"), key("1")), "a", "a", true},
+		"the key is gone":       {shared(key("1"), key("2")), shared(key("4"), key("5"), key("3")), "a", "a", false},
+		"another fleet":         {shared(key("1"), key("2")), shared(key("8"), key("9")), "a", "a", false},
+		"another chain":         {shared(key("1"), key("2")), shared(key("1"), key("2")), "a", "b", false},
+		"last bit":              {shared(key("1")), shared(lastBit), "a", "a", false},
+		"first bit":             {shared(key("1")), shared(firstBit), "a", "a", false},
+		"keys of the process":   {NewTickets(), NewTickets(), "a", "a", false},
+		"from process to fleet": {NewTickets(), shared(key("1")), "a", "a", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			certificate := parsed(t, issue(t, "a.test", ecKey()))
+			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+				one, other := NewServer(test.firstScope), NewServer(test.secondScope)
+				one.Set(&config.DownstreamTLS{}, certificate, test.first)
+				other.Set(&config.DownstreamTLS{}, certificate, test.second)
+				client := &tls.Config{ServerName: "a.test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+				for i, step := range []struct {
+					server  *Server
+					resumes bool
+				}{{one, false}, {one, true}, {other, test.resumes}} {
+					state, err := shake(t, step.server, client)
+					if err != nil || state.DidResume != step.resumes {
+						t.Errorf("%s: handshake %d: resumed %v, %v", tls.VersionName(version), i, state.DidResume, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTicketsSwapped: keys change under a running chain, and come to stay the same.
+func TestTicketsSwapped(t *testing.T) {
+	certificate := parsed(t, issue(t, "a.test", ecKey()))
+	old := SharedTickets(&config.TicketKeys{Keys: []config.Secret{config.Secret(strings.Repeat("1", 80))}})
+	rotated := SharedTickets(&config.TicketKeys{Keys: []config.Secret{config.Secret(strings.Repeat("2", 80)), old.shared[0]}})
+	s := NewServer("a")
+	client := &tls.Config{ServerName: "a.test", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for i, step := range []struct {
+		cfg     config.DownstreamTLS
+		tickets *Tickets
+		resumes bool
+	}{
+		{config.DownstreamTLS{}, old, false},
+		{config.DownstreamTLS{ALPN: []string{"h2"}}, old, true},
+		{config.DownstreamTLS{}, rotated, true},
+		{config.DownstreamTLS{NoTickets: true}, nil, false},
+		{config.DownstreamTLS{}, rotated, true},
+		{config.DownstreamTLS{}, old, false},
+	} {
+		s.Set(&step.cfg, certificate, step.tickets)
+		if state, err := shake(t, s, client); err != nil || state.DidResume != step.resumes {
+			t.Errorf("step %d: resumed %v, %v", i, state.DidResume, err)
+		}
+	}
+}
+
+// TestDerive: other proxies of the fleet may run another version of this program.
+func TestDerive(t *testing.T) {
+	got := derive(config.Secret(strings.Repeat("k", config.TicketKeySize)), "0.0.0.0:8443/web/https/shop")
+	const want = "45f14776b608f2f2827d30c1ddd8968c58dae7079b76f22392d2bcba58536947" // HMAC-SHA-256, twice, by hand
+	if hex.EncodeToString(got[:]) != want {
+		t.Errorf("got %x, want %s", got, want)
 	}
 }
