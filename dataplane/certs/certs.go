@@ -170,6 +170,8 @@ func (s *Server) Set(cfg *config.DownstreamTLS, certificates []*tls.Certificate,
 			return choose(certificates, hello)
 		},
 		SessionTicketsDisabled: cfg.NoTickets,
+		// Small records at first would be a system call each.
+		DynamicRecordSizingDisabled: true,
 	}}
 	if !cfg.NoTickets {
 		next.resume(s.scope, s.current.Load())

@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"strings"
@@ -322,5 +323,43 @@ func TestDerive(t *testing.T) {
 	const want = "45f14776b608f2f2827d30c1ddd8968c58dae7079b76f22392d2bcba58536947" // HMAC-SHA-256, twice, by hand
 	if hex.EncodeToString(got[:]) != want {
 		t.Errorf("got %x, want %s", got, want)
+	}
+}
+
+type countedWrites struct {
+	net.Conn
+	n int
+}
+
+func (c *countedWrites) Write(p []byte) (int, error) {
+	c.n++
+	return c.Conn.Write(p)
+}
+
+// TestRecords: an answer of 16 KiB is one record and one system call, also at the start of a connection.
+func TestRecords(t *testing.T) {
+	s := NewServer("chain")
+	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), NewTickets())
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	_ = near.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = far.SetDeadline(time.Now().Add(5 * time.Second))
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(tls.Client(near, &tls.Config{InsecureSkipVerify: true}), make([]byte, 16<<10))
+		read <- err
+	}()
+	counted := &countedWrites{Conn: far}
+	server := tls.Server(counted, s.Config())
+	if err := server.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	before := counted.n
+	if _, err := server.Write(make([]byte, 16<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-read; err != nil || counted.n != before+1 {
+		t.Errorf("%d writes, %v, want one", counted.n-before, err)
 	}
 }

@@ -190,6 +190,7 @@ func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failu
 	buf := getBuffer(res.ContentLength)
 	defer func() { putBuffer(buf) }()
 	ahead, _ := up.(interface{ Buffered() int })
+	short := x.shorten(x.s, up, res.ContentLength, &x.sent)
 	for n := 0; ; {
 		// What waits for more to come does not make the client wait.
 		if ahead == nil || ahead.Buffered() == 0 {
@@ -198,6 +199,9 @@ func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failu
 			}
 			if n == len(*buf) {
 				buf = grow(buf)
+			}
+			if sendErr := short.run(); sendErr != nil {
+				return x.because(sendErr), false
 			}
 		}
 		var err error

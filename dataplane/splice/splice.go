@@ -14,6 +14,15 @@ const Step = 256 << 10
 // system cannot do it. It takes nothing from the connections until Move.
 func New(to, from net.Conn) *Way { return newWay(to, from) }
 
+// SinkError is a failure of the sink: bytes that were taken from the source are lost. Other failures are of the source, and
+// lose nothing: a Read tells what they are.
+type SinkError struct{ Err error }
+
+func (e *SinkError) Error() string { return e.Err.Error() }
+
+// Unwrap is what failed.
+func (e *SinkError) Unwrap() error { return e.Err }
+
 // tcp is a *net.TCPConn, or what embeds one.
 type tcp interface {
 	net.Conn

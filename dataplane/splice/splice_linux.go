@@ -63,7 +63,7 @@ func call(from, to, limit int) (int, error) {
 }
 
 // Move carries what is there, at most max bytes and at most Step. It does not wait for the source: 0 is "nothing yet",
-// and io.EOF its end. It does wait for the sink, until that takes the bytes, is closed, or its write deadline has come.
+// and io.EOF its end. It does wait for the sink, until that takes the bytes, is closed, or its write deadline has come: *SinkError.
 // errors.ErrUnsupported, with 0 bytes, says that these sockets must be copied.
 func (w *Way) Move(max int64) (int64, error) {
 	if w.pipe = getPipe(); w.pipe == nil {
@@ -98,7 +98,7 @@ func (w *Way) Move(max int64) (int64, error) {
 		}
 		if err != nil {
 			w.pipe.close() // there are bytes left in it
-			return int64(moved), err
+			return int64(moved), &SinkError{err}
 		}
 		if moved += w.n; moved == held {
 			putPipe(w.pipe)
