@@ -363,3 +363,25 @@ func TestRecords(t *testing.T) {
 		t.Errorf("%d writes, %v, want one", counted.n-before, err)
 	}
 }
+
+func TestKeyExchange(t *testing.T) {
+	s := NewServer("chain")
+	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), NewTickets())
+	for _, test := range []struct {
+		name   string
+		offers []tls.CurveID
+		want   tls.CurveID
+	}{
+		{"a browser's", []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}, tls.X25519MLKEM768},
+		{"all of Go's", nil, tls.X25519MLKEM768},
+		{"nothing post-quantum", []tls.CurveID{tls.X25519, tls.CurveP256}, tls.X25519},
+		{"NIST's", []tls.CurveID{tls.SecP256r1MLKEM768, tls.CurveP256, tls.CurveP521}, tls.CurveP256},
+		{"P-384", []tls.CurveID{tls.CurveP384}, tls.CurveP384},
+		{"P-521", []tls.CurveID{tls.CurveP521}, 0},
+	} {
+		state, err := shake(t, s, &tls.Config{CurvePreferences: test.offers, MinVersion: tls.VersionTLS13})
+		if (err != nil) != (test.want == 0) || state.CurveID != test.want {
+			t.Errorf("%s: got %v, %v, want %v", test.name, state.CurveID, err, test.want)
+		}
+	}
+}
