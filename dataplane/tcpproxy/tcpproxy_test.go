@@ -336,9 +336,10 @@ func TestQuietConnectionsHoldNothing(t *testing.T) {
 			before = descriptors()
 		}
 	}
-	// Each has the two of the proxy, the two of the test, a log and a listening socket.
-	if got, want := descriptors()-before, 6*(count-1); got > want {
-		t.Errorf("%d descriptors for %d quiet connections, want %d", got, count-1, want)
+	// Each has the two of the proxy, the two of the test, a log and a listening socket; a pipe would be two more. A few
+	// idle pipes may have been made since, for all.
+	if got, want := descriptors()-before, 7*(count-1); got > want {
+		t.Errorf("%d descriptors for %d quiet connections, want %d at most", got, count-1, want)
 	}
 	for _, f := range all {
 		f.client.Close()
