@@ -26,7 +26,8 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 )
 
-// rebuildEvery is how often everything is looked at again though no file changed: certificates expire by themselves.
+// rebuildEvery is how often everything is looked at again though no file changed: certificates expire by themselves, and
+// session ticket keys rotate.
 const rebuildEvery = time.Hour
 
 // builder takes each set of files to the proxies.
@@ -85,7 +86,7 @@ func (b *builder) build(files []source.File) *store.Result {
 	b.report(result.Problems)
 	changes := ""
 	if b.publishable(result) {
-		changes = b.publish(result.Compiled.Fleets)
+		changes = b.publish(b.withTickets(result.Compiled.Fleets))
 	}
 	took := time.Since(start)
 	kinds, severities := map[string]int{}, map[string]int{}
@@ -114,6 +115,24 @@ func (b *builder) publishable(result *store.Result) bool {
 		b.log.Warn("there is no document that can be served: proxies wait until there is one")
 	}
 	return false
+}
+
+// withTickets gives the fleets that terminate TLS their session ticket keys, which are no part of what was compiled.
+func (b *builder) withTickets(fleets []*ir.Fleet) []*ir.Fleet {
+	var secure []string
+	for _, f := range fleets {
+		if len(f.Certificates) > 0 {
+			secure = append(secure, f.Name)
+		}
+	}
+	keys := b.documents.TicketKeys(secure)
+	out := make([]*ir.Fleet, len(fleets))
+	for i, f := range fleets {
+		with := *f
+		with.TicketKeys = keys[f.Name]
+		out[i] = &with
+	}
+	return out
 }
 
 // publish hands over what changed, and says what that was; "" is nothing.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/controlplane/translate"
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
@@ -47,6 +48,11 @@ are one list, with -o wide their types and names alone.`,
 			f, err := fleetOf(built.Compiled.Fleets, fleet)
 			if err != nil {
 				return err
+			}
+			if len(f.Certificates) > 0 {
+				with := *f
+				with.TicketKeys = store.NewTicketKeys() // the control plane's are its own; these show that there are some
+				f = &with
 			}
 			resources, err := translate.Fleet(f)
 			if err != nil {

@@ -17,7 +17,13 @@ type Fleet struct {
 	RouteTables  []RouteTable
 	Clusters     []Cluster
 	Certificates []Certificate
+	// TicketKeys are for TLS session tickets, TicketKeySize bytes each: the first encrypts, all decrypt. They are state, and
+	// not in any definition: compile leaves them out. None: each proxy makes its own.
+	TicketKeys []Secret
 }
+
+// TicketKeySize is that of Envoy's session ticket keys, in bytes: a name of 16, an HMAC key of 32 and an AES key of 32.
+const TicketKeySize = 80
 
 // Listener is one socket: several listeners of the language may share it.
 type Listener struct {

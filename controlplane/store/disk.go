@@ -27,6 +27,7 @@ const (
 	documentsFile    = "documents.jsonl"
 	certificatesFile = "certificates.jsonl"
 	socketsFile      = "sockets.jsonl"
+	ticketsFile      = "tickets.jsonl"
 	temporary        = ".new-*"
 	stateFormat      = 1
 )
@@ -88,6 +89,16 @@ func (s *Store) Save() error {
 			return fmt.Errorf("store: %w", err)
 		}
 		s.dirtySockets = false
+	}
+	if s.dirtyTickets {
+		var records []any
+		for fleet, t := range s.tickets {
+			records = append(records, ticketsRecord{fleet, *t})
+		}
+		if err := writeRecords(filepath.Join(s.dir, ticketsFile), records); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		s.dirtyTickets = false
 	}
 	c := s.certs
 	c.mu.Lock()
@@ -169,6 +180,9 @@ func (s *Store) load() error {
 			s.certs.good[r.Name] = r.certificate
 			return nil
 		})
+	}
+	if err == nil {
+		err = s.readRecords(ticketsFile, s.takeTickets)
 	}
 	if err != nil {
 		lock.close()

@@ -79,8 +79,10 @@ type Store struct {
 	accepted map[definition.Ref]*definition.Document
 	partial  map[definition.Ref]bool
 	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
-	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do.
-	dirty, dirtySockets bool
+	// tickets are session ticket keys by fleet.
+	tickets map[string]*tickets
+	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do; dirtyTickets: tickets do.
+	dirty, dirtySockets, dirtyTickets bool
 }
 
 // Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The
@@ -95,6 +97,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		dir: opts.Dir, now: opts.Now, log: opts.Logger, certs: newCertificates(opts.Now),
 		accepted: map[definition.Ref]*definition.Document{}, partial: map[definition.Ref]bool{},
+		tickets: map[string]*tickets{},
 	}
 	if s.dir != "" {
 		if err := s.load(); err != nil {

@@ -92,6 +92,9 @@ func fleets() map[string]*ir.Fleet {
 				{Name: "api", Chain: []byte("the chain of api\n"), Key: ir.Secret("the key of api\n")},
 				{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")},
 			},
+			TicketKeys: []ir.Secret{
+				ir.Secret(strings.Repeat("the key of tickets 1", 4)), ir.Secret(strings.Repeat("the key of tickets 2", 4)),
+			},
 		},
 
 		// What a stranger may cost, on HTTP and on TCP.

@@ -23,8 +23,8 @@ const (
 	stdoutName          = "envoy.access_loggers.stdout"
 )
 
-// listener is one socket.
-func listener(l *ir.Listener) *listenerpb.Listener {
+// listener is one socket. tickets: its sessions resume on all proxies of the fleet.
+func listener(l *ir.Listener, tickets bool) *listenerpb.Listener {
 	m := &listenerpb.Listener{
 		Name: l.Name,
 		// "::" takes both families, as the language says; any other address only its own.
@@ -37,11 +37,11 @@ func listener(l *ir.Listener) *listenerpb.Listener {
 	tls := false
 	for i := range l.Chains {
 		tls = tls || l.Chains[i].Certificate != ""
-		m.FilterChains = append(m.FilterChains, filterChain(&l.Chains[i]))
+		m.FilterChains = append(m.FilterChains, filterChain(&l.Chains[i], tickets))
 	}
 	if l.Default != nil {
 		tls = tls || l.Default.Certificate != ""
-		m.DefaultFilterChain = filterChain(l.Default)
+		m.DefaultFilterChain = filterChain(l.Default, tickets)
 	}
 	if tls {
 		m.ListenerFilters = append(m.ListenerFilters, &listenerpb.ListenerFilter{
@@ -53,7 +53,7 @@ func listener(l *ir.Listener) *listenerpb.Listener {
 }
 
 // filterChain is what happens to a connection. Each certificate has its own, so that adding one drains nobody.
-func filterChain(c *ir.FilterChain) *listenerpb.FilterChain {
+func filterChain(c *ir.FilterChain, tickets bool) *listenerpb.FilterChain {
 	m := &listenerpb.FilterChain{Name: c.Name}
 	if len(c.ServerNames) > 0 {
 		m.FilterChainMatch = &listenerpb.FilterChainMatch{ServerNames: c.ServerNames}
@@ -61,7 +61,7 @@ func filterChain(c *ir.FilterChain) *listenerpb.FilterChain {
 	if c.Certificate != "" {
 		m.TransportSocket = &corepb.TransportSocket{
 			Name:       tlsSocketName,
-			ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(downstreamTLS(c))},
+			ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(downstreamTLS(c, tickets))},
 		}
 		m.TransportSocketConnectTimeout = duration(peekTimeout)
 	}
@@ -89,8 +89,8 @@ func filterChain(c *ir.FilterChain) *listenerpb.FilterChain {
 	return m
 }
 
-// downstreamTLS terminates TLS. The certificate comes by SDS, so that its renewal drains nobody.
-func downstreamTLS(c *ir.FilterChain) *tlspb.DownstreamTlsContext {
+// downstreamTLS terminates TLS. The certificate comes by SDS, so that its renewal drains nobody; so do the ticket keys.
+func downstreamTLS(c *ir.FilterChain, tickets bool) *tlspb.DownstreamTlsContext {
 	common := &tlspb.CommonTlsContext{
 		TlsParams: &tlspb.TlsParameters{
 			TlsMinimumProtocolVersion: tlspb.TlsParameters_TLSv1_2,
@@ -101,5 +101,11 @@ func downstreamTLS(c *ir.FilterChain) *tlspb.DownstreamTlsContext {
 	if c.HTTP != nil {
 		common.AlpnProtocols = alpn
 	}
-	return &tlspb.DownstreamTlsContext{CommonTlsContext: common}
+	m := &tlspb.DownstreamTlsContext{CommonTlsContext: common}
+	if tickets {
+		m.SessionTicketKeysType = &tlspb.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
+			SessionTicketKeysSdsSecretConfig: &tlspb.SdsSecretConfig{Name: ticketKeysName, SdsConfig: ads()},
+		}
+	}
+	return m
 }

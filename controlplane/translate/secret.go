@@ -14,3 +14,15 @@ func secret(c *ir.Certificate) *tlspb.Secret {
 		PrivateKey:       &corepb.DataSource{Specifier: &corepb.DataSource_InlineBytes{InlineBytes: c.Key}},
 	}}}
 }
+
+// ticketKeysName is no Certificate's: those have no slash.
+const ticketKeysName = "sluice/session-tickets"
+
+// ticketKeys are what a fleet's proxies resume each other's sessions by.
+func ticketKeys(keys []ir.Secret) *tlspb.Secret {
+	m := &tlspb.TlsSessionTicketKeys{}
+	for _, key := range keys {
+		m.Keys = append(m.Keys, &corepb.DataSource{Specifier: &corepb.DataSource_InlineBytes{InlineBytes: key}})
+	}
+	return &tlspb.Secret{Name: ticketKeysName, Type: &tlspb.Secret_SessionTicketKeys{SessionTicketKeys: m}}
+}

@@ -38,9 +38,13 @@ func Fleet(f *ir.Fleet) (Resources, error) {
 		c := &f.Certificates[i]
 		b.add(resource.SecretType, c.Name, secret(c))
 	}
+	shared := len(f.TicketKeys) > 0
+	if shared {
+		b.add(resource.SecretType, ticketKeysName, ticketKeys(f.TicketKeys))
+	}
 	for i := range f.Listeners {
 		l := &f.Listeners[i]
-		b.add(resource.ListenerType, l.Name, listener(l))
+		b.add(resource.ListenerType, l.Name, listener(l, shared))
 	}
 	sockets := socketsOf(f)
 	for i := range f.RouteTables {

@@ -65,7 +65,7 @@ type Assembler struct {
 	tables      *set[*config.RouteTable]
 	clusters    *set[*config.Cluster]
 	assignments *set[*config.Assignment]
-	secrets     *set[*config.Certificate]
+	secrets     *set[*decode.Secret]
 
 	// Guarded by turn.
 	// applied is the last configuration that runs; nil if it failed.
@@ -90,7 +90,7 @@ func New(options Options) (*Assembler, error) {
 		tables:      newSet("route table", resource.RouteType, decode.RouteTable),
 		clusters:    newSet("cluster", resource.ClusterType, decode.Cluster),
 		assignments: newSet("assignment", resource.EndpointType, decode.Assignment),
-		secrets:     newSet("secret", resource.SecretType, decode.Certificate),
+		secrets:     newSet("secret", resource.SecretType, decode.SecretOf),
 	}
 	a.awaited.expired = a.patienceEnds
 	now := time.Now()

@@ -19,6 +19,9 @@ func referencesOf(l *config.Listener) references {
 func (r *references) add(c *config.FilterChain) {
 	if c.TLS != nil {
 		r.secrets = append(r.secrets, c.TLS.CertificateNames...)
+		if c.TLS.TicketKeysName != "" {
+			r.secrets = append(r.secrets, c.TLS.TicketKeysName)
+		}
 	}
 	if c.HTTP != nil {
 		if c.HTTP.RouteTableName != "" {

@@ -177,13 +177,22 @@ func (a *Assembler) follow() {
 
 // build makes the configuration of what is active.
 func (a *Assembler) build() *config.Config {
-	return &config.Config{
+	c := &config.Config{
 		Listeners:    values(a.listeners.active),
 		RouteTables:  values(a.tables.active),
 		Clusters:     values(a.clusters.active),
 		Assignments:  values(a.assignments.active),
-		Certificates: values(a.secrets.active),
+		Certificates: map[string]*config.Certificate{},
+		TicketKeys:   map[string]*config.TicketKeys{},
 	}
+	for name, e := range a.secrets.active {
+		if e.value.Certificate != nil {
+			c.Certificates[name] = e.value.Certificate
+		} else {
+			c.TicketKeys[name] = e.value.TicketKeys
+		}
+	}
+	return c
 }
 
 func values[T any](active map[string]*entry[T]) map[string]T {
@@ -198,7 +207,7 @@ func values[T any](active map[string]*entry[T]) map[string]T {
 func equal(a, b *config.Config) bool {
 	return maps.Equal(a.Listeners, b.Listeners) && maps.Equal(a.RouteTables, b.RouteTables) &&
 		maps.Equal(a.Clusters, b.Clusters) && maps.Equal(a.Assignments, b.Assignments) &&
-		maps.Equal(a.Certificates, b.Certificates)
+		maps.Equal(a.Certificates, b.Certificates) && maps.Equal(a.TicketKeys, b.TicketKeys)
 }
 
 // complete tells whether all that was listed serves.

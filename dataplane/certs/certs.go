@@ -127,52 +127,63 @@ func matches(leaf *x509.Certificate, key any) error {
 	return nil
 }
 
-// Tickets is the source of session ticket keys. All Servers of a process share one, so that a session resumes after a
-// reload. Keys are random, and rotate daily; crypto/tls keeps a key for a week.
-type Tickets struct{ keys *tls.Config }
-
-// NewTickets makes a source with fresh keys.
-func NewTickets() *Tickets { return &Tickets{keys: &tls.Config{}} }
-
 // Server is a filter chain's side of TLS. Any goroutine may use it.
 type Server struct {
-	tickets *Tickets
 	// scope binds tickets to who may resume them.
-	scope   []byte
-	current atomic.Pointer[tls.Config]
+	scope   string
+	current atomic.Pointer[served]
+}
+
+// served is what new handshakes get.
+type served struct {
+	config *tls.Config
+	// tickets are those of config, and keys what was derived of them.
+	tickets *Tickets
+	keys    [][32]byte
 }
 
 // NewServer makes a Server without certificates: it refuses handshakes until Set. Sessions resume only within one scope
 // (the chain's name): what was proven to one chain counts for no other.
-func NewServer(tickets *Tickets, scope string) *Server {
-	s := &Server{tickets: tickets, scope: []byte("sluice " + scope)}
-	s.Set(&config.DownstreamTLS{}, nil)
+func NewServer(scope string) *Server {
+	s := &Server{scope: scope}
+	s.Set(&config.DownstreamTLS{NoTickets: true}, nil, nil)
 	return s
 }
 
 // Config is for the next handshake; it is not to be changed.
-func (s *Server) Config() *tls.Config { return s.current.Load() }
+func (s *Server) Config() *tls.Config { return s.current.Load().config }
 
 // Set swaps what new handshakes get. Without certificates they are refused. The first certificate serves names that fit
 // none; among those that fit and that the client can verify, ECDSA and Ed25519 come before RSA, whose signatures cost
-// ten times as much.
-func (s *Server) Set(cfg *config.DownstreamTLS, certificates []*tls.Certificate) {
+// ten times as much. tickets may be nil if cfg has NoTickets.
+func (s *Server) Set(cfg *config.DownstreamTLS, certificates []*tls.Certificate, tickets *Tickets) {
 	certificates = slices.Clone(certificates)
 	minimum := cfg.MinVersion
 	if minimum == 0 {
 		minimum = tls.VersionTLS12
 	}
-	s.current.Store(&tls.Config{
+	next := &served{tickets: tickets, config: &tls.Config{
 		MinVersion: minimum,
 		MaxVersion: cfg.MaxVersion,
 		NextProtos: slices.Clone(cfg.ALPN),
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return choose(certificates, hello)
 		},
-		WrapSession:   s.wrap,
-		UnwrapSession: s.unwrap,
-	})
+
+		CurvePreferences:       keyExchanges,
+		SessionTicketsDisabled: cfg.NoTickets,
+		// Small records at first would be a system call each.
+		DynamicRecordSizingDisabled: true,
+	}}
+	if !cfg.NoTickets {
+		next.resume(s.scope, s.current.Load())
+	}
+	s.current.Store(next)
 }
+
+// keyExchanges leaves out what no browser needs and costs a millisecond: P-521, and the post-quantum ones over NIST's
+// curves. crypto/tls orders them.
+var keyExchanges = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}
 
 var errNoCertificate = errors.New("certs: no certificate for this filter chain")
 
@@ -207,22 +218,4 @@ func choose(certificates []*tls.Certificate, hello *tls.ClientHelloInfo) (*tls.C
 		}
 	}
 	return certificates[0], nil
-}
-
-func (s *Server) wrap(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
-	session.Extra = append(session.Extra, s.scope)
-	return s.tickets.keys.EncryptTicket(state, session)
-}
-
-func (s *Server) unwrap(identity []byte, state tls.ConnectionState) (*tls.SessionState, error) {
-	session, err := s.tickets.keys.DecryptTicket(identity, state)
-	if session == nil || err != nil {
-		return nil, err
-	}
-	for _, extra := range session.Extra {
-		if bytes.Equal(extra, s.scope) {
-			return session, nil
-		}
-	}
-	return nil, nil
 }

@@ -10,7 +10,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"strings"
@@ -168,9 +170,9 @@ func parsed(t *testing.T, all ...*config.Certificate) []*tls.Certificate {
 }
 
 func TestChoice(t *testing.T) {
-	s := NewServer(NewTickets(), "chain")
+	s := NewServer("chain")
 	s.Set(&config.DownstreamTLS{ALPN: []string{"h2", "http/1.1"}}, parsed(t,
-		issue(t, "first.test", rsaKey()), issue(t, "both.test", rsaKey()), issue(t, "both.test", ecKey()), issue(t, "rsa.test", rsaKey())))
+		issue(t, "first.test", rsaKey()), issue(t, "both.test", rsaKey()), issue(t, "both.test", ecKey()), issue(t, "rsa.test", rsaKey())), NewTickets())
 	rsaOnly := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	for _, test := range []struct {
 		name   string
@@ -197,20 +199,20 @@ func TestChoice(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	s := NewServer(NewTickets(), "chain")
+	s := NewServer("chain")
 	if _, err := shake(t, s, &tls.Config{}); err == nil {
 		t.Error("a handshake without a certificate")
 	}
 	certificates := parsed(t, issue(t, "a.test", ecKey()))
-	s.Set(&config.DownstreamTLS{}, certificates)
+	s.Set(&config.DownstreamTLS{}, certificates, NewTickets())
 	if _, err := shake(t, s, &tls.Config{MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("TLS 1.1 by default")
 	}
-	s.Set(&config.DownstreamTLS{MinVersion: tls.VersionTLS13}, certificates)
+	s.Set(&config.DownstreamTLS{MinVersion: tls.VersionTLS13}, certificates, NewTickets())
 	if _, err := shake(t, s, &tls.Config{MaxVersion: tls.VersionTLS12}); err == nil {
 		t.Error("TLS 1.2 below the minimum")
 	}
-	s.Set(&config.DownstreamTLS{MaxVersion: tls.VersionTLS12}, certificates)
+	s.Set(&config.DownstreamTLS{MaxVersion: tls.VersionTLS12}, certificates, NewTickets())
 	if state, err := shake(t, s, &tls.Config{}); err != nil || state.Version != tls.VersionTLS12 {
 		t.Error(state.Version, err)
 	}
@@ -220,10 +222,10 @@ func TestRefusals(t *testing.T) {
 func TestResumption(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		tickets := NewTickets()
-		a, b := NewServer(tickets, "a"), NewServer(tickets, "b")
+		a, b := NewServer("a"), NewServer("b")
 		first := parsed(t, issue(t, "a.test", ecKey()))
-		a.Set(&config.DownstreamTLS{}, first)
-		b.Set(&config.DownstreamTLS{}, first)
+		a.Set(&config.DownstreamTLS{}, first, tickets)
+		b.Set(&config.DownstreamTLS{}, first, tickets)
 		client := &tls.Config{ServerName: "a.test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 		steps := []struct {
 			server  *Server
@@ -235,9 +237,151 @@ func TestResumption(t *testing.T) {
 				t.Errorf("%s: handshake %d: resumed %v, %v", tls.VersionName(version), i, state.DidResume, err)
 			}
 		}
-		b.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())))
+		b.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), tickets)
 		if state, err := shake(t, b, client); err != nil || !state.DidResume {
 			t.Errorf("%s: after rotation: resumed %v, %v", tls.VersionName(version), state.DidResume, err)
+		}
+	}
+}
+
+// TestSharedTickets: a session made on one proxy of a fleet resumes on another that has the same keys, in the same chain
+// alone, and until its key is gone.
+func TestSharedTickets(t *testing.T) {
+	key := func(c string) config.Secret { return config.Secret(strings.Repeat(c, config.TicketKeySize)) }
+	shared := func(keys ...config.Secret) *Tickets { return SharedTickets(&config.TicketKeys{Keys: keys}) }
+	// One bit, anywhere in the 80 bytes, makes another key.
+	lastBit := key("1")
+	lastBit[79] ^= 1
+	firstBit := key("1")
+	firstBit[0] ^= 1
+	for name, test := range map[string]struct {
+		first, second           *Tickets
+		firstScope, secondScope string
+		resumes                 bool
+	}{
+		"same fleet":            {shared(key("1"), key("2")), shared(key("1"), key("2")), "a", "a", true},
+		"the next key encrypts": {shared(key("2"), key("3"), key("1")), shared(key("1"), key("2")), "a", "a", true},
+		"after a rotation":      {shared(key("1"), key("2")), shared(key("2"), key("3"), key("1")), "a", "a", true},
+		"the key is gone":       {shared(key("1"), key("2")), shared(key("4"), key("5"), key("3")), "a", "a", false},
+		"another fleet":         {shared(key("1"), key("2")), shared(key("8"), key("9")), "a", "a", false},
+		"another chain":         {shared(key("1"), key("2")), shared(key("1"), key("2")), "a", "b", false},
+		"last bit":              {shared(key("1")), shared(lastBit), "a", "a", false},
+		"first bit":             {shared(key("1")), shared(firstBit), "a", "a", false},
+		"keys of the process":   {NewTickets(), NewTickets(), "a", "a", false},
+		"from process to fleet": {NewTickets(), shared(key("1")), "a", "a", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			certificate := parsed(t, issue(t, "a.test", ecKey()))
+			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+				one, other := NewServer(test.firstScope), NewServer(test.secondScope)
+				one.Set(&config.DownstreamTLS{}, certificate, test.first)
+				other.Set(&config.DownstreamTLS{}, certificate, test.second)
+				client := &tls.Config{ServerName: "a.test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+				for i, step := range []struct {
+					server  *Server
+					resumes bool
+				}{{one, false}, {one, true}, {other, test.resumes}} {
+					state, err := shake(t, step.server, client)
+					if err != nil || state.DidResume != step.resumes {
+						t.Errorf("%s: handshake %d: resumed %v, %v", tls.VersionName(version), i, state.DidResume, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTicketsSwapped: keys change under a running chain, and come to stay the same.
+func TestTicketsSwapped(t *testing.T) {
+	certificate := parsed(t, issue(t, "a.test", ecKey()))
+	old := SharedTickets(&config.TicketKeys{Keys: []config.Secret{config.Secret(strings.Repeat("1", 80))}})
+	rotated := SharedTickets(&config.TicketKeys{Keys: []config.Secret{config.Secret(strings.Repeat("2", 80)), old.shared[0]}})
+	s := NewServer("a")
+	client := &tls.Config{ServerName: "a.test", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for i, step := range []struct {
+		cfg     config.DownstreamTLS
+		tickets *Tickets
+		resumes bool
+	}{
+		{config.DownstreamTLS{}, old, false},
+		{config.DownstreamTLS{ALPN: []string{"h2"}}, old, true},
+		{config.DownstreamTLS{}, rotated, true},
+		{config.DownstreamTLS{NoTickets: true}, nil, false},
+		{config.DownstreamTLS{}, rotated, true},
+		{config.DownstreamTLS{}, old, false},
+	} {
+		s.Set(&step.cfg, certificate, step.tickets)
+		if state, err := shake(t, s, client); err != nil || state.DidResume != step.resumes {
+			t.Errorf("step %d: resumed %v, %v", i, state.DidResume, err)
+		}
+	}
+}
+
+// TestDerive: other proxies of the fleet may run another version of this program.
+func TestDerive(t *testing.T) {
+	got := derive(config.Secret(strings.Repeat("k", config.TicketKeySize)), "0.0.0.0:8443/web/https/shop")
+	const want = "45f14776b608f2f2827d30c1ddd8968c58dae7079b76f22392d2bcba58536947" // HMAC-SHA-256, twice, by hand
+	if hex.EncodeToString(got[:]) != want {
+		t.Errorf("got %x, want %s", got, want)
+	}
+}
+
+type countedWrites struct {
+	net.Conn
+	n int
+}
+
+func (c *countedWrites) Write(p []byte) (int, error) {
+	c.n++
+	return c.Conn.Write(p)
+}
+
+// TestRecords: an answer of 16 KiB is one record and one system call, also at the start of a connection.
+func TestRecords(t *testing.T) {
+	s := NewServer("chain")
+	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), NewTickets())
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	_ = near.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = far.SetDeadline(time.Now().Add(5 * time.Second))
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(tls.Client(near, &tls.Config{InsecureSkipVerify: true}), make([]byte, 16<<10))
+		read <- err
+	}()
+	counted := &countedWrites{Conn: far}
+	server := tls.Server(counted, s.Config())
+	if err := server.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	before := counted.n
+	if _, err := server.Write(make([]byte, 16<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-read; err != nil || counted.n != before+1 {
+		t.Errorf("%d writes, %v, want one", counted.n-before, err)
+	}
+}
+
+func TestKeyExchange(t *testing.T) {
+	s := NewServer("chain")
+	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), NewTickets())
+	for _, test := range []struct {
+		name   string
+		offers []tls.CurveID
+		want   tls.CurveID
+	}{
+		{"a browser's", []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}, tls.X25519MLKEM768},
+		{"all of Go's", nil, tls.X25519MLKEM768},
+		{"nothing post-quantum", []tls.CurveID{tls.X25519, tls.CurveP256}, tls.X25519},
+		{"NIST's", []tls.CurveID{tls.SecP256r1MLKEM768, tls.CurveP256, tls.CurveP521}, tls.CurveP256},
+		{"P-384", []tls.CurveID{tls.CurveP384}, tls.CurveP384},
+		{"P-521", []tls.CurveID{tls.CurveP521}, 0},
+	} {
+		state, err := shake(t, s, &tls.Config{CurvePreferences: test.offers, MinVersion: tls.VersionTLS13})
+		if (err != nil) != (test.want == 0) || state.CurveID != test.want {
+			t.Errorf("%s: got %v, %v, want %v", test.name, state.CurveID, err, test.want)
 		}
 	}
 }

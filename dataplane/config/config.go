@@ -22,6 +22,8 @@ type Config struct {
 	Assignments map[string]*Assignment
 	// Certificates by secret name. A chain without its certificate refuses handshakes.
 	Certificates map[string]*Certificate
+	// TicketKeys by secret name. A chain without its keys has those of the process.
+	TicketKeys map[string]*TicketKeys
 }
 
 // Listener is one name and the sockets it binds.
@@ -74,7 +76,23 @@ type DownstreamTLS struct {
 	ALPN []string
 	// MinVersion and MaxVersion are crypto/tls version numbers; 0 is TLS 1.2, and TLS 1.3.
 	MinVersion, MaxVersion uint16
+	// TicketKeysName is a name in Config.TicketKeys, by SDS; TicketKeys stand in the listener itself. Without either, the
+	// process has keys of its own.
+	TicketKeysName string
+	TicketKeys     *TicketKeys
+	// NoTickets: sessions are not resumed.
+	NoTickets bool
 }
+
+// TicketKeys are for session tickets: the first encrypts, all decrypt.
+type TicketKeys struct {
+	Name string
+	// Keys are of TicketKeySize bytes; there is one at least.
+	Keys []Secret
+}
+
+// TicketKeySize is that of Envoy's session ticket keys, in bytes.
+const TicketKeySize = 80
 
 // Certificate is a chain and its key, both PEM.
 type Certificate struct {

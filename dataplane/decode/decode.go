@@ -58,12 +58,19 @@ func Assignment(resource *anypb.Any) (*config.Assignment, error) {
 	return a, nil
 }
 
-// Certificate decodes an envoy.extensions.transport_sockets.tls.v3.Secret that holds a certificate and its key.
-func Certificate(resource *anypb.Any) (*config.Certificate, error) {
-	var c *config.Certificate
-	err := decode(resource, secretKind, func(d *decoder) { c = d.certificate() })
+// Secret is what came by SDS: exactly one is set.
+type Secret struct {
+	Certificate *config.Certificate
+	TicketKeys  *config.TicketKeys
+}
+
+// SecretOf decodes an envoy.extensions.transport_sockets.tls.v3.Secret that holds a certificate and its key, or session
+// ticket keys.
+func SecretOf(resource *anypb.Any) (*Secret, error) {
+	var s *Secret
+	err := decode(resource, secretKind, func(d *decoder) { s = d.secret() })
 	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	return s, nil
 }

@@ -191,17 +191,18 @@ func TestCertificate(t *testing.T) {
 			PrivateKey:       &corepb.DataSource{Specifier: &corepb.DataSource_InlineString{InlineString: string(key)}},
 		}}})
 	}
-	c, err := Certificate(secret(key))
+	s, err := SecretOf(secret(key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Name != "shop" || !bytes.Equal(c.Chain, chain) || !bytes.Equal(c.Key, key) {
+	c := s.Certificate
+	if s.TicketKeys != nil || c.Name != "shop" || !bytes.Equal(c.Chain, chain) || !bytes.Equal(c.Key, key) {
 		t.Errorf("got %v", c)
 	}
 	if text := fmt.Sprintf("%v %+v %#v", c, c, c); strings.Contains(text, string(key)) {
 		t.Error("shows the key")
 	}
-	_, err = Certificate(secret(otherKey))
+	_, err = SecretOf(secret(otherKey))
 	if want := `secret "shop": tls_certificate: private key does not match the certificate of ""`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -209,6 +210,33 @@ func TestCertificate(t *testing.T) {
 		text, err := Dump("", secret(key))
 		if err != nil || bytes.Contains(text, key[30:60]) || !bytes.Contains(text, []byte(`"[redacted]"`)) {
 			t.Errorf("got %s and error %v, want the key redacted", text, err)
+		}
+	}
+}
+
+func TestTicketKeys(t *testing.T) {
+	first, second := bytes.Repeat([]byte("1"), 80), bytes.Repeat([]byte("2"), 80)
+	secret := pack(t, &tlspb.Secret{Name: "tickets", Type: &tlspb.Secret_SessionTicketKeys{SessionTicketKeys: &tlspb.TlsSessionTicketKeys{
+		Keys: []*corepb.DataSource{
+			{Specifier: &corepb.DataSource_InlineBytes{InlineBytes: first}},
+			{Specifier: &corepb.DataSource_InlineString{InlineString: string(second)}},
+		},
+	}}})
+	s, err := SecretOf(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := s.TicketKeys
+	if s.Certificate != nil || k.Name != "tickets" || len(k.Keys) != 2 || !bytes.Equal(k.Keys[0], first) || !bytes.Equal(k.Keys[1], second) {
+		t.Errorf("got %v", k)
+	}
+	dump, err := Dump("", secret)
+	if err != nil || !bytes.Contains(dump, []byte(`"[redacted]"`)) {
+		t.Errorf("got %s and error %v, want the keys redacted", dump, err)
+	}
+	for _, shown := range []string{"1111", "2222", "MTEx", "MjIy"} {
+		if text := fmt.Sprintf("%v %+v %#v %s", k, k, k, dump); strings.Contains(text, shown) {
+			t.Errorf("shows a key: %s", text)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/xds/redact"
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
@@ -49,12 +50,24 @@ func keyPair(t testing.TB) (chain, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
-// unredact puts a real certificate into a secret whose own was hidden.
+// unredact puts a real certificate, or ticket keys, into a secret whose own were hidden.
 func unredact(t testing.TB, r *anypb.Any, chain, key []byte) {
 	t.Helper()
 	var s tlspb.Secret
 	if err := r.UnmarshalTo(&s); err != nil {
 		t.Fatal(err)
+	}
+	if tickets := s.GetSessionTicketKeys(); tickets != nil {
+		for i, k := range tickets.GetKeys() {
+			if k.GetInlineString() != redact.Text {
+				t.Fatalf("secret %q: the golden file shows a key", s.GetName())
+			}
+			k.Specifier = &corepb.DataSource_InlineString{InlineString: strings.Repeat(fmt.Sprint(i), config.TicketKeySize)}
+		}
+		if err := r.MarshalFrom(&s); err != nil {
+			t.Fatal(err)
+		}
+		return
 	}
 	if s.GetTlsCertificate().GetPrivateKey().GetInlineString() != redact.Text {
 		t.Fatalf("secret %q: the golden file shows a key", s.GetName())

@@ -71,7 +71,7 @@ func (d *decoder) filterChain(at string, m *listenerpb.FilterChain, l *config.Li
 	}
 	if s := m.GetTransportSocket(); s != nil {
 		if tls, ok := open[*tlspb.DownstreamTlsContext](d, s.GetTypedConfig()); ok {
-			c.TLS = d.downstreamTLS(at+".transport_socket.typed_config.common_tls_context", tls.GetCommonTlsContext())
+			c.TLS = d.downstreamTLS(at+".transport_socket.typed_config", tls)
 		} else if _, ok := open[*rawbufferpb.RawBuffer](d, s.GetTypedConfig()); !ok {
 			d.missing(at+".transport_socket", "got no type, want %s or %s", tlsSocket.Name, rawBuffer.Name)
 		}

@@ -60,7 +60,7 @@ func decodeAny(r *anypb.Any) (any, error) {
 	case resource.EndpointType:
 		return Assignment(r)
 	case resource.SecretType:
-		return Certificate(r)
+		return SecretOf(r)
 	}
 	return nil, fmt.Errorf("no decoder for %q", r.GetTypeUrl())
 }

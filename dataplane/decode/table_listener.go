@@ -103,7 +103,9 @@ var tlsTable = []messageRules{
 		only("require_client_certificate", "false"),
 		only("require_sni", "false"),
 		only("ocsp_staple_policy", "LENIENT_STAPLING"),
-		harmless("disable_stateless_session_resumption", "resumption is crypto/tls's own; it only saves time"),
+		yes("session_ticket_keys"),
+		{Name: "session_ticket_keys_sds_secret_config", Support: Implemented, Note: "the tickets are of Go's form: a session resumes on Go proxies, an Envoy's on Envoys"},
+		yes("disable_stateless_session_resumption"),
 		harmless("disable_stateful_session_resumption", "there is none to disable"),
 		harmless("session_timeout", "resumption is crypto/tls's own; it only saves time"),
 		harmless("full_scan_certs_on_sni_mismatch", "all certificates of a chain are always looked at"),
@@ -126,6 +128,10 @@ var tlsTable = []messageRules{
 	{message: "envoy.extensions.transport_sockets.tls.v3.Secret", fields: []Field{
 		yes("name"),
 		yes("tls_certificate"),
+		yes("session_ticket_keys"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", fields: []Field{
+		yes("keys"),
 	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.TlsCertificate", fields: []Field{
 		yes("certificate_chain"),

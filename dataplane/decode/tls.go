@@ -22,7 +22,19 @@ var tlsVersions = map[tlspb.TlsParameters_TlsProtocol]uint16{
 }
 
 // downstreamTLS reads how a listener terminates TLS.
-func (d *decoder) downstreamTLS(at string, m *tlspb.CommonTlsContext) *config.DownstreamTLS {
+func (d *decoder) downstreamTLS(at string, m *tlspb.DownstreamTlsContext) *config.DownstreamTLS {
+	t := d.commonTLS(at+".common_tls_context", m.GetCommonTlsContext())
+	t.NoTickets = m.GetDisableStatelessSessionResumption()
+	if s := m.GetSessionTicketKeysSdsSecretConfig(); s != nil {
+		t.TicketKeysName = d.sdsName(at+".session_ticket_keys_sds_secret_config", s)
+	}
+	if keys := m.GetSessionTicketKeys(); keys != nil {
+		t.TicketKeys = d.ticketKeys(at+".session_ticket_keys", "", keys)
+	}
+	return t
+}
+
+func (d *decoder) commonTLS(at string, m *tlspb.CommonTlsContext) *config.DownstreamTLS {
 	t := &config.DownstreamTLS{
 		ALPN:       m.GetAlpnProtocols(),
 		MinVersion: tlsVersions[m.GetTlsParams().GetTlsMinimumProtocolVersion()],
@@ -33,12 +45,7 @@ func (d *decoder) downstreamTLS(at string, m *tlspb.CommonTlsContext) *config.Do
 			tls.VersionName(t.MinVersion), tls.VersionName(t.MaxVersion))
 	}
 	for i, s := range m.GetTlsCertificateSdsSecretConfigs() {
-		here := fmt.Sprintf("%s.tls_certificate_sds_secret_configs[%d]", at, i)
-		if s.GetName() == "" {
-			d.refuse(here+".name", `got "", want a name`)
-		}
-		d.configSource(here+".sds_config", s.GetSdsConfig())
-		t.CertificateNames = append(t.CertificateNames, s.GetName())
+		t.CertificateNames = append(t.CertificateNames, d.sdsName(fmt.Sprintf("%s.tls_certificate_sds_secret_configs[%d]", at, i), s))
 	}
 	for i, c := range m.GetTlsCertificates() {
 		t.Certificates = append(t.Certificates, d.keyPair(fmt.Sprintf("%s.tls_certificates[%d]", at, i), "", c))
@@ -49,14 +56,43 @@ func (d *decoder) downstreamTLS(at string, m *tlspb.CommonTlsContext) *config.Do
 	return t
 }
 
-// certificate reads an SDS resource.
-func (d *decoder) certificate() *config.Certificate {
-	m := d.message.(*tlspb.Secret)
-	if m.GetTlsCertificate() == nil {
-		d.refuse("tls_certificate", "got none, want a certificate and its key")
-		return nil
+func (d *decoder) sdsName(at string, m *tlspb.SdsSecretConfig) string {
+	if m.GetName() == "" {
+		d.refuse(at+".name", `got "", want a name`)
 	}
-	return d.keyPair("tls_certificate", m.GetName(), m.GetTlsCertificate())
+	d.configSource(at+".sds_config", m.GetSdsConfig())
+	return m.GetName()
+}
+
+// secret reads an SDS resource.
+func (d *decoder) secret() *Secret {
+	m := d.message.(*tlspb.Secret)
+	switch {
+	case m.GetTlsCertificate() != nil:
+		return &Secret{Certificate: d.keyPair("tls_certificate", m.GetName(), m.GetTlsCertificate())}
+	case m.GetSessionTicketKeys() != nil:
+		return &Secret{TicketKeys: d.ticketKeys("session_ticket_keys", m.GetName(), m.GetSessionTicketKeys())}
+	}
+	d.refuse("tls_certificate", "got none, want a certificate and its key, or session_ticket_keys")
+	return nil
+}
+
+// ticketKeys reads what encrypts session tickets. The errors show no key.
+func (d *decoder) ticketKeys(at, name string, m *tlspb.TlsSessionTicketKeys) *config.TicketKeys {
+	t := &config.TicketKeys{Name: name}
+	for i, source := range m.GetKeys() {
+		key := inline(source)
+		if here := fmt.Sprintf("%s.keys[%d]", at, i); len(key) == 0 {
+			d.missing(here, "want %d bytes in inline_bytes or inline_string", config.TicketKeySize)
+		} else if len(key) != config.TicketKeySize {
+			d.refuse(here, "got %d bytes, want %d", len(key), config.TicketKeySize)
+		}
+		t.Keys = append(t.Keys, key)
+	}
+	if len(t.Keys) == 0 {
+		d.missing(at+".keys", "got none, want a key")
+	}
+	return t
 }
 
 // keyPair reads the chain and its key as the handshakes will, so that a bad renewal is a NACK, and the old certificate is

@@ -111,6 +111,7 @@ func (p *pump) run() {
 	buf := getBuffer(x.req.ContentLength)
 	defer func() { putBuffer(buf) }()
 	ahead, _ := x.s.(interface{ Buffered() int })
+	short := x.shorten(p.up, x.s, x.req.ContentLength, &x.received)
 	first := true
 	for {
 		if first && (ahead == nil || ahead.Buffered() == 0) {
@@ -120,6 +121,9 @@ func (p *pump) run() {
 			}
 		}
 		first = false
+		if short.run() != nil {
+			return // as below
+		}
 		n, err := x.s.Read(*buf)
 		if err == io.EOF {
 			p.ending.Store(true)

@@ -203,6 +203,7 @@ func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failu
 		}
 	}()
 	ahead, _ := up.(reader)
+	short := x.shorten(x.s, up, res.ContentLength, &x.sent)
 	for n := 0; ; {
 		var p []byte
 		var err error
@@ -218,6 +219,9 @@ func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failu
 				buf = getBuffer(res.ContentLength)
 			case n == len(*buf):
 				buf = grow(buf)
+			}
+			if sendErr := short.run(); sendErr != nil {
+				return x.because(sendErr), false
 			}
 			n, err = up.Read(*buf)
 			p = (*buf)[:n]

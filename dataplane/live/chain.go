@@ -53,7 +53,7 @@ func (r *Runtime) newChain(l *running, cfg *config.FilterChain) (*chain, error) 
 	}
 	c.release = release
 	if cfg.TLS != nil {
-		c.tls = certs.NewServer(r.tickets, l.name+"/"+cfg.Name)
+		c.tls = certs.NewServer(l.name + "/" + cfg.Name)
 	}
 	if cfg.HTTP != nil {
 		c.http = httpproxy.New(httpproxy.Options{Config: cfg.HTTP, State: c.state.Load, Logs: loggers, Stats: l.http})

@@ -224,7 +224,7 @@ func (r *Runtime) chainFor(l *running, cfg *config.FilterChain, old *version, cl
 		if err != nil {
 			return nil, fmt.Errorf("filter chain %q: %w", cfg.Name, err)
 		}
-		p.changes = append(p.changes, func(*world) { c.tls.Set(cfg.TLS, certificates) })
+		p.changes = append(p.changes, func(w *world) { c.tls.Set(cfg.TLS, certificates, w.ticketsOf(cfg.TLS, r.tickets)) })
 	}
 	p.changes = append(p.changes, func(w *world) { c.become(cfg, w) })
 	return c, nil

@@ -20,11 +20,17 @@ type world struct {
 	endpoints    map[string][]config.Endpoint
 	tables       map[string]*route.Table
 	certificates map[string]certificate
+	tickets      map[string]tickets
 }
 
 type certificate struct {
 	config *config.Certificate
 	made   *tls.Certificate
+}
+
+type tickets struct {
+	config *config.TicketKeys
+	made   *certs.Tickets
 }
 
 // noTable answers 404 to all.
@@ -36,6 +42,7 @@ func newWorld() world {
 		endpoints:    map[string][]config.Endpoint{},
 		tables:       map[string]*route.Table{},
 		certificates: map[string]certificate{},
+		tickets:      map[string]tickets{},
 	}
 }
 
@@ -75,6 +82,13 @@ func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, 
 			table = route.New(cfg)
 		}
 		next.tables[name] = table
+	}
+	for name, cfg := range c.TicketKeys {
+		t, known := w.tickets[name]
+		if !known || !same(t.config, cfg) {
+			t = tickets{config: cfg, made: certs.SharedTickets(cfg)}
+		}
+		next.tickets[name] = t
 	}
 	var problems []error
 	for name, cfg := range c.Certificates {
@@ -125,4 +139,16 @@ func (w *world) presented(cfg *config.DownstreamTLS) ([]*tls.Certificate, error)
 		list = append(list, made)
 	}
 	return list, nil
+}
+
+// ticketsOf is where a chain's session ticket keys come from. Without those that it names, or without any, the sessions
+// are this process's own: resumption only saves time.
+func (w *world) ticketsOf(cfg *config.DownstreamTLS, own *certs.Tickets) *certs.Tickets {
+	if cfg.TicketKeys != nil {
+		return certs.SharedTickets(cfg.TicketKeys)
+	}
+	if t, ok := w.tickets[cfg.TicketKeysName]; ok {
+		return t.made
+	}
+	return own
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/alarm"
+	"github.com/sluice-proxy/sluice/dataplane/splice"
 )
 
 // pipe carries bytes both ways between two connections.
@@ -19,74 +21,61 @@ type pipe struct {
 	idled atomic.Bool
 	// active is when a byte last moved, in Unix nanoseconds.
 	active atomic.Int64
-	// slice is how often a spliced way comes up to be counted: with splice(2) its bytes do not pass by here. The idle
-	// timeout is late by this much at most.
-	slice time.Duration
 }
-
-const (
-	minSlice = 5 * time.Millisecond
-	maxSlice = 10 * time.Second
-)
 
 // run returns when both ways have ended. upward and downward count bytes from the client and to it.
 func (p *pipe) run(upward, downward func(int64)) {
-	p.touch()
-	p.slice = maxSlice
-	stop := make(chan struct{})
-	var ways sync.WaitGroup
 	if p.idle > 0 {
-		p.slice = min(max(p.idle/8, minSlice), maxSlice)
-		ways.Go(func() { p.watch(stop) })
+		p.touch()
+		watch := alarm.New(p.look)
+		watch.Set(time.Now().Add(p.idle))
+		defer watch.Stop()
 	}
-	var upwardEnded sync.WaitGroup
-	upwardEnded.Go(func() { p.way(p.up, p.down, upward) })
+	var ended sync.WaitGroup
+	ended.Go(func() { p.way(p.up, p.down, upward) })
 	p.way(p.down, p.up, downward)
-	upwardEnded.Wait()
-	close(stop)
-	ways.Wait()
+	ended.Wait()
+}
+
+// look ends a pipe that is silent; it returns when to look again.
+func (p *pipe) look() (next time.Time) {
+	if next = time.Unix(0, p.active.Load()).Add(p.idle); time.Now().Before(next) {
+		return next
+	}
+	// Also when a way waits for a peer that does not read.
+	p.idled.Store(true)
+	p.close()
+	return time.Time{}
 }
 
 func (p *pipe) touch() { p.active.Store(time.Now().UnixNano()) }
 
-// watch closes both sides after the idle timeout, also when a way waits for a peer that does not read.
-func (p *pipe) watch(stop <-chan struct{}) {
-	timer := time.NewTimer(p.idle)
-	defer timer.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-timer.C:
-		}
-		quiet := time.Duration(time.Now().UnixNano() - p.active.Load())
-		if quiet >= p.idle {
-			p.idled.Store(true)
-			p.down.Close()
-			p.up.Close()
-			return
-		}
-		timer.Reset(max(p.idle-quiet, p.slice))
-	}
+func (p *pipe) close() {
+	p.down.Close()
+	p.up.Close()
 }
 
 // way carries one way: its end is a half-close, its failure the end of both.
 func (p *pipe) way(to, from net.Conn, count func(int64)) {
 	err := p.carry(to, from, count)
-	if err == nil {
+	if err == io.EOF {
 		err = closeWrite(to)
 	}
 	if err != nil {
-		p.down.Close()
-		p.up.Close()
+		p.close()
 	}
 }
+
+// bulk is how many reads in a row fill their buffer before a way is spliced: a few bytes are cheaper to copy.
+const bulk = 4
 
 func (p *pipe) carry(to, from net.Conn, count func(int64)) error {
 	moved := func(n int64) {
 		if n > 0 {
 			count(n)
-			p.touch()
+			if p.idle > 0 {
+				p.touch()
+			}
 		}
 	}
 	// What was read ahead goes first; what is below can be spliced.
@@ -101,30 +90,50 @@ func (p *pipe) carry(to, from net.Conn, count func(int64)) error {
 			}
 		}
 	}
-	source, canRead := plain(from).(tcp)
-	sink, canWrite := plain(to).(tcp)
-	if !canRead || !canWrite {
-		return shovel(to, from, moved)
-	}
-	for {
-		if err := source.SetReadDeadline(time.Now().Add(p.slice)); err != nil {
+	source, sink := newSource(plain(from)), plain(to)
+	defer source.release()
+	var way *splice.Way
+	for full := 0; ; {
+		b, err := source.read()
+		if len(b) > 0 {
+			n, err := sink.Write(b)
+			moved(int64(n))
+			if err != nil {
+				return err
+			}
+		}
+		if err != nil {
 			return err
 		}
-		// From one *net.TCPConn to another this is splice(2), also where either is embedded.
-		n, err := source.WriteTo(sink)
-		moved(n)
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+		if full++; len(b) < bufferSize {
+			full = 0
+		}
+		if full < bulk {
+			continue
+		}
+		if way == nil {
+			if way = splice.New(sink, source.conn); way == nil {
+				full = -1 << 30 // it will never be
+				continue
+			}
+		}
+		source.release()
+		for {
+			n, err := way.Move(splice.Step)
+			moved(n)
+			if errors.Is(err, errors.ErrUnsupported) {
+				full = 0
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				full = bulk - 1 // it goes on being spliced when the next read fills its buffer
+				break
+			}
 		}
 	}
-}
-
-// tcp is a *net.TCPConn, or what embeds one.
-type tcp interface {
-	net.Conn
-	io.ReaderFrom
-	io.WriterTo
-	SetNoDelay(bool) error
 }
 
 // plain is the connection whose bytes are the same: below what counts or reads ahead, not below TLS.
@@ -138,30 +147,6 @@ func plain(c net.Conn) net.Conn {
 			return c
 		}
 		c = below.NetConn()
-	}
-}
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-
-// shovel copies through a buffer.
-func shovel(to io.Writer, from io.Reader, moved func(int64)) error {
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	for {
-		n, err := from.Read(*buffer)
-		if n > 0 {
-			written, writeErr := to.Write((*buffer)[:n])
-			moved(int64(written))
-			if writeErr != nil {
-				return writeErr
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -275,6 +276,76 @@ func TestReadAhead(t *testing.T) {
 	}
 	<-f.ended
 	f.logger.Close()
+}
+
+// TestManyBytesAndFew: ways that are spliced go back to copying and on again; each byte comes once, in order, and all are
+// counted.
+func TestManyBytesAndFew(t *testing.T) {
+	f := start(t, &config.TCP{IdleTimeout: 10 * time.Second}, same, &dialer{})
+	big := make([]byte, 1<<20)
+	for i := range big {
+		big[i] = byte(i * i >> 3)
+	}
+	total := 0
+	for _, size := range []int{1, len(big), 5, bufferSize, 5 * bufferSize, 1, len(big) - 1, bulk * bufferSize, 3} {
+		for _, way := range []struct{ from, to net.Conn }{{f.client, f.server}, {f.server, f.client}} {
+			go func() { _, _ = way.from.Write(big[:size]) }()
+			got := make([]byte, size)
+			if _, err := io.ReadFull(way.to, got); err != nil || !bytes.Equal(got, big[:size]) {
+				t.Fatalf("%d bytes: %v, or they differ", size, err)
+			}
+		}
+		total += size
+	}
+	f.client.Close()
+	f.server.Close()
+	if r := f.record(t); r["in"] != float64(total) || r["out"] != float64(total) {
+		t.Errorf("got %v, want %d bytes each way", r, total)
+	}
+}
+
+// TestQuietConnectionsHoldNothing: no buffer and no pipe, however much they have moved before.
+func TestQuietConnectionsHoldNothing(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("descriptors are counted in /proc")
+	}
+	descriptors := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	const count = 20
+	var all []*fixture
+	before := 0
+	for range count {
+		f := start(t, &config.TCP{}, same, &dialer{})
+		go func() { _, _ = f.client.Write(make([]byte, 1<<20)) }()
+		if _, err := io.CopyN(io.Discard, f.server, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		// A reply proves that the way back is at rest, and what follows it that this one is.
+		if _, err := f.client.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.server.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, f); len(all) == 1 {
+			before = descriptors()
+		}
+	}
+	// Each has the two of the proxy, the two of the test, a log and a listening socket; a pipe would be two more. A few
+	// idle pipes may have been made since, for all.
+	if got, want := descriptors()-before, 7*(count-1); got > want {
+		t.Errorf("%d descriptors for %d quiet connections, want %d at most", got, count-1, want)
+	}
+	for _, f := range all {
+		f.client.Close()
+		f.server.Close()
+		f.record(t)
+	}
 }
 
 // TestCut: closing the client's side ends the connection, as a drain's end does.
