@@ -38,6 +38,7 @@ func dialRaw(t *testing.T, opts ServerOptions, handle func(*ServerStream), setti
 	_ = near.SetDeadline(time.Now().Add(10 * time.Second))
 	r := &rawClient{Framer: xhttp2.NewFramer(near, near), t: t, conn: near}
 	r.AllowIllegalWrites = true
+	r.SetMaxReadFrameSize(defaultFrame)
 	r.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	r.enc = hpack.NewEncoder(&r.block)
 	_, _ = io.WriteString(near, Preface)
