@@ -293,6 +293,18 @@ func TestTimes(t *testing.T) {
 			r.expect("EOF")
 		})
 	})
+	t.Run("a drain whose PING is answered", func(t *testing.T) {
+		drain := make(chan struct{})
+		inTime(t, ServerOptions{Drain: drain}, serveTest, func(t *testing.T, r *rawClient) {
+			r.greet()
+			close(drain)
+			start := time.Now()
+			r.expect(fmt.Sprintf("GOAWAY %d NO_ERROR", maxWindow), `PING "drain" false`)
+			_ = r.WritePing(true, drainPing)
+			r.expect("GOAWAY 0 NO_ERROR")
+			want(t, "time", elapsed(start), "0s")
+		})
+	})
 	t.Run("no window opens", func(t *testing.T) {
 		var failed error
 		inTime(t, ServerOptions{WriteTimeout: time.Minute}, func(s *ServerStream) {
