@@ -194,7 +194,8 @@ func TestDrainInTwoSteps(t *testing.T) {
 	r.headers(5, false, request("POST", "/")...)
 	_ = r.WriteData(5, false, []byte("late"))
 	_ = r.WriteWindowUpdate(5, 1)
-	_ = r.WriteRSTStream(5, xhttp2.ErrCodeCancel)
+	r.headers(7, false, request("POST", "/")...)
+	_ = r.WriteRSTStream(7, xhttp2.ErrCodeCancel)
 	r.quiet()
 	close(release)
 	got := []string{r.next(), r.next(), r.next()}
