@@ -7,7 +7,7 @@ PROTOVALIDATE := .cache/protovalidate/buf/validate/validate.proto
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity h2spec lint generate golden fuzz bench envoy clean
+.PHONY: help run build test e2e parity lint generate golden fuzz bench envoy clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,7 @@ e2e: $(ENVOY) ## Real processes on loopback: control plane, Go proxy, stock Envo
 parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies
 	$(GO) test -count=1 -timeout 12m -v -run TestParity ./e2e/
 
+.PHONY: h2spec
 h2spec: $(ENVOY) ## The conformance suite of HTTP/2 on both proxies
 	$(GO) build -modfile=tools.mod -o .cache/h2spec/h2spec github.com/summerwind/h2spec/cmd/h2spec
 	SLUICE_H2SPEC=$(CURDIR)/.cache/h2spec/h2spec $(GO) test -count=1 -v -run TestH2spec ./e2e/

@@ -396,33 +396,37 @@ func (w *writes) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
-// TestOneWrite: an answer leaves whole, in one system call; so does what a handler has not yet been asked to send.
+// TestOneWrite: an answer leaves whole, in one system call.
 func TestOneWrite(t *testing.T) {
-	near, far := net.Pipe()
-	counted := &writes{Conn: far}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ServeConn(counted, ServerOptions{}, func(s *ServerStream) {
-			_ = s.Respond(&message.Response{Status: 200}, false)
-			for range 10 {
-				_, _ = s.Write([]byte("ha"))
-			}
-			_ = s.End(message.Header{{Name: "x", Value: "y"}})
-		})
-	}()
-	r := &rawClient{Framer: xhttp2.NewFramer(near, near), t: t, conn: near}
-	r.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	r.enc = hpack.NewEncoder(&r.block)
-	r.greet()
-	before := counted.n.Load()
-	r.headers(1, true, getRoot...)
-	r.expect("HEADERS 1 :status=200")
-	for range 10 {
-		r.expect("DATA 1 ha")
-	}
-	r.expect("HEADERS 1 x=y END")
-	want(t, "writes", counted.n.Load()-before, 1)
-	near.Close()
-	<-done
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		counted := &writes{Conn: far}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			ServeConn(counted, ServerOptions{}, func(s *ServerStream) {
+				_ = s.Respond(&message.Response{Status: 200}, false)
+				for range 10 {
+					_, _ = s.Write([]byte("ha"))
+				}
+				_ = s.End(message.Header{{Name: "x", Value: "y"}})
+			})
+		}()
+		r := &rawClient{Framer: xhttp2.NewFramer(near, near), t: t, conn: near}
+		r.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		r.enc = hpack.NewEncoder(&r.block)
+		r.greet()
+		// Who wrote the greeting would take the answer's first part along.
+		synctest.Wait()
+		before := counted.n.Load()
+		r.headers(1, true, getRoot...)
+		r.expect("HEADERS 1 :status=200")
+		for range 10 {
+			r.expect("DATA 1 ha")
+		}
+		r.expect("HEADERS 1 x=y END")
+		want(t, "writes", counted.n.Load()-before, 1)
+		near.Close()
+		<-done
+	})
 }
