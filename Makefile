@@ -37,6 +37,7 @@ parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies
 
 soak: ## A million requests (SOAK) whose clients and origins break off anywhere: nothing may be left, or mixed up
 	SOAK=$${SOAK:-1000000} $(GO) test -count=1 -timeout 60m -v -run TestSoak ./e2e/
+
 h2spec: $(ENVOY) ## The conformance suite of HTTP/2 on both proxies
 	$(GO) build -modfile=tools.mod -o .cache/h2spec/h2spec github.com/summerwind/h2spec/cmd/h2spec
 	SLUICE_H2SPEC=$(CURDIR)/.cache/h2spec/h2spec $(GO) test -count=1 -v -run TestH2spec ./e2e/

@@ -84,6 +84,17 @@ func (b *chunks) read(p []byte) (n int) {
 	return n
 }
 
+// pop takes the first chunk out, which must be there: it is the caller's to free.
+func (b *chunks) pop() *chunk {
+	c := b.first
+	b.n -= c.to - c.from
+	if b.first = c.next; b.first == nil {
+		b.last = nil
+	}
+	c.next = nil
+	return c
+}
+
 func (b *chunks) drop() {
 	c := b.first
 	if b.first = c.next; b.first == nil {

@@ -127,8 +127,10 @@ func NewClientConn(conn net.Conn, opts ClientOptions) (*ClientConn, error) {
 		return nil, fmt.Errorf("http2: preface: %w", err)
 	}
 	if opts.IdleTimeout > 0 {
+		c.lock()
 		c.idleSince = time.Now()
 		c.idle = time.AfterFunc(opts.IdleTimeout, c.lookIdle)
+		c.unlock()
 	}
 	go c.read()
 	return c, nil

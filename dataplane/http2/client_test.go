@@ -70,6 +70,44 @@ func TestAnswerKept(t *testing.T) {
 	}, "\n"))
 }
 
+// TestNext: what has come is lent where it lies, and what comes meanwhile does not change it.
+func TestNext(t *testing.T) {
+	c, s := greeted(t, ClientOptions{})
+	x := exchanged(t, c, s)
+	defer x.Close(true)
+	s.head(1, false, ":status", "200")
+	res, err := x.ReadResponse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := x.Next(); len(p) != 0 || err != nil {
+		t.Errorf("got %q, %v, want nothing", p, err)
+	}
+	_ = s.WriteData(1, false, []byte("hello "))
+	_ = c.Ping(t.Context())
+	p, err := x.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.WriteData(1, false, []byte("world"))
+	_ = s.WriteData(1, false, make([]byte, 9000))
+	s.head(1, true, "x-sum", "7")
+	_ = c.Ping(t.Context())
+	got := string(p)
+	if _, err := io.ReadFull(x, make([]byte, 1005)); err != nil {
+		t.Fatal(err)
+	}
+	rest := 0
+	for err = nil; err == nil; {
+		p, err = x.Next()
+		rest += len(p)
+	}
+	want(t, "parts", fmt.Sprintf("%s%d, %v %v", got, rest, err, res.Trailer), "hello 8000, EOF [{x-sum 7}]")
+	if p, err := x.Next(); len(p) != 0 || err != io.EOF {
+		t.Errorf("got %q, %v, want the end", p, err)
+	}
+}
+
 // TestLengths: what ContentLength says of answers without a body, and of those that may have none.
 func TestLengths(t *testing.T) {
 	for _, test := range []struct {

@@ -16,6 +16,8 @@ const (
 	// maxLingering is how many streams of a connection may wait for an upstream to end them, when nobody waits for what
 	// they bring.
 	maxLingering = 8
+	// maxKeptFields is how much room for fields a stream keeps when it is put by.
+	maxKeptFields = 256
 )
 
 // ClientStream is one exchange with an upstream. One goroutine may write (WriteRequest, Write, Flush, End) while
@@ -55,6 +57,8 @@ type ClientStream struct {
 	// expect is how much of the body must still come, -1 for any.
 	expect int64
 	body   chunks
+	// lent is what Next gave out; only who reads.
+	lent *chunk
 	// received is what the upstream may send.
 	received receiveWindow
 }
@@ -72,7 +76,14 @@ func (s *ClientStream) begin(c *ClientConn) {
 // recycle puts it by. Nobody else knows of it any more.
 func (s *ClientStream) recycle() {
 	s.body.clear()
+	s.takeBack()
 	header, trailer, early := s.head.Header, s.trailer, s.early
+	if cap(header) > maxKeptFields {
+		header = nil
+	}
+	if cap(trailer) > maxKeptFields {
+		trailer = nil
+	}
 	clear(header)
 	clear(trailer)
 	clear(early)
@@ -115,30 +126,64 @@ func (s *ClientStream) Read(p []byte) (int, error) {
 	c := s.conn
 	c.lock()
 	defer c.unlock()
+	s.takeBack()
 	for {
-		switch {
-		case s.closed:
-			return 0, failure.New(failure.Reset, errClosed)
-		case s.bodiless:
-			return 0, io.EOF
-		case s.body.n > 0:
+		if s.body.n > 0 && !s.closed {
 			n := s.body.read(p)
 			s.give(n)
-			if s.gotEnd && s.why == nil && s.body.n == 0 {
-				s.head.Trailer = s.trailer
-				return n, io.EOF
-			}
-			return n, nil
-		case s.why != nil:
-			return 0, s.why
-		case s.gotEnd:
-			s.head.Trailer = s.trailer
-			return 0, io.EOF
-		case len(p) == 0:
-			return 0, nil
+			return n, s.ended()
+		}
+		if err := s.bodyEnd(); err != nil || len(p) == 0 {
+			return 0, err
 		}
 		s.readable.Wait()
 	}
+}
+
+// Next is a part of the answer's body that has come, where it lies: it is valid until the next Read, Next or Close(true).
+// It never waits, and may be empty. Errors are those of Read.
+func (s *ClientStream) Next() ([]byte, error) {
+	c := s.conn
+	c.lock()
+	defer c.unlock()
+	s.takeBack()
+	if s.body.n == 0 || s.closed {
+		return nil, s.bodyEnd()
+	}
+	s.lent = s.body.pop()
+	p := s.lent.buf[s.lent.from:s.lent.to]
+	s.give(len(p))
+	return p, s.ended()
+}
+
+// takeBack ends what Next gave.
+func (s *ClientStream) takeBack() {
+	if s.lent != nil {
+		s.lent.free()
+		s.lent = nil
+	}
+}
+
+// ended is io.EOF if the bytes just read were the last.
+func (s *ClientStream) ended() error {
+	if s.gotEnd && s.why == nil && s.body.n == 0 {
+		s.head.Trailer = s.trailer
+		return io.EOF
+	}
+	return nil
+}
+
+// bodyEnd is why no more bytes come; nil if some may.
+func (s *ClientStream) bodyEnd() error {
+	switch {
+	case s.closed:
+		return failure.New(failure.Reset, errClosed)
+	case s.bodiless:
+		return io.EOF
+	case s.why != nil:
+		return s.why
+	}
+	return s.ended()
 }
 
 // give credits the upstream with bytes that were read, in large steps. The lock is held.

@@ -197,3 +197,34 @@ func TestWindows(t *testing.T) {
 	want(t, "nothing read", r.read(0), 0)
 	want(t, "the smallest, read", r.read(1), 1)
 }
+
+// TestSectionLimits: a section ends, one way or the other.
+func TestSectionLimits(t *testing.T) {
+	pieces := func(piece []byte) (n int) {
+		r := newFieldReader(60<<10, 0)
+		r.begin(requestSection, nil)
+		for r.write(piece) == nil {
+			n++
+		}
+		return n
+	}
+	want(t, "empty pieces", pieces(nil), 8+15)
+	want(t, "large pieces", pieces(bytes.Repeat([]byte{0x82}, 16<<10)), 8)
+}
+
+// TestForbiddenTrailers: what frames or routes a message is dropped where it comes too late.
+func TestForbiddenTrailers(t *testing.T) {
+	_, _, trailer, err := readSection(newFieldReader(0, 0), trailerSection,
+		block("x", "1", "content-length", "3", "host", "other.test", "trailer", "x", "te", "trailers", "y", "2"))
+	want(t, "trailer", fmt.Sprint(trailer, err), "[{x 1} {y 2}] <nil>")
+}
+
+func TestRecentStreams(t *testing.T) {
+	var r recentStreams
+	for id := uint32(1); id < 4*maxRecent; id += 2 {
+		r.add(id)
+	}
+	want(t, "length", len(r.ids), maxRecent)
+	want(t, "the last", r.has(4*maxRecent-1), true)
+	want(t, "one of long ago", r.has(1), false)
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,7 +194,8 @@ func TestDrainInTwoSteps(t *testing.T) {
 	r.headers(5, false, request("POST", "/")...)
 	_ = r.WriteData(5, false, []byte("late"))
 	_ = r.WriteWindowUpdate(5, 1)
-	_ = r.WriteRSTStream(5, xhttp2.ErrCodeCancel)
+	r.headers(7, false, request("POST", "/")...)
+	_ = r.WriteRSTStream(7, xhttp2.ErrCodeCancel)
 	r.quiet()
 	close(release)
 	got := []string{r.next(), r.next(), r.next()}
@@ -292,6 +294,18 @@ func TestTimes(t *testing.T) {
 			r.expect("EOF")
 		})
 	})
+	t.Run("a drain whose PING is answered", func(t *testing.T) {
+		drain := make(chan struct{})
+		inTime(t, ServerOptions{Drain: drain}, serveTest, func(t *testing.T, r *rawClient) {
+			r.greet()
+			close(drain)
+			start := time.Now()
+			r.expect(fmt.Sprintf("GOAWAY %d NO_ERROR", maxWindow), `PING "drain" false`)
+			_ = r.WritePing(true, drainPing)
+			r.expect("GOAWAY 0 NO_ERROR")
+			want(t, "time", elapsed(start), "0s")
+		})
+	})
 	t.Run("no window opens", func(t *testing.T) {
 		var failed error
 		inTime(t, ServerOptions{WriteTimeout: time.Minute}, func(s *ServerStream) {
@@ -369,4 +383,50 @@ func TestLargeHead(t *testing.T) {
 	_ = r.WriteContinuation(1, false, block[16<<10:32<<10])
 	_ = r.WriteContinuation(1, true, block[32<<10:])
 	r.expect("HEADERS 1 :status=200 y=(40960) END")
+}
+
+// writes counts what is written to a connection.
+type writes struct {
+	net.Conn
+	n atomic.Int32
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.n.Add(1)
+	return w.Conn.Write(p)
+}
+
+// TestOneWrite: an answer leaves whole, in one system call.
+func TestOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		counted := &writes{Conn: far}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			ServeConn(counted, ServerOptions{}, func(s *ServerStream) {
+				_ = s.Respond(&message.Response{Status: 200}, false)
+				for range 10 {
+					_, _ = s.Write([]byte("ha"))
+				}
+				_ = s.End(message.Header{{Name: "x", Value: "y"}})
+			})
+		}()
+		r := &rawClient{Framer: xhttp2.NewFramer(near, near), t: t, conn: near}
+		r.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		r.enc = hpack.NewEncoder(&r.block)
+		r.greet()
+		// Who wrote the greeting would take the answer's first part along.
+		synctest.Wait()
+		before := counted.n.Load()
+		r.headers(1, true, getRoot...)
+		r.expect("HEADERS 1 :status=200")
+		for range 10 {
+			r.expect("DATA 1 ha")
+		}
+		r.expect("HEADERS 1 x=y END")
+		want(t, "writes", counted.n.Load()-before, 1)
+		near.Close()
+		<-done
+	})
 }

@@ -38,6 +38,7 @@ func dialRaw(t *testing.T, opts ServerOptions, handle func(*ServerStream), setti
 	_ = near.SetDeadline(time.Now().Add(10 * time.Second))
 	r := &rawClient{Framer: xhttp2.NewFramer(near, near), t: t, conn: near}
 	r.AllowIllegalWrites = true
+	r.SetMaxReadFrameSize(defaultFrame)
 	r.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	r.enc = hpack.NewEncoder(&r.block)
 	_, _ = io.WriteString(near, Preface)
@@ -356,10 +357,14 @@ func TestFrames(t *testing.T) {
 			r.headers(1, false, append([]string{":protocol", "websocket"}, request("CONNECT", "/")...)...)
 		}, "RST 1 PROTOCOL_ERROR"},
 		{"too many streams", func(r *rawClient) {
-			for id := uint32(1); id <= 7; id += 2 {
+			for id := uint32(1); id <= 9; id += 2 {
+				r.headers(id, true, getRoot...)
+				r.expect(fmt.Sprintf("HEADERS %d :status=200 END", id))
+			}
+			for id := uint32(11); id <= 17; id += 2 {
 				r.headers(id, true, request("GET", "/wait")...)
 			}
-		}, "RST 7 REFUSED_STREAM"},
+		}, "RST 17 REFUSED_STREAM"},
 		{"handlers that run count", func(r *rawClient) {
 			// Their handlers are woken, but have not returned before the last one comes, or have: both are right.
 			for id := uint32(1); id <= 5; id += 2 {

@@ -40,11 +40,12 @@ type ServerStream struct {
 	// expects: a 100 is waited for. expired: the read deadline has passed. starved: Write waits for a window.
 	expects, expired, starved bool
 	deadline, stalled         *time.Timer
-	// ctx is made if it is asked for. onGone is to be called when the client goes away, and called: it was.
-	ctx    context.Context
-	cancel context.CancelFunc
-	onGone func()
-	called bool
+	// ctx is made if it is asked for. onGone is to be called when the client goes away, and called: it was. kept: somebody
+	// may hold the stream after its handler has returned.
+	ctx          context.Context
+	cancel       context.CancelFunc
+	onGone       func()
+	called, kept bool
 
 	readable, writable sync.Cond
 }
@@ -70,7 +71,7 @@ func (s *ServerStream) opened() {
 
 // free keeps a stream for use again, unless somebody may still hold it.
 func (s *ServerStream) free() {
-	if s.called || s.ctx != nil || s.deadline != nil {
+	if s.called || s.kept || s.ctx != nil || s.deadline != nil {
 		return
 	}
 	header := s.header
@@ -83,6 +84,13 @@ func (s *ServerStream) free() {
 	stalled := s.stalled
 	*s = ServerStream{header: header[:0], stalled: stalled}
 	serverStreams.Put(s)
+}
+
+// keep has a stream not be used again.
+func (s *ServerStream) keep() {
+	s.c.mu.Lock()
+	s.kept = true
+	s.c.mu.Unlock()
 }
 
 // Request is the head. Names are in lower case.

@@ -123,7 +123,7 @@ func (s *ServerStream) starve() {
 	if s.stalled != nil && !s.stalled.Stop() {
 		// The time has passed: Reset has run, or waits for the lock. This stream is not to be used again.
 		s.stalled = nil
-		s.called = true
+		s.kept = true
 	}
 }
 

@@ -55,7 +55,13 @@ func (c *serverConn) rest(next chan *ServerStream) bool {
 func (c *serverConn) serveStream(s *ServerStream) {
 	defer c.finish(s)
 	defer func() {
-		if value := recover(); value != nil && c.opts.Panicked != nil {
+		value := recover()
+		if value == nil {
+			return
+		}
+		// A goroutine of the handler's may still hold it.
+		s.keep()
+		if c.opts.Panicked != nil {
 			c.opts.Panicked(value, debug.Stack())
 		}
 	}()

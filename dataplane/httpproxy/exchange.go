@@ -40,10 +40,12 @@ type exchange struct {
 	// scratch holds what we write into heads.
 	scratch []byte
 	pump    *pump
-	record  accesslog.Record
-	address netip.AddrPort
-	stats   *cluster.Stats
-	sent    int64
+	// answered is the exchange whose head is to be logged.
+	answered upstream.Exchange
+	record   accesslog.Record
+	address  netip.AddrPort
+	stats    *cluster.Stats
+	sent     int64
 	// watched tells when the client goes away, and is to call clientGone; nil is not watched.
 	watched    gone
 	clientGone func()
@@ -115,6 +117,10 @@ func (x *exchange) end() {
 	stats.BytesReceived.Add(x.received)
 	stats.BytesSent.Add(x.sent)
 	x.log()
+	if x.answered != nil {
+		x.answered.Close(true)
+		x.answered = nil
+	}
 	if !clean {
 		// clientGone may still be at work on it.
 		return

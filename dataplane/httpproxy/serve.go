@@ -130,7 +130,12 @@ func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool)
 	}
 	why, whole := x.exchange(up)
 	x.detach()
-	up.Close(whole)
+	if whole && len(x.p.options.Logs) > 0 {
+		// The log will look at the answer's head, which is another's after Close(true).
+		x.answered = up
+	} else {
+		up.Close(whole)
+	}
 	return why
 }
 

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,5 +131,33 @@ func TestTranslation(t *testing.T) {
 				wantConnections(t, r, behind, map[string]int64{"http/1.1": 1, "h2c": 2}[front])
 			})
 		}
+	}
+}
+
+// TestLogOfHTTP2: the log sees an answer's head after the exchange with the upstream is over.
+func TestLogOfHTTP2(t *testing.T) {
+	r := newRuntime(t)
+	log := t.TempDir() + "/log"
+	c := makeConfig(map[string]config.Endpoint{"h2": duplex(t)})
+	c.Clusters["h2"].HTTP2 = true
+	c.RouteTables["rt"] = table("rt", "h2")
+	chain := httpChain("plain", "rt")
+	chain.HTTP.AccessLogs = []*config.AccessLog{{Path: log, Format: "%RESP(trailer)% %RESP(:STATUS)%\n"}}
+	c.Listeners["web"] = on("web", "127.0.0.1:0", chain)
+	apply(t, r, c)
+	client := newClient(t, r.addressOf(t, "web"), "http", "h2c")
+	for range 3 {
+		client.want(t, "x", "/", "HTTP/2.0 200")
+	}
+	want := strings.Repeat("Grpc-Status 200\n", 3)
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		got, _ := os.ReadFile(log)
+		if string(got) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
