@@ -88,6 +88,8 @@ type Proxy struct {
 	Site Site
 	// HTTP, HTTPS and TCP are where it listens.
 	HTTP, HTTPS, TCP string
+	// Admin is the admin server of ours and of Envoy.
+	Admin string
 	// Origin is what is behind it.
 	Origin origin.Addresses
 

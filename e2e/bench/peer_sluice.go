@@ -42,8 +42,9 @@ func launchByXDS(e *Env, t *testing.T, p *Proxy, binary string, args func(bootst
 		server = r.Addr
 		p.others = append(p.others, r.Stop)
 	}
+	p.Admin = harness.Loopback(t)
 	bootstrap := e.write(t, dir, "bootstrap.yaml", harness.MustRun(t, filepath.Join(harness.Binaries(t), "sluice"),
-		"bootstrap", "--server", server, "--fleet", "default", "--id", "bench", "--admin", harness.Loopback(t)))
+		"bootstrap", "--server", server, "--fleet", "default", "--id", "bench", "--admin", p.Admin))
 	binary, arguments := logged(dir, binary, args(bootstrap)...)
 	p.exec(t, binary, arguments...)
 	p.edit = func(n int) error {
