@@ -12,7 +12,7 @@ ROUNDS  ?= 8
 PEERS   ?= nginx,haproxy,envoy,caddy,reverseproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak torture h2spec
+.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak torture h2spec pgo
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ fuzz: ## Each fuzz target for FUZZTIME (20s)
 bench: ## Beside nginx, HAProxy, Envoy, …: BENCH=h1-64,tls-* ROUNDS=8 PEERS=nginx,haproxy (all rows are written to RESULTS.md)
 	$(GO) test -c -o bin/bench.test ./e2e/bench
 	cd e2e/bench && ../../bin/bench.test -test.timeout 3h -test.run TestBench -rows '$(BENCH)' -rounds $(ROUNDS) -peers '$(PEERS)' $(if $(filter all,$(BENCH))$(WRITE),-write)
+
+pgo: ## A CPU profile of sluice-proxy under mixed load, for its next builds
+	$(GO) test -c -o bin/bench.test ./e2e/bench
+	cd e2e/bench && ../../bin/bench.test -test.run TestProfile -pgo ../../cmd/sluice-proxy/default.pgo
 
 microbench: ## Go benchmarks of the hot rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/...

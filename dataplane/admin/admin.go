@@ -115,6 +115,7 @@ func New(options Options) *Server {
 	mux.HandleFunc("GET /clusters", s.clusters)
 	mux.HandleFunc("GET /listeners", s.listeners)
 	mux.HandleFunc("GET /server_info", s.serverInfo)
+	profiles(mux)
 	mux.HandleFunc("POST /drain_listeners", s.act(options.DrainListeners))
 	mux.HandleFunc("POST /quitquitquit", s.act(options.Quit))
 	s.http = &http.Server{
@@ -155,6 +156,7 @@ GET  /config_dump        the resources as received, JSON
 GET  /clusters           endpoints and their counters (?format=json)
 GET  /listeners          addresses (?format=json)
 GET  /server_info        version, state, uptime
+GET  /debug/pprof/       profiles of Go: profile?seconds=30, heap, goroutine, …
 POST /drain_listeners    stop accepting
 POST /quitquitquit       end
 `)

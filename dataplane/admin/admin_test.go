@@ -100,6 +100,9 @@ func TestServer(t *testing.T) {
 		{"GET", "/clusters", 200, []string{"api::rq_total::1", "api::10.0.0.1:80::weight::2"}},
 		{"GET", "/clusters?format=json", 200, []string{`"cluster_statuses"`, `"weight": 2`}},
 		{"GET", "/server_info", 200, []string{`"state": "LIVE"`, `"version": "1.2.3"`}},
+		{"GET", "/debug/pprof/", 200, []string{"heap", "goroutine"}},
+		{"GET", "/debug/pprof/goroutine?debug=1", 200, []string{"goroutine profile:"}},
+		{"GET", "/debug/pprof/profile?seconds=1", 200, []string{"\x1f\x8b"}}, // gzip, as pprof's files are
 		{"GET", "/drain_listeners", 405, nil},
 		{"POST", "/quitquitquit", 501, nil},
 		{"POST", "/drain_listeners", 200, nil},

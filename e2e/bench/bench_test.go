@@ -20,6 +20,7 @@ var (
 	rowsFlag   = flag.String("rows", "", "rows to measure, by comma, h1-* for all that begin so, all for all; empty measures nothing")
 	peersFlag  = flag.String("peers", strings.Join(PeerNames[1:], ","), "peers, by comma")
 	roundsFlag = flag.Int("rounds", 8, "rounds of each row")
+	pgoFlag    = flag.String("pgo", "", "write a CPU profile of sluice-proxy under mixed load to this file, and measure nothing")
 	writeFlag  = flag.Bool("write", false, "write RESULTS.md")
 )
 
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	flag.Parse()
-	if *rowsFlag != "" && os.Getenv(cpusVariable) == "" {
+	if (*rowsFlag != "" || *pgoFlag != "") && os.Getenv(cpusVariable) == "" {
 		if err := again(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
@@ -112,6 +113,16 @@ func TestBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(Merge(string(old), machine, results)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestProfile collects the profile for profile-guided builds: make pgo. It is no part of make test.
+func TestProfile(t *testing.T) {
+	if *pgoFlag == "" {
+		t.Skip("nothing to profile: see make pgo")
+	}
+	if err := NewEnv(t, pinned(t)).Profile(t, *pgoFlag); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -88,6 +88,8 @@ type Proxy struct {
 	Site Site
 	// HTTP, HTTPS and TCP are where it listens.
 	HTTP, HTTPS, TCP string
+	// Admin is the admin server of ours and of Envoy.
+	Admin string
 	// Origin is what is behind it.
 	Origin origin.Addresses
 
@@ -136,7 +138,7 @@ func (e *Env) proxy(t *testing.T, name string, site Site) *Proxy {
 func (e *Env) start(t *testing.T, name string, site Site) *Proxy {
 	t.Helper()
 	p := e.launch(t, name, site)
-	harness.Eventually(t, p.process, name+" serves", func() error {
+	eventually(t, p.process, name+" serves", func() error {
 		if err := p.check(Host, "/", 128); err != nil || site.Routes == 0 {
 			return err
 		}
@@ -147,6 +149,28 @@ func (e *Env) start(t *testing.T, name string, site Site) *Proxy {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// patience is for starts: 100,000 routes take long to compile.
+const patience = 3 * time.Minute
+
+// eventually is harness.Eventually with more patience.
+func eventually(t *testing.T, p *harness.Process, what string, ask func() error) {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		err := ask()
+		if err == nil {
+			return
+		}
+		select {
+		case <-p.Done():
+			t.Fatalf("%s: it ended: %v", what, err)
+		default:
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("%s: not within %v: %v", what, patience, err)
+		}
+	}
 }
 
 // exec starts its program, on its CPU from the start.

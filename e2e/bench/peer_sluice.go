@@ -29,10 +29,16 @@ func launchByXDS(e *Env, t *testing.T, p *Proxy, binary string, args func(bootst
 		stage.Put(t, name, text)
 	}
 	stage.Put(t, "bench.yaml", definitions(p, 0))
-	cp := harness.StartControlPlane(t, stage.Dir)
+	cp := harness.NewControlPlane(t, stage.Dir)
+	cp.Launch()
+	eventually(t, cp.Process, "the control plane is ready", func() error {
+		_, err := harness.Get("http://" + cp.Ops + "/readyz")
+		return err
+	})
 	p.others = append(p.others, cp.Stop)
+	p.Admin = harness.Loopback(t)
 	bootstrap := e.write(t, dir, "bootstrap.yaml", harness.MustRun(t, filepath.Join(harness.Binaries(t), "sluice"),
-		"bootstrap", "--server", cp.Addr, "--fleet", "default", "--id", "bench", "--admin", harness.Loopback(t)))
+		"bootstrap", "--server", cp.Addr, "--fleet", "default", "--id", "bench", "--admin", p.Admin))
 	binary, arguments := logged(dir, binary, args(bootstrap)...)
 	p.exec(t, binary, arguments...)
 	p.edit = func(n int) error {
@@ -67,11 +73,14 @@ listeners:
 	if n > 0 {
 		fmt.Fprintf(&b, "---\n{kind: Route, name: edit, gateways: [web], hosts: [edit-%d.test], rules: [{backends: [{service: origin}]}]}\n", n)
 	}
-	if p.Site.Routes > 0 {
-		fmt.Fprintf(&b, "---\nkind: Route\nname: many\ngateways: [web]\nhosts: [%s]\nrules:\n", HostMany)
-		for i := range p.Site.Routes {
-			fmt.Fprintf(&b, "  - {match: {path: {prefix: %s}}, backends: [{service: origin}]}\n", route(i))
+	// A document has at most 1 MiB: Routes of one host are joined in the order of their names.
+	for i := range p.Site.Routes {
+		if i%routesPerDocument == 0 {
+			fmt.Fprintf(&b, "---\nkind: Route\nname: many-%03d\ngateways: [web]\nhosts: [%s]\nrules:\n", i/routesPerDocument, HostMany)
 		}
+		fmt.Fprintf(&b, "  - {match: {path: {prefix: %s}}, backends: [{service: origin}]}\n", route(i))
 	}
 	return b.String()
 }
+
+const routesPerDocument = 10000
