@@ -81,6 +81,7 @@ func (p *Process) Signal(s os.Signal) {
 
 // PID is its process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // RSS is its resident memory, in bytes.
 func (p *Process) RSS() int {
 	p.tb.Helper()
