@@ -236,10 +236,24 @@ func TestLimitsExample(t *testing.T) {
 			e.wantFrom(t, harness.Do(big, false), 431, "")
 			late := &harness.Request{Proto: "RAW", Addr: e.addr(t, "8080"), Body: []byte("GET / HTTP/1.1\r\n")}
 			e.wantFrom(t, harness.Do(late, false), 408, "")
-			hold(t, e.addr(t, "7000"))
-			hold(t, e.addr(t, "7000"))
-			if hold(t, e.addr(t, "7000")).echoes(t) {
-				t.Error("third of two over TCP: got an answer, want it closed")
+			// Of three that come at once, any two are served.
+			lines := []*held{hold(t, e.addr(t, "7000")), hold(t, e.addr(t, "7000")), hold(t, e.addr(t, "7000"))}
+			harness.Eventually(t, nil, "one of three over TCP is closed", func() error {
+				for _, l := range lines {
+					if l.closed() {
+						return nil
+					}
+				}
+				return errNotYet
+			})
+			served := 0
+			for _, l := range lines {
+				if l.echoes(t) {
+					served++
+				}
+			}
+			if served != 2 {
+				t.Errorf("%d of three over TCP got an answer, want 2", served)
 			}
 		})
 	}

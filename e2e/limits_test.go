@@ -66,6 +66,14 @@ func (h *held) want(t *testing.T, what string, status int) {
 	}
 }
 
+// closed tells whether the proxy has closed it, by a look that waits for a moment.
+func (h *held) closed() bool {
+	_ = h.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	_, err := h.reader.Peek(1)
+	_ = h.SetDeadline(time.Now().Add(2 * harness.Patience))
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 // echoes tells whether a TCP upstream of the harness answers.
 func (h *held) echoes(t *testing.T) bool {
 	t.Helper()
