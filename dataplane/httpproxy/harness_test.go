@@ -94,10 +94,8 @@ func newRig(t testing.TB, o origin, change ...func(*rig)) *rig {
 		endpoints = r.cluster.Static
 	}
 	r.client = upstream.NewClient(cluster.New(r.cluster, endpoints, nil), nil)
-	state := &State{
-		Table:    route.New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: r.routes}}}),
-		Clusters: map[string]*upstream.Client{"up": r.client},
-	}
+	table := route.New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: r.routes}}})
+	state := NewState(table, map[string]*upstream.Client{"up": r.client})
 	r.proxy = New(Options{Config: r.http, State: func() *State { return state }, LocalAddress: netip.MustParseAddr("192.0.2.9")})
 	r.serve()
 	t.Cleanup(r.close)

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
-	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/route"
@@ -35,7 +34,7 @@ func (x *exchange) serve(state *State) *failure.Error {
 	if x.maxForwards() {
 		return nil
 	}
-	r := state.Table.Match(x.req)
+	r := state.table.Find(x.req)
 	if r == nil {
 		return failure.New(failure.NoRoute, nil)
 	}
@@ -70,10 +69,9 @@ func (x *exchange) receive() *failure.Error {
 }
 
 // forward takes the request to an endpoint, and the answer back.
-func (x *exchange) forward(state *State, r *config.Route) *failure.Error {
-	name := route.Pick(r.Clusters, rand.Uint64())
+func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
+	name, client := state.cluster(r.Cluster(rand.Uint64()))
 	x.record.Cluster = name
-	client := state.Clusters[name]
 	if client == nil {
 		return failure.Newf(failure.NoCluster, "cluster %q", name)
 	}
@@ -82,7 +80,7 @@ func (x *exchange) forward(state *State, r *config.Route) *failure.Error {
 		return failure.New(failure.Overflow, nil)
 	}
 	defer c.Release()
-	x.watch(r)
+	x.watch(r.Route)
 	e := c.Pick()
 	if e == nil {
 		return failure.New(failure.NoEndpoint, nil)

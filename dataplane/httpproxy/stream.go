@@ -52,7 +52,24 @@ type Conn struct {
 
 // State is what a request is served from: immutable, and swapped as a whole. A request uses the one it started with.
 type State struct {
-	Table *route.Table
-	// Clusters by name.
-	Clusters map[string]*upstream.Client
+	table *route.Table
+	// clients are in the order of table.Clusters: a request asks for one by its number, without a look-up by name.
+	clients []*upstream.Client
+}
+
+// NewState serves a table's routes by the clients of their clusters, by name. A cluster without one answers 503.
+func NewState(table *route.Table, clusters map[string]*upstream.Client) *State {
+	s := &State{table: table, clients: make([]*upstream.Client, len(table.Clusters()))}
+	for i, name := range table.Clusters() {
+		s.clients[i] = clusters[name]
+	}
+	return s
+}
+
+// cluster is a cluster's name and client by its number in the table; -1 has neither.
+func (s *State) cluster(number int) (string, *upstream.Client) {
+	if number < 0 {
+		return "", nil
+	}
+	return s.table.Clusters()[number], s.clients[number]
 }

@@ -119,7 +119,7 @@ func (w *world) state(cfg *config.HTTP, inline *route.Table) *httpproxy.State {
 			table = noTable
 		}
 	}
-	return &httpproxy.State{Table: table, Clusters: w.clusters}
+	return httpproxy.NewState(table, w.clusters)
 }
 
 // presented are the certificates of a chain, in its order. Names that are not there yet are left out: without any, the

@@ -29,28 +29,6 @@ func NewSplit(clusters []config.WeightedCluster) *Split {
 	return s
 }
 
-// Pick is Split.Pick for who has no Split: it sums the weights up anew.
-func Pick(clusters []config.WeightedCluster, random uint64) string {
-	if len(clusters) == 1 {
-		return clusters[0].Name
-	}
-	var total uint64
-	for i := range clusters {
-		total += uint64(clusters[i].Weight)
-	}
-	if total == 0 {
-		return ""
-	}
-	at := random % total
-	for i := range clusters {
-		if at < uint64(clusters[i].Weight) {
-			return clusters[i].Name
-		}
-		at -= uint64(clusters[i].Weight)
-	}
-	return ""
-}
-
 // splitter makes the splits of a table. Those of one cluster, which are most, are shared.
 type splitter struct {
 	names   []string

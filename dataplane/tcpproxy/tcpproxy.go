@@ -57,10 +57,15 @@ type Conn struct {
 }
 
 // Proxy serves connections as one TCP filter is configured to. Any goroutine may use it.
-type Proxy struct{ options Options }
+type Proxy struct {
+	options Options
+	split   *route.Split
+}
 
 // New makes a Proxy.
-func New(options Options) *Proxy { return &Proxy{options: options} }
+func New(options Options) *Proxy {
+	return &Proxy{options: options, split: route.NewSplit(options.Config.Clusters)}
+}
 
 // Serve carries one connection until both halves have ended, an error, the idle timeout, or until the client's side is
 // closed by another goroutine. It closes both sides, and ends within the context's life plus the connect timeout.
@@ -103,7 +108,7 @@ func (p *Proxy) Serve(ctx context.Context, down net.Conn, c *Conn) {
 
 // connect tries endpoints, as many as the configuration says.
 func (p *Proxy) connect(ctx context.Context, c *Conn) (net.Conn, *cluster.Stats, error) {
-	c.cluster = route.Pick(p.options.Config.Clusters, rand.Uint64())
+	c.cluster = p.split.Pick(rand.Uint64())
 	dialer, counters, ok := p.options.Cluster(c.cluster)
 	if !ok {
 		return nil, nil, failure.New(failure.NoCluster, fmt.Errorf("cluster %q", c.cluster))
