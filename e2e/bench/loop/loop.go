@@ -166,7 +166,8 @@ func (l *Loop) accept(fd int, handler func() Handler) error {
 		default:
 			return fmt.Errorf("loop: accept: %w", err)
 		}
-		if err := unix.SetsockoptInt(conn, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil {
+		err = unix.SetsockoptInt(conn, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		if err == nil {
 			_, err = l.Add(conn, handler())
 		}
 		if err != nil {
