@@ -38,8 +38,8 @@ func (s *spare) shed(l *net.TCPListener) bool {
 	defer s.open()
 	done := false
 	_ = raw.Control(func(fd uintptr) {
-		// Not AcceptTCP, which would wait if the client has gone.
-		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		// Not AcceptTCP, which would wait if the client has gone. The descriptor is closed at once: it needs no flags.
+		conn, _, err := unix.Accept(int(fd))
 		if err == nil {
 			done = unix.Close(conn) == nil
 		}

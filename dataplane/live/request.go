@@ -101,3 +101,9 @@ func (s *paced1) Read(b []byte) (int, error) { return s.pace.read(s.ServerStream
 
 // Read reads the request's body.
 func (s *paced2) Read(b []byte) (int, error) { return s.pace.read(s.ServerStream.Read, b) }
+
+// TookFrom counts what came past Read, from socket to socket: it came too.
+func (s *paced1) TookFrom(n int64) {
+	s.pace.got += n
+	s.ServerStream.TookFrom(n)
+}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/http1"
 )
 
 func TestPace(t *testing.T) {
@@ -50,6 +52,20 @@ func TestPace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPaceCountsWhatIsSpliced: a large body goes from socket to socket, and is not slow for it.
+func TestPaceCountsWhatIsSpliced(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	go func() { _, _ = io.WriteString(far, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\n") }()
+	http1.ServeConn(near, http1.ServerOptions{}, func(s *http1.ServerStream) {
+		p := &paced1{ServerStream: s}
+		p.TookFrom(400)
+		if _, left := p.Source(); p.pace.got != 400 || left != 600 {
+			t.Errorf("%d bytes counted, %d left, want 400 and 600", p.pace.got, left)
+		}
+	})
 }
 
 // TestSlowBody: a body that comes too slowly is given up with 408, in both protocols; one that is fast is not.
