@@ -42,10 +42,11 @@ h2spec: $(ENVOY) ## The conformance suite of HTTP/2 on both proxies
 	$(GO) build -modfile=tools.mod -o .cache/h2spec/h2spec github.com/summerwind/h2spec/cmd/h2spec
 	SLUICE_H2SPEC=$(CURDIR)/.cache/h2spec/h2spec $(GO) test -count=1 -v -run TestH2spec ./e2e/
 
-lint: $(PROTOVALIDATE) ## gofmt, vet, staticcheck, buf
+lint: $(PROTOVALIDATE) ## gofmt, vet, staticcheck, buf; a build for another system
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: run gofmt -w on these"; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	GOOS=darwin $(GO) build -o /dev/null ./cmd/...
 	$(TOOL) buf lint
 	@if git rev-parse -q --verify origin/main >/dev/null; then $(TOOL) buf breaking --against '.git#ref=origin/main'; fi
 

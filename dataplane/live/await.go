@@ -14,10 +14,10 @@ import (
 // stack stays small; and then without one.
 func (c *conn) awaitFirst() (ended bool) {
 	idle, patience := c.http.config.IdleTimeout, c.listener.runtime.parkAfter
-	if idle > 0 && idle <= patience {
+	if patience <= 0 || idle > 0 && idle <= patience {
 		patience = idle
 	}
-	if c.SetReadDeadline(time.Now().Add(patience)) != nil {
+	if patience > 0 && c.SetReadDeadline(time.Now().Add(patience)) != nil {
 		return true
 	}
 	switch err := readable(c.Conn); {

@@ -104,10 +104,6 @@ func (c *conn) serveHTTP2() {
 	}, c.request2)
 }
 
-// parkAfter is how long an HTTP/1 connection waits for its next request in the goroutine that served the last. Sooner
-// would cost busy connections, later memory.
-const parkAfter = 2 * time.Second
-
 func (c *conn) serveHTTP1() (ended bool) {
 	h, cfg := c.http, c.http.config
 	var ahead []byte

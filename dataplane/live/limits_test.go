@@ -225,7 +225,11 @@ func TestRequestsPerConnection(t *testing.T) {
 // parks waits until n connections wait without a goroutine.
 func parks(t *testing.T, r *Runtime, n int) {
 	t.Helper()
-	eventually(t, "connections are parked", func() bool { return r.waiting.count() == n })
+	eventually(t, "connections are parked", func() bool {
+		r.waiting.mu.Lock()
+		defer r.waiting.mu.Unlock()
+		return len(r.waiting.conns) == n
+	})
 }
 
 // TestParked: a connection that waits long for its next request is served like any other.

@@ -11,6 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// parkAfter is how long an HTTP/1 connection waits for its next request in the goroutine that served the last. Sooner
+// would cost busy connections, later memory.
+const parkAfter = 2 * time.Second
+
 // waiting is where connections are that have nothing to do for long. They have no goroutine there, so no stack: a place in
 // an epoll set is all that they take. One goroutine watches over all of them.
 type waiting struct {
@@ -100,13 +104,6 @@ func (w *waiting) take(c *conn) bool {
 func (w *waiting) forget(c *conn) {
 	delete(w.conns, c.fd)
 	_ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, c.fd, nil) // it is in, and open
-}
-
-// count is how many wait.
-func (w *waiting) count() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.conns)
 }
 
 // watch resumes those that have something to read, or have waited for too long.
