@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/alarm"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 	"github.com/sluice-proxy/sluice/dataplane/splice"
 )
 
@@ -90,7 +91,7 @@ func (p *pipe) carry(to, from net.Conn, count func(int64)) error {
 			}
 		}
 	}
-	source, sink := newSource(plain(from)), plain(to)
+	source, sink := newSource(socket.Wrap(plain(from))), socket.Wrap(plain(to))
 	defer source.release()
 	var way *splice.Way
 	for full := 0; ; {

@@ -3,7 +3,8 @@ package tcpproxy
 import (
 	"net"
 	"sync"
-	"syscall"
+
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // bufferSize is as much as TLS has in a record.
@@ -11,43 +12,46 @@ const bufferSize = 16 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// source is the reading side of one way.
+// source is the reading side of one way. Where it is a socket it waits without a buffer: who has thousands of connections,
+// most of them quiet, has few buffers.
 type source struct {
 	conn net.Conn
-	// raw is the socket itself, where it can be waited for without a buffer; else nil.
-	raw syscall.RawConn
-	// fill is made once, since its function would be on each call; n and err are what came of it.
-	fill   func(fd uintptr) bool
+	// socket is conn, or nil.
+	socket *socket.Conn
 	n      int
-	err    error
 	buffer *[bufferSize]byte
 }
 
 func newSource(c net.Conn) *source {
 	s := &source{conn: c}
-	s.listen()
+	s.socket, _ = c.(*socket.Conn)
 	return s
 }
 
 // read waits for bytes; they are valid until the next call, or release.
 func (s *source) read() ([]byte, error) {
-	if s.raw == nil {
-		s.take()
-		n, err := s.conn.Read(s.buffer[:])
+	if s.socket == nil {
+		n, err := s.conn.Read(s.Space())
 		return s.buffer[:n], err
 	}
-	if err := s.raw.Read(s.fill); err != nil {
+	if err := s.socket.Fill(s); err != nil {
 		return nil, err
-	}
-	if s.err != nil {
-		return nil, s.err
 	}
 	return s.buffer[:s.n], nil
 }
 
-func (s *source) take() {
+// Space is where a read goes to.
+func (s *source) Space() []byte {
 	if s.buffer == nil {
 		s.buffer = buffers.Get().(*[bufferSize]byte)
+	}
+	return s.buffer[:]
+}
+
+// Filled takes what was read.
+func (s *source) Filled(n int) {
+	if s.n = n; n == 0 {
+		s.release()
 	}
 }
 

@@ -183,6 +183,9 @@ func (c *tcpConn) Close() error {
 	return c.TCPConn.Close()
 }
 
+// NetConn is the connection that is counted: its bytes are the same.
+func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
+
 // countedConn is tcpConn for any connection.
 type countedConn struct {
 	net.Conn
