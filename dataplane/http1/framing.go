@@ -45,7 +45,7 @@ func (f *framing) note(name, value string) (keep bool, v *violation) {
 	case len("content-length"):
 		if message.EqualName(name, "content-length") {
 			f.lengths++
-			n, ok := parseLength(value)
+			n, ok := ParseLength(value)
 			if !ok {
 				return false, bad("content-length is not a number (RFC 9110, 8.6)")
 			}
@@ -129,8 +129,8 @@ func (f *framing) chunked(proto message.Proto) (bool, *violation) {
 	return false, bad("malformed transfer-encoding (RFC 9112, 6.1)")
 }
 
-// parseLength reads digits, and nothing else, that fit in 63 bits.
-func parseLength(s string) (int64, bool) {
+// ParseLength reads a Content-Length: digits, and nothing else, that fit in 63 bits (RFC 9110, 8.6).
+func ParseLength(s string) (int64, bool) {
 	if s == "" || len(s) > 19 {
 		return 0, false
 	}

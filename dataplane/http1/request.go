@@ -267,7 +267,7 @@ func validAuthority(s string) bool {
 	if port[0] != ':' || len(port) > 6 || !all(port[1:], classDigit) {
 		return false
 	}
-	n, _ := parseLength(port[1:])
+	n, _ := ParseLength(port[1:])
 	return n < 1<<16
 }
 

@@ -232,7 +232,7 @@ func (s *ServerStream) head(head *message.Response, end bool) error {
 	case s.noBody:
 		out.body(0)
 		// RFC 9110, 8.6: what a GET would get may be told; not with 204.
-		if _, ok := parseLength(length); ok && stated && head.Status != 204 {
+		if _, ok := ParseLength(length); ok && stated && head.Status != 204 {
 			out.str("content-length: ")
 			out.str(length)
 			out.str("\r\n")

@@ -107,7 +107,7 @@ func checkRequestHead(t *testing.T, req *message.Request) {
 		switch f.Name {
 		case "content-length":
 			lengths++
-			if n, ok := parseLength(f.Value); !ok || n != max(0, req.ContentLength) {
+			if n, ok := http1.ParseLength(f.Value); !ok || n != max(0, req.ContentLength) {
 				t.Fatalf("length %d, content-length %q", req.ContentLength, f.Value)
 			}
 		case "cookie":

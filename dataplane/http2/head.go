@@ -152,7 +152,7 @@ func contentLength(h *message.Header) (int64, *malformed) {
 			continue
 		}
 		var ok bool
-		if n, ok = parseLength(f.Value); !ok {
+		if n, ok = http1.ParseLength(f.Value); !ok {
 			return 0, refusal("content-length %q is not a number", f.Value)
 		}
 		first = f.Value
@@ -161,19 +161,4 @@ func contentLength(h *message.Header) (int64, *malformed) {
 		h.Set("content-length", first)
 	}
 	return n, nil
-}
-
-// parseLength reads 1*DIGIT that fits in 63 bits (RFC 9110, 8.6).
-func parseLength(s string) (int64, bool) {
-	if s == "" || len(s) > 18 {
-		return 0, false
-	}
-	var n int64
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, true
 }

@@ -6,8 +6,9 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // Conn is a connection whose first bytes were read ahead: it gives them again.
@@ -123,46 +124,37 @@ func peek(conn net.Conn, deadline time.Time, limit int, judge func([]byte) (bool
 // firstBuffers hold first bytes from their arrival until they are known by number.
 var firstBuffers = sync.Pool{New: func() any { return new([firstRead]byte) }}
 
+// firstBytes is a socket.Filler that keeps a slice of what came, of its size.
+type firstBytes struct {
+	buf *[firstRead]byte
+	got []byte
+}
+
+// Space is a pooled buffer.
+func (f *firstBytes) Space() []byte {
+	f.buf = firstBuffers.Get().(*[firstRead]byte)
+	return f.buf[:]
+}
+
+// Filled gives it back.
+func (f *firstBytes) Filled(n int) {
+	f.got = bytes.Clone(f.buf[:n])
+	firstBuffers.Put(f.buf)
+	f.buf = nil
+}
+
 // first waits for what a connection says first, and returns it in a slice of its size: who says nothing has no buffer, so
 // that thousands who are silent cost little. It is one plain read, to the system.
 func first(conn net.Conn) ([]byte, error) {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		buf := make([]byte, firstRead)
-		n, err := conn.Read(buf)
-		if n > 0 {
-			err = nil
-		}
-		return buf[:n], err
+	if s, ok := socket.Wrap(conn).(*socket.Conn); ok {
+		var f firstBytes
+		err := s.Fill(&f)
+		return f.got, err
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return nil, err
+	buf := make([]byte, firstRead)
+	n, err := conn.Read(buf)
+	if n > 0 {
+		err = nil
 	}
-	var got []byte
-	var failed error
-	err = raw.Read(func(fd uintptr) bool {
-		buf := firstBuffers.Get().(*[firstRead]byte)
-		defer firstBuffers.Put(buf)
-		for {
-			n, err := syscall.Read(int(fd), buf[:])
-			switch {
-			case err == syscall.EINTR:
-				continue
-			case err == syscall.EAGAIN:
-				return false
-			case err != nil:
-				failed = err
-			case n == 0:
-				failed = io.EOF
-			default:
-				got = bytes.Clone(buf[:n])
-			}
-			return true
-		}
-	})
-	if err == nil {
-		err = failed
-	}
-	return got, err
+	return buf[:n], err
 }

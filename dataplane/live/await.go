@@ -2,12 +2,10 @@ package live
 
 import (
 	"errors"
-	"net"
 	"os"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // awaitFirst waits for a connection's first bytes: in its goroutine as long as most take, with few frames, so that the
@@ -20,7 +18,7 @@ func (c *conn) awaitFirst() (ended bool) {
 	if patience > 0 && c.SetReadDeadline(time.Now().Add(patience)) != nil {
 		return true
 	}
-	switch err := readable(c.Conn); {
+	switch err := socket.Readable(c.Conn); {
 	case err == nil:
 		return c.resumed()
 	case !errors.Is(err, os.ErrDeadlineExceeded), c.draining.Load(), patience == idle:
@@ -52,27 +50,4 @@ func (c *conn) resumed() (ended bool) {
 	}
 	c.http.pending = true
 	return c.speak()
-}
-
-// readable waits until a connection has bytes or its end to read, or its read deadline has passed.
-func readable(conn net.Conn) error {
-	socket, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil // not from the network: who reads waits
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return raw.Read(hasBytes)
-}
-
-func hasBytes(fd uintptr) bool {
-	var b [1]byte
-	for {
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		if err != unix.EINTR {
-			return err != unix.EAGAIN
-		}
-	}
 }

@@ -7,31 +7,30 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
 	"github.com/sluice-proxy/sluice/dataplane/http2"
+	"github.com/sluice-proxy/sluice/dataplane/httpproxy"
 )
 
 // request1 serves one request of HTTP/1.
 func (c *conn) request1(s *http1.ServerStream) {
-	c.count()
-	switch r := c.listener.runtime; {
-	case c.refuses():
-		c.http.chain.http.Overloaded(s, &c.http.info)
-	case r.options.MinBodyRate > 0 && s.Request().ContentLength != 0:
-		c.http.chain.http.Serve(&paced1{ServerStream: s, pace: c.pace()}, &c.http.info)
-	default:
-		c.http.chain.http.Serve(s, &c.http.info)
-	}
+	c.request(s, func() httpproxy.Stream { return &paced1{ServerStream: s, pace: c.pace()} })
 }
 
 // request2 serves one request of HTTP/2.
 func (c *conn) request2(s *http2.ServerStream) {
+	c.request(s, func() httpproxy.Stream { return &paced2{ServerStream: s, pace: c.pace()} })
+}
+
+// request serves one request; paced is its stream where a body's rate is watched.
+func (c *conn) request(s httpproxy.Stream, paced func() httpproxy.Stream) {
 	c.count()
-	switch r := c.listener.runtime; {
+	proxy, info := c.http.chain.http, &c.http.info
+	switch {
 	case c.refuses():
-		c.http.chain.http.Overloaded(s, &c.http.info)
-	case r.options.MinBodyRate > 0 && s.Request().ContentLength != 0:
-		c.http.chain.http.Serve(&paced2{ServerStream: s, pace: c.pace()}, &c.http.info)
+		proxy.Overloaded(s, info)
+	case c.listener.runtime.options.MinBodyRate > 0 && s.Request().ContentLength != 0:
+		proxy.Serve(paced(), info)
 	default:
-		c.http.chain.http.Serve(s, &c.http.info)
+		proxy.Serve(s, info)
 	}
 }
 

@@ -21,3 +21,6 @@ func (*Conn) Fill(Filler) error      { panic("socket: not here") }
 func (*Conn) Writev(...[]byte) error { panic("socket: not here") }
 func (*Conn) Peek() int              { return 0 }
 func (*Conn) HungUp() bool           { return false }
+
+// Readable does not wait: who reads does.
+func Readable(net.Conn) error { return nil }

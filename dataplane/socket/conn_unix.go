@@ -173,3 +173,23 @@ func (c *Conn) HungUp() bool {
 	err := c.raw.Control(func(fd uintptr) { up = sysHungUp(fd) })
 	return err != nil || up
 }
+
+// Readable waits until a connection has bytes or its end to read, or its read deadline has passed. Of what is not a socket
+// it says so at once: who reads waits. It needs little of a stack, and no Conn.
+func Readable(conn net.Conn) error {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(hasBytes)
+}
+
+func hasBytes(fd uintptr) bool {
+	var b [1]byte
+	_, errno := sysPeek(fd, b[:])
+	return errno != syscall.EAGAIN
+}
