@@ -191,7 +191,7 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 	return x.copyBody(up, res)
 }
 
-// reader is an answer's body on an HTTP/1.1 connection: what has come already need not be copied.
+// reader is an answer whose body has come in part: that part need not be copied to be sent on.
 type reader interface {
 	Buffered() int
 	Next() ([]byte, error)
