@@ -64,6 +64,7 @@ func FuzzFields(f *testing.F) {
 		request("GET", "/\r\nx: y"), request("GET / HTTP/1.1\r\nx", "/"), request("GET", "/", "a\r\nb", "c"),
 		request("GET", "/", "a", "b\r\nc: d"), request("GET", "/", "a:b", "c"), request("GET", "/", "transfer-encoding", "chunked"),
 		request("GET", "/", "content-length", "1", "content-length", "2"), request("GET", "/", "", "x"), request("GET", "/", "a", "\x00"),
+		request("GET", "/", "cookie", "", "cookie", ""),
 	} {
 		f.Add(block(seed...), uint8(kind), uint8(3))
 	}
@@ -171,6 +172,28 @@ func TestResponseSection(t *testing.T) {
 			got = fmt.Sprint(res.Status, " ", res.ContentLength, " ", res.Header)
 		}
 		want(t, test.name, got, test.want)
+	}
+}
+
+// TestCookieCrumbs: what becomes of many Cookie fields, of which some may be empty.
+func TestCookieCrumbs(t *testing.T) {
+	for _, test := range []struct{ crumbs, want string }{
+		{"a=1", "[{cookie a=1}]"},
+		{"a=1|b=2|c=3", "[{cookie a=1; b=2; c=3}]"},
+		{"|", "[{cookie }]"},
+		{"|a=1", "[{cookie a=1}]"},
+		{"a=1|", "[{cookie a=1}]"},
+		{"a=1||b=2||", "[{cookie a=1; b=2}]"},
+	} {
+		fields := request("GET", "/")
+		for crumb := range strings.SplitSeq(test.crumbs, "|") {
+			fields = append(fields, "cookie", crumb)
+		}
+		req, _, _, err := readSection(newFieldReader(0, 0), requestSection, block(fields...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, test.crumbs, fmt.Sprint(req.Header), test.want)
 	}
 }
 

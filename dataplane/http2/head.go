@@ -106,7 +106,8 @@ func (r *fieldReader) trailer() message.Header {
 	return r.fields
 }
 
-// joinCookies makes one Cookie field of many (RFC 9113, 8.2.3), where the first one stood.
+// joinCookies makes one Cookie field of many (RFC 9113, 8.2.3), where the first one stood. An empty crumb adds nothing:
+// joined by "; " it would leave a space at an end of the field, which no field has (RFC 9110, 5.5).
 func joinCookies(h *message.Header, crumbs int) {
 	n := 2 * (crumbs - 1)
 	for i := range *h {
@@ -126,7 +127,8 @@ func joinCookies(h *message.Header, crumbs int) {
 		if first < 0 {
 			first = len(kept)
 			kept = append(kept, f)
-		} else {
+		}
+		if f.Value != "" && joined.Len() > 0 {
 			joined.WriteString("; ")
 		}
 		joined.WriteString(f.Value)
