@@ -231,3 +231,34 @@ func TestCrowd(t *testing.T) {
 		t.Errorf("%d connections, want at most 2", n)
 	}
 }
+
+// TestEndedConnections: a connection that has ended leaves the pool when it ends, not when somebody comes.
+func TestEndedConnections(t *testing.T) {
+	m := newMany(t, 2)
+	client, e := m.client(t, func(*config.Cluster) {})
+	var held []Exchange
+	for range 3 {
+		up, err := begun(t.Context(), client, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, up)
+	}
+	pool := client.pools[e]
+	if n := len(pool.list()); n != 2 {
+		t.Fatalf("%d connections, want 2", n)
+	}
+	m.cut()
+	for len(pool.list()) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatalf("%d connections are kept", len(pool.list()))
+		}
+		runtime.Gosched()
+	}
+	for range held {
+		m.leave <- struct{}{} // their handlers wait still
+	}
+	for _, up := range held {
+		up.Close(false)
+	}
+}
