@@ -42,6 +42,9 @@ type Options struct {
 	DrainTime time.Duration
 	// MaxConnectionsPerClient bounds the connections of one client's address; 0 is no bound.
 	MaxConnectionsPerClient int
+	// State is a folder that keeps the last good configuration, private keys and all, to start from when no control plane
+	// answers; empty is none.
+	State string
 	// MinBodyRate is how many bytes a second a request's body must bring; 0 is any.
 	MinBodyRate int
 	// Listening, if not nil, is called once with the admin server's address (nil if there is none), and Ready once, when
@@ -58,7 +61,7 @@ func Validate(options Options) error {
 	if err != nil {
 		return err
 	}
-	_, err = assemble.New(assembly(b, nil, nil, options.Logger))
+	_, err = assemble.New(assembly(b, nil, nil, nil, options.Logger))
 	return err
 }
 
@@ -75,7 +78,11 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	controlPlane, err := newClient(b, options.Logger)
+	memory, err := newMemory(options.State, b, options.Logger)
+	if err != nil {
+		return err
+	}
+	controlPlane, err := newClient(b, memory.fallback(), options.Logger)
 	if err != nil {
 		return err
 	}
@@ -85,10 +92,11 @@ func Run(ctx context.Context, options Options) error {
 	}
 	pressure := newPressure(b.Overload)
 	runtime := live.New(options.live(b.Overload, pressure))
-	assembler, err := assemble.New(assembly(b, controlPlane, runtime, options.Logger))
+	assembler, err := assemble.New(assembly(b, controlPlane, runtime, memory.changed(), options.Logger))
 	if err != nil {
 		return err
 	}
+	memory.assembler = assembler
 	adminListener, err := listenAdmin(b.Admin)
 	if err != nil {
 		return err
@@ -127,6 +135,9 @@ func Run(ctx context.Context, options Options) error {
 	}
 	if options.Listening != nil {
 		options.Listening(address(adminListener))
+	}
+	if memory.keeper != nil {
+		group.Go(func() error { memory.keeper.Run(ctx); return nil })
 	}
 	if controlPlane != nil {
 		group.Go(func() error { return ignoreEnd(ctx, controlPlane.Run(ctx, assembler)) })
@@ -188,7 +199,7 @@ func (o *Options) live(limits bootstrap.Overload, pressure *overload.Monitor) li
 }
 
 // newClient is nil without a control plane.
-func newClient(b *bootstrap.Bootstrap, logger *slog.Logger) (*client.Client, error) {
+func newClient(b *bootstrap.Bootstrap, fallback func() []client.Update, logger *slog.Logger) (*client.Client, error) {
 	if b.ADS == nil {
 		return nil, nil
 	}
@@ -204,18 +215,20 @@ func newClient(b *bootstrap.Bootstrap, logger *slog.Logger) (*client.Client, err
 		BackoffBase:     b.ADS.BackoffBase,
 		BackoffMax:      b.ADS.BackoffMax,
 		ConnectTimeout:  b.ADS.Target.ConnectTimeout,
+		Fallback:        fallback,
 		Logger:          logger,
 	}), nil
 }
 
 // assembly joins assemble to the rooms beside it. Without a runtime nothing is bound or applied.
-func assembly(b *bootstrap.Bootstrap, controlPlane *client.Client, runtime *live.Runtime, logger *slog.Logger) assemble.Options {
+func assembly(b *bootstrap.Bootstrap, controlPlane *client.Client, runtime *live.Runtime, changed func(), logger *slog.Logger) assemble.Options {
 	o := assemble.Options{
 		Listeners: b.Listeners, Clusters: b.Clusters, Secrets: b.Secrets,
 		DynamicListeners: b.DynamicListeners, DynamicClusters: b.DynamicClusters,
-		Bind:   func(*config.Listener) error { return nil },
-		Apply:  func(*config.Config) error { return nil },
-		Logger: logger,
+		Bind:    func(*config.Listener) error { return nil },
+		Apply:   func(*config.Config) error { return nil },
+		Changed: changed,
+		Logger:  logger,
 	}
 	if runtime != nil {
 		o.Bind, o.Apply = runtime.Bind, runtime.Apply
@@ -293,7 +306,7 @@ func xdsOf(c *client.Client) func() admin.XDS {
 	}
 	return func() admin.XDS {
 		s := c.Stats()
-		return admin.XDS{Connected: s.Connected, Updates: s.Updates, Rejects: s.Rejects}
+		return admin.XDS{Connected: s.Connected, FallenBack: s.FallenBack, Updates: s.Updates, Rejects: s.Rejects}
 	}
 }
 

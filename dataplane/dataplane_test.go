@@ -79,6 +79,12 @@ type proxy struct {
 
 func start(t *testing.T, options bootstrap.Options) *proxy {
 	t.Helper()
+	return startWith(t, options, dataplane.Options{Logger: slog.New(slog.DiscardHandler)})
+}
+
+// startWith is start with more options; the test's own are set here.
+func startWith(t *testing.T, options bootstrap.Options, run dataplane.Options) *proxy {
+	t.Helper()
 	options.Admin = "127.0.0.1:0"
 	text, err := bootstrap.Write(options)
 	if err != nil {
@@ -87,12 +93,9 @@ func start(t *testing.T, options bootstrap.Options) *proxy {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &proxy{t: t, ready: make(chan struct{}), cancel: cancel, ended: make(chan error, 1)}
 	listening := make(chan string, 1)
-	go func() {
-		p.ended <- dataplane.Run(ctx, dataplane.Options{
-			Bootstrap: text, Version: "v1.2.3", DrainTime: time.Second, Logger: slog.New(slog.DiscardHandler),
-			Listening: func(a net.Addr) { listening <- a.String() }, Ready: func() { close(p.ready) },
-		})
-	}()
+	run.Bootstrap, run.Version, run.DrainTime = text, "v1.2.3", time.Second
+	run.Listening, run.Ready = func(a net.Addr) { listening <- a.String() }, func() { close(p.ready) }
+	go func() { p.ended <- dataplane.Run(ctx, run) }()
 	t.Cleanup(p.stop)
 	select {
 	case p.admin = <-listening:

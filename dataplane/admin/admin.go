@@ -69,6 +69,8 @@ type View struct {
 // XDS is the state of the control-plane connection.
 type XDS struct {
 	Connected bool
+	// FallenBack: what serves is the last good configuration of an earlier run, since no control plane has answered yet.
+	FallenBack bool
 	// Updates and Rejects count responses by short type name: LDS, RDS, ….
 	Updates, Rejects map[string]int64
 }

@@ -45,6 +45,7 @@ var (
 	clusterEndpoints         = desc("cluster_endpoints", "Endpoints.", "cluster")
 
 	xdsConnected = desc("xds_connected", "1 while the control plane's stream is open.")
+	xdsLastGood  = desc("xds_last_good", "1 while what serves is the last good configuration from disk, since no control plane has answered yet.")
 	xdsUpdates   = desc("xds_updates_total", "Responses accepted, by type.", "type")
 	xdsRejects   = desc("xds_rejects_total", "Responses rejected, by type.", "type")
 )
@@ -112,6 +113,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	xds := options.XDS()
 	gauge(xdsConnected, truth(xds.Connected))
+	gauge(xdsLastGood, truth(xds.FallenBack))
 	for _, t := range sortedKeys(xds.Updates) {
 		counter(xdsUpdates, xds.Updates[t], t)
 	}

@@ -43,8 +43,10 @@ type Options struct {
 	// not mind a listener whose socket it has.
 	Bind func(*config.Listener) error
 	// Apply makes a configuration run. It has done so when it returns: what was accepted then serves.
-	Apply  func(*config.Config) error
-	Logger *slog.Logger
+	Apply func(*config.Config) error
+	// Changed, if not nil, tells that another complete configuration serves: not before the first one does.
+	Changed func()
+	Logger  *slog.Logger
 }
 
 // Assembler keeps the proxy's resources. Start comes first, and Close last; Ready and ConfigDump may be called by any

@@ -18,7 +18,8 @@ func (a *Assembler) settle() {
 	complete := a.complete()
 	a.mu.Unlock()
 
-	if a.applied == nil || !equal(a.applied, next) {
+	changed := a.applied == nil || !equal(a.applied, next)
+	if changed {
 		a.applied = next
 		if err := a.options.Apply(next); err != nil {
 			// It did what it could. The next change tries all again.
@@ -27,8 +28,11 @@ func (a *Assembler) settle() {
 		}
 	}
 	if complete && !a.isReady {
-		a.isReady = true
+		a.isReady, changed = true, true
 		close(a.ready)
+	}
+	if changed && a.isReady && a.options.Changed != nil {
+		a.options.Changed()
 	}
 }
 

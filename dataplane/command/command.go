@@ -28,7 +28,7 @@ type flags struct {
 	drainTime              uint32
 	concurrency            uint32
 	perClient, bodyRate    uint32
-	level, mode            string
+	level, mode, state     string
 	version                bool
 }
 
@@ -55,6 +55,7 @@ func Main(ctx context.Context, name string, args []string, stdout, stderr io.Wri
 		NodeID: f.node, NodeCluster: f.cluster, Version: Version(),
 		// 0 ends connections at once, and is not Options' "as usual".
 		DrainTime:               max(time.Duration(f.drainTime)*time.Second, time.Nanosecond),
+		State:                   f.state,
 		MaxConnectionsPerClient: int(f.perClient), MinBodyRate: int(f.bodyRate),
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
@@ -101,6 +102,7 @@ func define(name string) (*flags, *pflag.FlagSet) {
 	set.Uint32Var(&f.concurrency, "concurrency", 0, "how many CPUs to use at once (default all)")
 	set.Uint32Var(&f.perClient, "max-connections-per-client", 0, "how many `connections` one client's address (IPv6: its /64) may have open (default no limit)")
 	set.Uint32Var(&f.bodyRate, "min-body-rate", 0, "how many `bytes` a second a request's body must bring, after 20 s of grace (default any)")
+	set.StringVar(&f.state, "state", "", "`folder` that keeps the last good configuration, private keys and all, to start from when no control plane answers (default none)")
 	set.StringVarP(&f.level, "log-level", "l", "info", "trace, debug, info, warning, error, critical or off")
 	set.StringVar(&f.mode, "mode", "serve", "serve, or validate: read the configuration and end")
 	set.BoolVar(&f.version, "version", false, "print the version and end")

@@ -103,16 +103,17 @@ func StartProxy(tb testing.TB, kind, server, fleet, id string, args ...string) *
 	return StartProxyFrom(tb, kind, bootstrap, admin)
 }
 
-// StartProxyFrom starts a proxy of a kind with a bootstrap file, whose admin address is told too.
-func StartProxyFrom(tb testing.TB, kind, bootstrap, admin string) *Proxy {
+// StartProxyFrom starts a proxy of a kind with a bootstrap file, whose admin address is told too, and more arguments.
+func StartProxyFrom(tb testing.TB, kind, bootstrap, admin string, args ...string) *Proxy {
 	tb.Helper()
 	p := &Proxy{Kind: kind, Admin: admin, Bootstrap: bootstrap, tb: tb}
 	switch kind {
 	case Envoy:
-		p.Process = Start(tb, kind, EnvoyBinary(tb), "-c", bootstrap, "--disable-hot-restart",
-			"--concurrency", "1", "-l", "warn", "--drain-time-s", "1")
+		p.Process = Start(tb, kind, EnvoyBinary(tb), append([]string{"-c", bootstrap, "--disable-hot-restart",
+			"--concurrency", "1", "-l", "warn", "--drain-time-s", "1"}, args...)...)
 	case Go:
-		p.Process = Start(tb, kind, filepath.Join(Binaries(tb), "sluice-proxy"), "-c", bootstrap, "--drain-time-s", "10")
+		p.Process = Start(tb, kind, filepath.Join(Binaries(tb), "sluice-proxy"),
+			append([]string{"-c", bootstrap, "--drain-time-s", "10"}, args...)...)
 	default:
 		tb.Fatalf("harness: no proxy is called %q", kind)
 	}

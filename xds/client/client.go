@@ -42,7 +42,13 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// MissingAfter is how long a resource may take after it was asked for. 0 is 15 s.
 	MissingAfter time.Duration
-	Logger       *slog.Logger
+	// Fallback, if not nil, is asked at the end of each stream, and of each attempt at one, what to go on with meanwhile:
+	// resources of an earlier run, in an order in which what refers comes after what refers to it is asked for. It is
+	// handed over once, and Fallback not asked again. nil is nothing (yet).
+	Fallback func() []Update
+	// FallbackAfter is how long the control plane may be silent until Fallback is asked. 0 is 500 ms.
+	FallbackAfter time.Duration
+	Logger        *slog.Logger
 }
 
 // Resource is one resource as it came.
@@ -77,6 +83,8 @@ type Receiver interface {
 // Stats are for metrics.
 type Stats struct {
 	Connected bool
+	// FallenBack: the resources are an earlier run's, and no control plane has answered since.
+	FallenBack bool
 	// Updates and Rejects count responses that were ACKed and NACKed, by short type name: LDS, RDS, ….
 	Updates, Rejects map[string]int64
 }
@@ -98,6 +106,8 @@ type Client struct {
 	receiver Receiver
 	types    map[string]*typeState
 	lastLog  string
+	// heard tells that the control plane has answered something, once at least; hurried that a stream has been hurried.
+	heard, hurried bool
 }
 
 // New makes a Client. It panics on a nil Transport, Node or Name: a mistake of the caller's.
@@ -117,6 +127,9 @@ func New(options Options) *Client {
 	}
 	if options.MissingAfter <= 0 {
 		options.MissingAfter = 15 * time.Second
+	}
+	if options.FallbackAfter <= 0 {
+		options.FallbackAfter = 500 * time.Millisecond
 	}
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
@@ -138,7 +151,7 @@ func New(options Options) *Client {
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Stats{Connected: c.stats.Connected, Updates: map[string]int64{}, Rejects: map[string]int64{}}
+	s := Stats{Connected: c.stats.Connected, FallenBack: c.stats.FallenBack, Updates: map[string]int64{}, Rejects: map[string]int64{}}
 	for k, v := range c.stats.Updates {
 		s.Updates[k] = v
 	}
@@ -160,6 +173,7 @@ func (c *Client) Run(ctx context.Context, receiver Receiver) error {
 			attempt = 0
 			c.lastLog = ""
 		}
+		c.fallBack()
 		pause := c.backoff(attempt)
 		c.logLost(err, pause)
 		timer := time.NewTimer(pause)
@@ -218,6 +232,7 @@ func (c *Client) count(typeURL string, rejected bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stats.FallenBack = false
 	if rejected {
 		c.stats.Rejects[short]++
 	} else {

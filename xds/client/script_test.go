@@ -231,11 +231,17 @@ type rig struct {
 // run starts a client inside a bubble, and ends it behind the script.
 func run(t *testing.T, sotw bool, script func(r *rig)) {
 	t.Helper()
+	runWith(t, sotw, nil, script)
+}
+
+// runWith is run with something to fall back to.
+func runWith(t *testing.T, sotw bool, fallback func() []client.Update, script func(r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		tr := &scripted{t: t, streams: make(chan *stream, 100)}
 		r := &rig{t: t, transport: tr, receiver: &receiver{}, client: client.New(client.Options{
 			Node: &corepb.Node{Id: "p1", Cluster: "edge"}, Transport: tr, StateOfTheWorld: sotw, Name: nameOf,
-			BackoffBase: 250 * time.Millisecond, BackoffMax: 1500 * time.Millisecond,
+			BackoffBase: 250 * time.Millisecond, BackoffMax: 1500 * time.Millisecond, Fallback: fallback,
 		})}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

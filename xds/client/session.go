@@ -21,6 +21,8 @@ type opened struct {
 // session runs one stream to its end. served tells whether a response came, which shows that the control plane works.
 func (c *Client) session(parent context.Context) (served bool, err error) {
 	ctx, cancel := context.WithCancelCause(parent)
+	hurry := c.hurry(cancel)
+	defer hurry.Stop()
 	s, err := c.connect(ctx, cancel)
 	if err != nil {
 		cancel(err)
@@ -65,7 +67,8 @@ func (c *Client) session(parent context.Context) (served bool, err error) {
 		case sendTo <- next:
 			unsent = unsent[1:]
 		case r := <-from:
-			served = true
+			served, c.heard = true, true
+			hurry.Stop()
 			unsent = append(unsent, c.handle(r))
 		case <-c.wake:
 		case <-timer.C:
