@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -99,6 +100,32 @@ func TestComplete(t *testing.T) {
 	} {
 		if got := strings.Join(Complete(typed), " "); got != want {
 			t.Errorf("%s: got %s, want %s", typed, got, want)
+		}
+	}
+}
+
+// TestGoldenReference keeps docs/reference.md what the comments say, with a section for everything it links to.
+func TestGoldenReference(t *testing.T) {
+	var b strings.Builder
+	if err := WriteReference(&b); err != nil {
+		t.Fatal(err)
+	}
+	const file = "../../../docs/reference.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("docs/reference.md: run `make golden`. Want (-), got (+):\n%s", diff)
+	}
+	for _, link := range regexp.MustCompile(`\]\(#([a-z0-9]+)\)`).FindAllStringSubmatch(b.String(), -1) {
+		if !regexp.MustCompile(`(?mi)^##+ ` + link[1] + `$`).MatchString(b.String()) {
+			t.Errorf("a link to #%s leads nowhere", link[1])
 		}
 	}
 }
