@@ -40,6 +40,8 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
 		},
+		// A rule that allows something else says so: see upgrades.
+		UpgradeConfigs: []*hcmpb.HttpConnectionManager_UpgradeConfig{{UpgradeType: ir.WebSocket}},
 		// The upstream's own Server header goes through.
 		ServerHeaderTransformation: hcmpb.HttpConnectionManager_PASS_THROUGH,
 		MaxRequestHeadersKb:        wrapperspb.UInt32(c.HTTP.MaxHeaderBytes >> 10),

@@ -10,6 +10,7 @@ var httpTable = []messageRules{
 		yes("common_http_protocol_options"),
 		yes("http_protocol_options"),
 		yes("http2_protocol_options"),
+		yes("upgrade_configs"),
 		yes("server_name"),
 		yes("server_header_transformation"),
 		yes("max_request_headers_kb"),
@@ -40,6 +41,10 @@ var httpTable = []messageRules{
 		only("append_local_overload", "false"),
 		harmless("add_proxy_protocol_connection_state", "there is no PROXY protocol"),
 		harmless("record_route_resolution_stats", forStats),
+	}},
+	{message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig", fields: []Field{
+		{Name: "upgrade_type", Support: Implemented, Note: notUpgrades},
+		yes("enabled"),
 	}},
 	{message: "envoy.extensions.filters.network.http_connection_manager.v3.Rds", fields: []Field{
 		yes("config_source"),

@@ -35,6 +35,11 @@ func (x *exchange) serve(state *State) *failure.Error {
 		return nil
 	}
 	r := state.table.Find(x.req)
+	if x.req.Upgrade != "" && !x.maySwitch(r) {
+		protocol := x.req.Upgrade
+		x.req.Upgrade = ""
+		return failure.Newf(failure.UpgradeRefused, "%q", protocol)
+	}
 	if r == nil {
 		return failure.New(failure.NoRoute, nil)
 	}
@@ -169,6 +174,9 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 		x.touch()
 		if res.Status >= 200 {
 			break
+		}
+		if res.Status == 101 {
+			return x.switchTo(up, res), false
 		}
 		// The client gets its 100 from us, when its body is wanted; others are passed on (RFC 9110, 15.2).
 		if res.Status != 100 {

@@ -125,7 +125,7 @@ func (c *conn) serveHTTP1() (ended bool) {
 		MaxConnectionDuration: cfg.MaxConnectionDuration, Opened: c.start,
 		AcceptHTTP10: cfg.AcceptHTTP10, RejectUnderscores: cfg.RejectUnderscores,
 		Secure: h.info.TLS != nil, Draining: &c.draining, Prefix: ahead, Pending: h.pending, ParkAfter: c.listener.runtime.parkAfter,
-		Refused: c.misunderstood, Panicked: c.panicked,
+		Refused: c.misunderstood, Panicked: c.panicked, Switched: func() { c.setWaits(false) },
 	}, c.request1)
 	if !parked {
 		return true
