@@ -36,6 +36,8 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 		// change that, allow_custom_methods, is not stable, and warns with each listener.)
 		HttpProtocolOptions: &corepb.Http1ProtocolOptions{EnableTrailers: true},
 		Http2ProtocolOptions: &corepb.Http2ProtocolOptions{
+			// WebSocket over HTTP/2 (RFC 8441).
+			AllowConnect:                true,
 			MaxConcurrentStreams:        wrapperspb.UInt32(c.HTTP.MaxStreams),
 			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),

@@ -171,6 +171,8 @@ type HTTP struct {
 	// ServerName is set as the Server header: overwriting if ServerOverwrite; empty passes the upstream's through.
 	ServerName      string
 	ServerOverwrite bool
+	// AllowConnect offers extended CONNECT (RFC 8441) on HTTP/2.
+	AllowConnect bool
 	// Upgrades are the protocols that may be switched to; a route may say otherwise. What is not named is 403.
 	Upgrades []Upgrade
 	// AcceptHTTP10 serves HTTP/1.0 requests; else they get 426.

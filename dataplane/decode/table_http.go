@@ -88,12 +88,14 @@ var httpTable = []messageRules{
 		harmless("allow_custom_methods", "every method is taken"),
 	}},
 	{message: "envoy.config.core.v3.Http2ProtocolOptions", within: listenerType, fields: append([]Field{
+		{Name: "allow_connect", Support: Implemented, Note: "with :protocol (RFC 8441); CONNECT alone is refused"},
 		yes("max_concurrent_streams"),
 		yes("initial_stream_window_size"),
 		yes("initial_connection_window_size"),
 		only("override_stream_error_on_invalid_http_message", "false"),
 	}, http2Harmless...)},
 	{message: "envoy.config.core.v3.Http2ProtocolOptions", within: clusterType, fields: append([]Field{
+		only("allow_connect", "false"),
 		harmless("max_concurrent_streams", "the upstream's own limit is kept"),
 		harmless("initial_stream_window_size", ownBuffers),
 		harmless("initial_connection_window_size", ownBuffers),
@@ -111,7 +113,6 @@ var httpTable = []messageRules{
 
 // http2Harmless is the same on both sides.
 var http2Harmless = []Field{
-	only("allow_connect", "false"),
 	only("allow_metadata", "false"),
 	harmless("hpack_table_size", ownBuffers),
 	harmless("max_outbound_frames", ownFloodLimits),

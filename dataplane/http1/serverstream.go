@@ -277,7 +277,7 @@ func (s *ServerStream) Flush() error { return s.sent(s.c.out.flush()) }
 
 // End ends the answer; trailer may be nil, and is sent only with a chunked body.
 func (s *ServerStream) End(trailer message.Header) error {
-	if s.ended {
+	if s.ended || s.switched {
 		return nil
 	}
 	if err := s.sent(s.c.out.end(trailer)); err != nil {

@@ -215,7 +215,12 @@ func (w *writer) requestHead(req *message.Request, end bool) error {
 		}
 	}
 	if req.Upgrade != "" {
-		w.str("connection: Upgrade\r\n")
+		// As Envoy: what came over HTTP/2 has no spelling of its own.
+		if req.Proto == message.HTTP2 {
+			w.str("connection: upgrade\r\n")
+		} else {
+			w.str("connection: Upgrade\r\n")
+		}
 		if err := w.field("upgrade", req.Upgrade); err != nil {
 			return err
 		}

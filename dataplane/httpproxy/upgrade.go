@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -96,18 +97,23 @@ func (x *exchange) carry(up upstream.Exchange, client, server net.Conn, early, f
 	x.touch()
 	x.tunnel.Store(true)
 	var upward sync.WaitGroup
+	var upErr error
 	upward.Go(func() {
-		x.way(server, client, early, &x.received)
+		upErr = x.way(server, client, early, &x.received)
 		up.Close(false)
 	})
-	x.way(client, server, first, &x.sent)
+	err := x.way(client, server, first, &x.sent)
 	up.Close(false)
 	_ = x.s.SetReadDeadline(time.Unix(1, 0))
 	upward.Wait()
+	if x.cause.Load() == 0 && (err == io.EOF || upErr == io.EOF) {
+		// A stream's end; a connection's is the codec's to make.
+		_ = x.s.End(nil)
+	}
 }
 
-// way carries one way, until its source has ended or either side fails.
-func (x *exchange) way(to, from net.Conn, ahead []byte, count *int64) {
+// way carries one way, until its source has ended (io.EOF) or either side fails.
+func (x *exchange) way(to, from net.Conn, ahead []byte, count *int64) error {
 	moved := func(n int64) {
 		*count += n
 		x.touch()
@@ -115,8 +121,8 @@ func (x *exchange) way(to, from net.Conn, ahead []byte, count *int64) {
 	if len(ahead) > 0 {
 		n, err := to.Write(ahead)
 		if moved(int64(n)); err != nil {
-			return
+			return err
 		}
 	}
-	_ = tcpproxy.Carry(to, from, moved)
+	return tcpproxy.Carry(to, from, moved)
 }

@@ -198,12 +198,12 @@ func TestUpgradeEnds(t *testing.T) {
 // Neither side's silence but both sides' ends it, and the route's timeout does not.
 func TestUpgradeIdle(t *testing.T) {
 	r := newRig(t, echoing(""), allow, func(r *rig) {
-		r.http.StreamIdleTimeout = 300 * time.Millisecond
+		r.http.StreamIdleTimeout = time.Second
 		r.routes[0].Timeout = time.Millisecond
 	})
 	p := r.dial().say(askWebSocket)
 	p.switched()
-	for start := time.Now(); time.Since(start) < 2*r.http.StreamIdleTimeout; {
+	for start := time.Now(); time.Since(start) < 3*r.http.StreamIdleTimeout/2; {
 		p.say("x")
 		p.read(1)
 	}

@@ -100,7 +100,7 @@ func (c *conn) serveHTTP2() {
 		MaxConcurrentStreams: cfg.MaxConcurrentStreams,
 		InitialStreamWindow:  cfg.InitialStreamWindow, InitialConnectionWindow: cfg.InitialConnectionWindow,
 		IdleTimeout: cfg.IdleTimeout, WriteTimeout: cfg.StreamIdleTimeout,
-		Drain: c.drained(), Refused: c.misunderstood, Panicked: c.panicked,
+		ExtendedConnect: cfg.AllowConnect, Drain: c.drained(), Refused: c.misunderstood, Panicked: c.panicked,
 	}, c.request2)
 }
 

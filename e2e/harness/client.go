@@ -225,6 +225,10 @@ func encode(r *Request) (head, body []byte) {
 }
 
 func doHTTP2(conn net.Conn, r *Request, a *Answer) {
+	if r.Upgrade != "" {
+		doExtendedConnect(conn, r, a)
+		return
+	}
 	dial := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	transport := &http.Transport{
 		DisableCompression: true, DialContext: dial, DialTLSContext: dial, Protocols: new(http.Protocols),

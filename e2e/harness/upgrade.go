@@ -4,7 +4,51 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"golang.org/x/net/http2"
 )
+
+// doExtendedConnect asks for a protocol over HTTP/2 (RFC 8441).
+func doExtendedConnect(conn net.Conn, r *Request, a *Answer) {
+	client, err := (&http2.Transport{DisableCompression: true, AllowHTTP: true}).NewClientConn(conn)
+	if err != nil {
+		a.Refused = err.Error()
+		return
+	}
+	defer client.Close()
+	scheme := "http"
+	if r.TLS {
+		scheme = "https"
+	}
+	toUp, up := io.Pipe()
+	defer up.Close()
+	req := &http.Request{
+		Method: http.MethodConnect, Host: r.Authority, Body: toUp, ContentLength: -1,
+		Header: http.Header{":protocol": {r.Upgrade}, "User-Agent": nil},
+		URL:    &url.URL{Scheme: scheme, Host: r.Authority, Path: r.Path},
+	}
+	for _, f := range r.Header {
+		req.Header.Add(f.Name, f.Value)
+	}
+	resp, err := client.RoundTrip(req)
+	if err != nil {
+		a.Refused = err.Error()
+		return
+	}
+	if resp.StatusCode != http.StatusOK {
+		up.Close()
+		readResponse(resp, a)
+		return
+	}
+	a.Status, a.Proto, a.Header = resp.StatusCode, resp.Proto, lower(resp.Header)
+	talk(struct {
+		io.Reader
+		io.Writer
+	}{resp.Body, up}, r, a)
+}
 
 // talk speaks the other protocol: it sends the body, and reads as much again.
 func talk(conn io.ReadWriter, r *Request, a *Answer) {
