@@ -327,6 +327,8 @@ func viewOf(v *live.View) admin.View {
 			BodiesSlow:        l.BodiesSlow,
 			Requests:          l.Requests,
 			RequestsActive:    l.RequestsActive,
+			UpgradesActive:    l.UpgradesActive,
+			UpgradesTotal:     l.UpgradesTotal,
 		})
 	}
 	return view

@@ -72,6 +72,7 @@ func isPEM(text string) bool {
 func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
+	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
 		at := itemPath("rules", i)
@@ -84,6 +85,10 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
+		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
+		if rule.GetRedirect() != nil && rule.GetUpgrades() != nil {
+			report(at+".upgrades", CodeExclusive, "got upgrades and redirect, want upgrades only where there are backends")
+		}
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}

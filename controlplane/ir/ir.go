@@ -102,7 +102,12 @@ type Rule struct {
 	Respond  *Response
 	// Timeout is for the whole request. 0 is none.
 	Timeout time.Duration
+	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
+	Upgrades []string
 }
+
+// WebSocket is the protocol that listeners allow unless a rule says otherwise.
+const WebSocket = "websocket"
 
 // PathKind is how a path is compared.
 type PathKind int

@@ -91,7 +91,7 @@ func header(name, value string) *routepb.HeaderMatcher {
 
 // forward sends the request to one of some clusters. The timeout is always stated, since Envoy's own is 15 s.
 func forward(r *ir.Rule) *routepb.RouteAction {
-	m := &routepb.RouteAction{Timeout: duration(r.Timeout)}
+	m := &routepb.RouteAction{Timeout: duration(r.Timeout), UpgradeConfigs: upgrades(r.Upgrades)}
 	if len(r.Backends) == 1 {
 		m.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: r.Backends[0].Cluster}
 		return m

@@ -30,6 +30,8 @@ var (
 	listenerConnectionsActive = desc("listener_connections_active", "Connections open.", "listener")
 	listenerHandshakeFailures = desc("listener_handshake_failures_total", "Connections that ended before a filter chain took them.", "listener")
 	httpRequests              = desc("http_requests_total", "Requests ended, by class of the answer's status; class none is no answer.", "listener", "class")
+	httpUpgrades              = desc("http_upgrades_total", "Requests that switched to another protocol, such as WebSocket.", "listener")
+	httpUpgradesActive        = desc("http_upgrades_active", "Of them, those that speak it still.", "listener")
 	httpRequestsActive        = desc("http_requests_active", "Requests under way.", "listener")
 
 	clusterRequests          = desc("cluster_requests_total", "Requests sent to the cluster.", "cluster")
@@ -88,6 +90,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(listenerConnectionsActive, float64(l.ConnectionsActive), l.Name)
 		counter(listenerHandshakeFailures, l.HandshakeFailures, l.Name)
 		gauge(httpRequestsActive, float64(l.RequestsActive), l.Name)
+		counter(httpUpgrades, l.UpgradesTotal, l.Name)
+		gauge(httpUpgradesActive, float64(l.UpgradesActive), l.Name)
 		for i, n := range l.Requests {
 			counter(httpRequests, n, l.Name, class(i))
 		}

@@ -171,6 +171,10 @@ type HTTP struct {
 	// ServerName is set as the Server header: overwriting if ServerOverwrite; empty passes the upstream's through.
 	ServerName      string
 	ServerOverwrite bool
+	// AllowConnect offers extended CONNECT (RFC 8441) on HTTP/2.
+	AllowConnect bool
+	// Upgrades are the protocols that may be switched to; a route may say otherwise. What is not named is 403.
+	Upgrades []Upgrade
 	// AcceptHTTP10 serves HTTP/1.0 requests; else they get 426.
 	AcceptHTTP10 bool
 	// SuppressEnvoyHeaders: no x-envoy-* is added. decode refuses false.
@@ -253,6 +257,14 @@ type Route struct {
 	Timeout time.Duration
 	// IdleTimeout replaces HTTP.StreamIdleTimeout if set.
 	IdleTimeout *time.Duration
+	// Upgrades go before HTTP.Upgrades, protocol by protocol.
+	Upgrades []Upgrade
+}
+
+// Upgrade says whether HTTP may be switched to a protocol, by its name in the Upgrade header; case does not matter.
+type Upgrade struct {
+	Protocol string
+	Enabled  bool
 }
 
 // WeightedCluster is a cluster and its share; a list's weights do not sum to 0.

@@ -133,6 +133,7 @@ func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
 		idle := d.duration(at+".idle_timeout", m.GetIdleTimeout(), 0)
 		r.IdleTimeout = &idle
 	}
+	r.Upgrades = upgrades(d, at, m.GetUpgradeConfigs())
 	switch s := m.GetClusterSpecifier().(type) {
 	case *routepb.RouteAction_Cluster:
 		r.Clusters = []config.WeightedCluster{{Name: s.Cluster, Weight: 1}}

@@ -62,12 +62,17 @@ var routeTableTable = []messageRules{
 		yes("weighted_clusters"),
 		yes("timeout"),
 		yes("idle_timeout"),
+		yes("upgrade_configs"),
 		only("cluster_not_found_response_code", "SERVICE_UNAVAILABLE"),
 		only("priority", "DEFAULT"),
 		only("append_x_forwarded_host", "false"),
 		only("include_vh_rate_limits", "false"),
 		only("internal_redirect_action", "PASS_THROUGH_INTERNAL_REDIRECT"),
 		harmless("max_internal_redirects", "there are no internal redirects"),
+	}},
+	{message: "envoy.config.route.v3.RouteAction.UpgradeConfig", fields: []Field{
+		{Name: "upgrade_type", Support: Implemented, Note: notUpgrades},
+		yes("enabled"),
 	}},
 	{message: "envoy.config.route.v3.WeightedCluster", fields: []Field{
 		yes("clusters"),

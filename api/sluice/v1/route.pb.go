@@ -43,7 +43,9 @@ type Route struct {
 	// For rules that set none: how long a request may take in all, "0s" is for ever. Default: 0s.
 	Timeout string `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// The rules, in order. At least one.
-	Rules         []*Rule `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []*Rule `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`
+	// For rules that set none: which protocols a request may switch its connection to. Default: websocket.
+	Upgrades      *Upgrades `protobuf:"bytes,9,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +136,13 @@ func (x *Route) GetRules() []*Rule {
 	return nil
 }
 
+func (x *Route) GetUpgrades() *Upgrades {
+	if x != nil {
+		return x.Upgrades
+	}
+	return nil
+}
+
 // A Rule is what to match, and one thing to do: backends or redirect.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -149,7 +158,9 @@ type Rule struct {
 	Redirect *Redirect `protobuf:"bytes,5,opt,name=redirect,proto3" json:"redirect,omitempty"`
 	// How long the request may take in all, from its first byte to the end of the answer; then 504. "0s" is for ever.
 	// Default: the Route's.
-	Timeout       string `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout string `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Which protocols a request may switch its connection to. It replaces the Route's as a whole. Default: the Route's.
+	Upgrades      *Upgrades `protobuf:"bytes,7,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -226,6 +237,71 @@ func (x *Rule) GetTimeout() string {
 	return ""
 }
 
+func (x *Rule) GetUpgrades() *Upgrades {
+	if x != nil {
+		return x.Upgrades
+	}
+	return nil
+}
+
+// Upgrades says which protocols a request may switch its connection to, by the header Upgrade (RFC 9110, 7.8) or, over
+// HTTP/2, by an extended CONNECT (RFC 8441). What is not named here is answered 403. After the switch the proxy carries
+// bytes and looks at none of them, so name only what the backend must speak.
+type Upgrades struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// No protocol at all, WebSocket neither.
+	Disabled bool `protobuf:"varint,1,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// The protocols, as they stand in the header Upgrade, in lower case; websocket is one of them only if it is named. At
+	// most 16. Default: websocket.
+	Protocols     []string `protobuf:"bytes,2,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upgrades) Reset() {
+	*x = Upgrades{}
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upgrades) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upgrades) ProtoMessage() {}
+
+func (x *Upgrades) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upgrades.ProtoReflect.Descriptor instead.
+func (*Upgrades) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Upgrades) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Upgrades) GetProtocols() []string {
+	if x != nil {
+		return x.Protocols
+	}
+	return nil
+}
+
 // A Match holds if all of its parts hold.
 type Match struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -241,7 +317,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +329,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +342,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Match) GetPath() *PathMatch {
@@ -307,7 +383,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +395,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +408,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PathMatch) GetKind() isPathMatch_Kind {
@@ -407,7 +483,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +495,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +508,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -462,7 +538,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +550,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +563,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Backend) GetService() string {
@@ -521,7 +597,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +609,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +622,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -581,7 +657,7 @@ var File_sluice_v1_route_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\x8f\x04\n" +
+	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xc0\x04\n" +
 	"\x05Route\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -592,20 +668,27 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x18\x01\"\x06r\x04\x90\xf6,\x01R\x05hosts\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12#\n" +
 	"\atimeout\x18\a \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
-	"\x05rules\x18\b \x03(\v2\x0f.sluice.v1.RuleB\b\xbaH\x05\x92\x01\x02\b\x01R\x05rules\x1a9\n" +
+	"\x05rules\x18\b \x03(\v2\x0f.sluice.v1.RuleB\b\xbaH\x05\x92\x01\x02\b\x01R\x05rules\x12/\n" +
+	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xce\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\x03\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
 	"\amatches\x18\x03 \x03(\v2\x10.sluice.v1.MatchR\amatches\x12.\n" +
 	"\bbackends\x18\x04 \x03(\v2\x12.sluice.v1.BackendR\bbackends\x12/\n" +
 	"\bredirect\x18\x05 \x01(\v2\x13.sluice.v1.RedirectR\bredirect\x12#\n" +
-	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout:\xcc\x01\xbaH\xc8\x01\x1a[\n" +
+	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
+	"\bupgrades\x18\a \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades:\xcc\x01\xbaH\xc8\x01\x1a[\n" +
 	"\n" +
 	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1ai\n" +
-	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\"\xea\x01\n" +
+	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\"\xd1\x02\n" +
+	"\bUpgrades\x12\x1a\n" +
+	"\bdisabled\x18\x01 \x01(\bR\bdisabled\x12\xbe\x01\n" +
+	"\tprotocols\x18\x02 \x03(\tB\x9f\x01\xbaH\x9b\x01\x92\x01\x97\x01\x10\x10\x18\x01\"\x90\x01\xba\x01\x8c\x01\n" +
+	"\aupgrade\x12<want the name of a protocol in lower case, such as websocket\x1aCthis.matches('^[a-z0-9!#$%&\\'*+.^_`|~-]{1,64}(/[a-z0-9.]{1,16})?$')R\tprotocols:h\xbaHe\x1ac\n" +
+	"\rupgrades.none\x12$want disabled or protocols, not both\x1a,!(this.disabled && size(this.protocols) > 0)\"\xea\x01\n" +
 	"\x05Match\x12(\n" +
 	"\x04path\x18\x01 \x01(\v2\x14.sluice.v1.PathMatchR\x04path\x12\x84\x01\n" +
 	"\amethods\x18\x02 \x03(\tBj\xbaHg\x92\x01d\x18\x01\"`\xba\x01]\n" +
@@ -649,31 +732,34 @@ func file_sluice_v1_route_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_route_proto_rawDescData
 }
 
-var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_sluice_v1_route_proto_goTypes = []any{
 	(*Route)(nil),       // 0: sluice.v1.Route
 	(*Rule)(nil),        // 1: sluice.v1.Rule
-	(*Match)(nil),       // 2: sluice.v1.Match
-	(*PathMatch)(nil),   // 3: sluice.v1.PathMatch
-	(*HeaderMatch)(nil), // 4: sluice.v1.HeaderMatch
-	(*Backend)(nil),     // 5: sluice.v1.Backend
-	(*Redirect)(nil),    // 6: sluice.v1.Redirect
-	nil,                 // 7: sluice.v1.Route.LabelsEntry
+	(*Upgrades)(nil),    // 2: sluice.v1.Upgrades
+	(*Match)(nil),       // 3: sluice.v1.Match
+	(*PathMatch)(nil),   // 4: sluice.v1.PathMatch
+	(*HeaderMatch)(nil), // 5: sluice.v1.HeaderMatch
+	(*Backend)(nil),     // 6: sluice.v1.Backend
+	(*Redirect)(nil),    // 7: sluice.v1.Redirect
+	nil,                 // 8: sluice.v1.Route.LabelsEntry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
-	7, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
-	1, // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
-	2, // 2: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	2, // 3: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	5, // 4: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	6, // 5: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	3, // 6: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	4, // 7: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8,  // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
+	1,  // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
+	2,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
+	3,  // 3: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	3,  // 4: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	6,  // 5: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	7,  // 6: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	2,  // 7: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	4,  // 8: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	5,  // 9: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -682,19 +768,19 @@ func file_sluice_v1_route_proto_init() {
 		return
 	}
 	file_sluice_v1_rules_proto_init()
-	file_sluice_v1_route_proto_msgTypes[3].OneofWrappers = []any{
+	file_sluice_v1_route_proto_msgTypes[4].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_RawPrefix)(nil),
 	}
-	file_sluice_v1_route_proto_msgTypes[5].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_route_proto_rawDesc), len(file_sluice_v1_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
