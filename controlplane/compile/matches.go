@@ -1,52 +1,11 @@
 package compile
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
-	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
-
-// expandMatch makes one ir.Match for each method. A nil match is anything.
-func expandMatch(m *sluicev1.Match) []ir.Match {
-	base := ir.Match{Headers: headerMatches(m.GetHeaders())}
-	switch p := m.GetPath().GetKind().(type) {
-	case *sluicev1.PathMatch_Exact:
-		base.PathKind, base.Path = ir.PathExact, p.Exact
-	case *sluicev1.PathMatch_Prefix:
-		if path := strings.TrimRight(p.Prefix, "/"); path != "" {
-			base.PathKind, base.Path = ir.PathPrefix, path
-		}
-	case *sluicev1.PathMatch_RawPrefix:
-		if p.RawPrefix != "/" {
-			base.PathKind, base.Path = ir.PathRawPrefix, p.RawPrefix
-		}
-	}
-	if len(m.GetMethods()) == 0 {
-		return []ir.Match{base}
-	}
-	matches := make([]ir.Match, 0, len(m.GetMethods()))
-	for _, method := range m.GetMethods() {
-		one := base
-		one.Method = method
-		matches = append(matches, one)
-	}
-	return matches
-}
-
-// headerMatches sorts and drops repetitions: all must hold, in whatever order they are written.
-func headerMatches(list []*sluicev1.HeaderMatch) []ir.HeaderMatch {
-	var out []ir.HeaderMatch
-	for _, h := range list {
-		out = append(out, ir.HeaderMatch{Name: strings.ToLower(h.GetName()), Exact: h.GetExact()})
-	}
-	slices.SortFunc(out, func(a, b ir.HeaderMatch) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Exact, b.Exact))
-	})
-	return slices.Compact(out)
-}
 
 // matchCovers says whether every request that fits narrow fits wide too.
 func matchCovers(wide, narrow ir.Match) bool {
@@ -68,7 +27,7 @@ func matchOverlaps(a, b ir.Match) bool {
 	}
 	for _, x := range a.Headers {
 		for _, y := range b.Headers {
-			if x.Name == y.Name && x.Exact != y.Exact {
+			if x.Name == y.Name && x.Kind == ir.TextExact && y.Kind == ir.TextExact && x.Value != y.Value && !x.Invert && !y.Invert {
 				return false
 			}
 		}
