@@ -15,7 +15,7 @@ func plain(m *config.Match) bool {
 
 // rest says whether all that the tree does not compare holds.
 func rest(m *config.Match, req *message.Request, given *Given) bool {
-	if matchHeaders(m.Headers, req) >= 0 || matchQuery(m.Query, req.Path) >= 0 || m.GRPC && !isGRPC(req) {
+	if matchHeaders(m.Headers, req) >= 0 || len(m.Query) > 0 && matchQuery(m.Query, req.Path) >= 0 || m.GRPC && !isGRPC(req) {
 		return false
 	}
 	if m.PathKind == config.PathRegex && !whole(m.PathRegex, withoutQuery(req.Path)) {
@@ -55,6 +55,9 @@ func matchHeaders(headers []config.HeaderMatch, req *message.Request) int {
 // holds tells whether a header match holds. Of several lines of one name any may match, by itself: Envoy 1.40 does not
 // join them. Inverted, there must be a line and none that fits, but that what asks for presence alone is its opposite.
 func holds(m *config.HeaderMatch, req *message.Request) bool {
+	if m.Kind == config.TextExact && !m.Invert {
+		return hasLine(m, req)
+	}
 	there, fits := false, false
 	if got, ok := pseudoValue(req, m.Name); ok {
 		there, fits = true, fitsText(&m.Text, got)
@@ -78,6 +81,19 @@ func holds(m *config.HeaderMatch, req *message.Request) bool {
 		return there == m.Invert
 	}
 	return there && fits != m.Invert
+}
+
+// hasLine is the common case: one of the lines is exactly so.
+func hasLine(m *config.HeaderMatch, req *message.Request) bool {
+	if got, ok := pseudoValue(req, m.Name); ok {
+		return got == m.Value
+	}
+	for i := range req.Header {
+		if f := &req.Header[i]; f.Value == m.Value && message.EqualName(f.Name, m.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // fitsText compares a value that is there.
@@ -132,7 +148,7 @@ func queryValue(path, name string) (string, bool) {
 	for query != "" {
 		var one string
 		one, query, _ = strings.Cut(query, "&")
-		if key, value, _ := strings.Cut(one, "="); key == name && one != "" {
+		if key, value, _ := strings.Cut(one, "="); key == name {
 			return value, true
 		}
 	}

@@ -195,6 +195,36 @@ func TestRulesThatShareAPath(t *testing.T) {
 	}
 }
 
+// TestRulesUnderOneLine: where many rules share a path they stand under exact lines; what else they ask for still counts.
+func TestRulesUnderOneLine(t *testing.T) {
+	line := config.HeaderMatch{Name: "x", Text: config.Text{Value: "1"}}
+	for name, first := range map[string]config.Match{
+		"query":    {Headers: []config.HeaderMatch{line}, Query: []config.QueryMatch{{Name: "q", Text: config.Text{Value: "1"}}}},
+		"grpc":     {Headers: []config.HeaderMatch{line}, GRPC: true},
+		"fraction": {Headers: []config.HeaderMatch{line}, Fraction: &config.Fraction{Numerator: 1, Denominator: 2}},
+		"inverted": {Headers: []config.HeaderMatch{{Name: "x", Text: config.Text{Value: "2"}, Invert: true}, {Name: "q", Text: config.Text{Value: "1"}}}},
+		"prefix":   {Headers: []config.HeaderMatch{{Name: "x", Text: config.Text{Kind: config.TextPrefix, Value: "1x"}}}},
+		"regex":    {PathKind: config.PathRegex, PathRegex: compiled("/q"), Headers: []config.HeaderMatch{line}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first.Path = "/"
+			routes := []*config.Route{{Name: "first", Match: first}, {Name: "second", Match: config.Match{Path: "/", Headers: []config.HeaderMatch{line}}}}
+			for i := range scanned {
+				routes = append(routes, &config.Route{Name: "more", Match: config.Match{Path: "/", Headers: []config.HeaderMatch{{Name: "y", Text: config.Text{Value: fmt.Sprint(i)}}}}})
+			}
+			table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: routes}}})
+			req := &message.Request{Method: "GET", Path: "/", Header: message.Header{{Name: "X", Value: "1"}}}
+			if got := table.Match(req, Given{Random: 1}).Name; got != "second" {
+				t.Errorf("got %s, want second", got)
+			}
+			req = &message.Request{Method: "GET", Path: "/q?q=1", Header: message.Header{{Name: "X", Value: "1"}, {Name: "q", Value: "1"}, {Name: "x", Value: "1x"}, {Name: "content-type", Value: "application/grpc"}}}
+			if got := table.Match(req, Given{}).Name; got != "first" {
+				t.Errorf("with all that it asks for: got %s, want first", got)
+			}
+		})
+	}
+}
+
 // benchTable has n rules of different paths, in groups as an API has them.
 func benchTable(n int) *config.RouteTable {
 	routes := make([]*config.Route, n)
