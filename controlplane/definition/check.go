@@ -98,26 +98,6 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	}
 }
 
-func checkMatch(m *sluicev1.Match, at string, report reporter) {
-	switch kind := m.GetPath().GetKind().(type) {
-	case *sluicev1.PathMatch_Exact:
-		checkPath(kind.Exact, true, at+".path.exact", report)
-	case *sluicev1.PathMatch_Prefix:
-		checkPath(kind.Prefix, true, at+".path.prefix", report)
-	case *sluicev1.PathMatch_RawPrefix:
-		checkPath(kind.RawPrefix, false, at+".path.rawPrefix", report)
-	}
-	for i, h := range m.GetHeaders() {
-		header := itemPath(at+".headers", i)
-		if h.GetName() == "host" {
-			report(header+".name", CodeInvalidValue, `got "host", want another header: hosts stand in the Route's hosts`)
-		}
-		if v := h.GetExact(); strings.Trim(v, " \t") != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			report(header+".exact", CodeInvalidValue, fmt.Sprintf("got %q, want a value as a request can have it: no control characters, no spaces at either end", shorten(v)))
-		}
-	}
-}
-
 var escapedDots = regexp.MustCompile(`(?i)/(\.|%2e){1,2}(/|$)`)
 
 // escapedPlain finds escapes of unreserved bytes (RFC 3986, 2.3): 0-9, A-Z, a-z, -._~.

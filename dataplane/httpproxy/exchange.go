@@ -29,6 +29,8 @@ type exchange struct {
 	// Only the goroutine that serves.
 	start time.Time
 	req   *message.Request
+	// random is the request's draw: for the shares of rules and of clusters.
+	random uint64
 	// hasBody: the request has one.
 	hasBody bool
 	// responded: a final head was handed to the stream, for reply.

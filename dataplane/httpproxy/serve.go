@@ -34,7 +34,8 @@ func (x *exchange) serve(state *State) *failure.Error {
 	if x.maxForwards() {
 		return nil
 	}
-	r := state.table.Find(x.req)
+	x.random = rand.Uint64()
+	r := state.table.Find(x.req, route.Given{Random: x.random})
 	if x.req.Upgrade != "" && !x.maySwitch(r) {
 		protocol := x.req.Upgrade
 		x.req.Upgrade = ""
@@ -75,7 +76,7 @@ func (x *exchange) receive() *failure.Error {
 
 // forward takes the request to an endpoint, and the answer back.
 func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
-	name, client := state.cluster(r.Cluster(rand.Uint64()))
+	name, client := state.cluster(r.Cluster(x.random))
 	x.record.Cluster = name
 	if client == nil {
 		return failure.Newf(failure.NoCluster, "cluster %q", name)
