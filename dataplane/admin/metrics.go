@@ -29,6 +29,7 @@ var (
 	listenerConnections       = desc("listener_connections_total", "Connections accepted.", "listener")
 	listenerConnectionsActive = desc("listener_connections_active", "Connections open.", "listener")
 	listenerHandshakeFailures = desc("listener_handshake_failures_total", "Connections that ended before a filter chain took them.", "listener")
+	listenerBadHeaders        = desc("listener_proxy_protocol_errors_total", "Connections closed for a PROXY protocol header that is malformed, or missing.", "listener")
 	httpRequests              = desc("http_requests_total", "Requests ended, by class of the answer's status; class none is no answer.", "listener", "class")
 	httpRequestsActive        = desc("http_requests_active", "Requests under way.", "listener")
 
@@ -87,6 +88,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(listenerConnections, l.ConnectionsTotal, l.Name)
 		gauge(listenerConnectionsActive, float64(l.ConnectionsActive), l.Name)
 		counter(listenerHandshakeFailures, l.HandshakeFailures, l.Name)
+		counter(listenerBadHeaders, l.BadProxyHeaders, l.Name)
 		gauge(httpRequestsActive, float64(l.RequestsActive), l.Name)
 		for i, n := range l.Requests {
 			counter(httpRequests, n, l.Name, class(i))

@@ -20,7 +20,9 @@ type running struct {
 	tcp     *tcpproxy.Stats
 	// requestsRefused were answered 503 for want of memory; bodiesSlow were given up.
 	requestsRefused, bodiesSlow atomic.Int64
-	version                     atomic.Pointer[version]
+	// headers are the bad ones.
+	headers headerLog
+	version atomic.Pointer[version]
 	// socket is guarded by Runtime.mu.
 	socket *served
 }
@@ -114,6 +116,7 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 		go socket.socket.Serve(listener.Options{
 			Limit:       r.limit,
 			Clients:     r.clients,
+			Announced:   func() bool { return socket.owner.Load().announced() },
 			Pressure:    r.options.Pressure,
 			Logger:      r.options.Logger,
 			Connections: &r.connections,
