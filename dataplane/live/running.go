@@ -91,7 +91,12 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 	} else {
 		old = l.version.Load()
 	}
-	next, plan, err := r.newVersion(l, cfg, old)
+	reuse := old
+	if old != nil && old.config.ProxyHeader != cfg.ProxyHeader {
+		// Who has been believed, or not, must come again: as with Envoy, all connections drain.
+		reuse = nil
+	}
+	next, plan, err := r.newVersion(l, cfg, reuse)
 	if err != nil {
 		plan.discard()
 		l.stay(leaving)
