@@ -325,6 +325,7 @@ func viewOf(v *live.View) admin.View {
 			Refused:           l.Refused,
 			RequestsRefused:   l.RequestsRefused,
 			BodiesSlow:        l.BodiesSlow,
+			BadProxyHeaders:   l.BadProxyHeaders,
 			Requests:          l.Requests,
 			RequestsActive:    l.RequestsActive,
 			UpgradesActive:    l.UpgradesActive,

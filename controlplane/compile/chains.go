@@ -46,7 +46,8 @@ func (s *socket) owner(host string) *listener {
 
 // socket makes one ir.Listener: one filter chain per certificate, so that adding a certificate drains nobody.
 func (c *compiler) socket(s *socket) ir.Listener {
-	out := ir.Listener{Name: s.address.String(), Address: s.address}
+	// Who shares a socket agrees.
+	out := ir.Listener{Name: s.address.String(), Address: s.address, ProxyProtocol: proxyHeader(s.listeners[0].msg)}
 	if first := s.listeners[0]; !first.https() {
 		out.Chains = []ir.FilterChain{{
 			Name: first.name, HTTP: first.http(), TCP: first.tcpProxy(), MaxConnections: first.msg.GetLimits().GetConnections(), Unlogged: first.unlogged(),

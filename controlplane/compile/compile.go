@@ -60,6 +60,8 @@ type Socket struct {
 	Address  netip.AddrPort
 	Gateway  string
 	Protocol sluicev1.Listener_Protocol
+	// ProxyProtocol is among it: a listener that begins to want headers is new to those that it shares the socket with.
+	ProxyProtocol ir.ProxyHeader
 }
 
 // Compile reads like the language: names, services, certificates, sockets, routes, then what each fleet gets of it.

@@ -191,7 +191,11 @@ func render(fleets []*ir.Fleet) string {
 	for _, f := range fleets {
 		fmt.Fprintf(&b, "fleet %s\n", f.Name)
 		for _, l := range f.Listeners {
-			fmt.Fprintf(&b, "  listener %s\n", l.Name)
+			fmt.Fprintf(&b, "  listener %s", l.Name)
+			if l.ProxyProtocol != ir.ProxyHeaderNone {
+				fmt.Fprintf(&b, " with %s", wording[l.ProxyProtocol])
+			}
+			b.WriteByte('\n')
 			for _, c := range l.Chains {
 				renderChain(&b, "chain", c)
 			}
@@ -210,6 +214,9 @@ func render(fleets []*ir.Fleet) string {
 		}
 		for _, c := range f.Clusters {
 			fmt.Fprintf(&b, "  cluster %s connect %s http2 %v policy %d choices %d", c.Name, c.ConnectTimeout, c.HTTP2, c.Policy, c.ChoiceCount)
+			if c.ProxyProtocol != 0 {
+				fmt.Fprintf(&b, " proxy v%d", c.ProxyProtocol)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
 			}

@@ -36,7 +36,7 @@ func (c *compiler) hold(d *definition.Document) { c.held[d.Ref] = d.Position }
 func (c *compiler) cluster(s *service) bool {
 	ok := true
 	m := s.msg
-	s.cluster = ir.Cluster{Name: m.GetName(), HTTP2: m.GetProtocol() == sluicev1.Service_HTTP2}
+	s.cluster = ir.Cluster{Name: m.GetName(), HTTP2: m.GetProtocol() == sluicev1.Service_HTTP2, ProxyProtocol: proxyVersions[m.GetProxyProtocol()]}
 	timeout, err := definition.ParseDuration(m.GetConnectTimeout())
 	if err != nil {
 		c.errorf(s.doc, "connectTimeout", definition.CodeDuration, "%v", err)

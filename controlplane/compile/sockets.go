@@ -44,7 +44,7 @@ func (c *compiler) claimSockets() {
 }
 
 func (l *listener) socket() Socket {
-	return Socket{l.gateway.msg.GetFleet(), l.address, l.gateway.msg.GetName(), l.msg.GetProtocol()}
+	return Socket{l.gateway.msg.GetFleet(), l.address, l.gateway.msg.GetName(), l.msg.GetProtocol(), proxyHeader(l.msg)}
 }
 
 // servedSockets are those of the documents that are served.
@@ -58,7 +58,7 @@ func servedSockets(served map[definition.Ref]*definition.Document) map[Socket]bo
 		m = definition.WithDefaults(m)
 		for _, l := range m.GetListeners() {
 			if addr, err := netip.ParseAddr(l.GetAddress()); err == nil {
-				sockets[Socket{m.GetFleet(), netip.AddrPortFrom(addr, uint16(l.GetPort())), m.GetName(), l.GetProtocol()}] = true
+				sockets[Socket{m.GetFleet(), netip.AddrPortFrom(addr, uint16(l.GetPort())), m.GetName(), l.GetProtocol(), proxyHeader(l)}] = true
 			}
 		}
 	}
@@ -85,6 +85,12 @@ func (c *compiler) conflicts(l *listener, others []*listener) bool {
 		case l.address != o.address && !overlap(l.address.Addr(), o.address.Addr()):
 			continue
 		case l.address == o.address && l.https() && o.https():
+			// It is read before the server name, which tells them apart.
+			if mine, other := proxyHeader(l.msg), proxyHeader(o.msg); mine != other {
+				c.errorf(d, l.field+".proxyProtocol", definition.CodePortConflict,
+					"got %s on %s, which Gateway/%s (%s) has %s on, want the same for all listeners of a socket", wording[mine], l.address, o.name, at, wording[other])
+				return true
+			}
 			for _, host := range l.msg.GetHosts() {
 				if slices.Contains(o.msg.GetHosts(), host) {
 					c.errorf(d, l.field+".hosts", definition.CodeHostConflict,

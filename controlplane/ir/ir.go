@@ -31,11 +31,24 @@ type Listener struct {
 	Name string
 	// Address is the bind address. "::" takes both families (IPV6_V6ONLY off).
 	Address netip.AddrPort
+	// ProxyProtocol: connections begin with the PROXY protocol's header.
+	ProxyProtocol ProxyHeader
 	// Chains are asked for the one whose ServerNames fit best; without TLS there is one, with no ServerNames.
 	Chains []FilterChain
 	// Default serves a TLS client whose server name fits no chain. Nil refuses it.
 	Default *FilterChain
 }
+
+// ProxyHeader is whether connections begin with the PROXY protocol's header.
+type ProxyHeader int
+
+// The kinds of ProxyHeader.
+const (
+	ProxyHeaderNone ProxyHeader = iota
+	ProxyHeaderRequired
+	// ProxyHeaderOptional takes connections without one as they are.
+	ProxyHeaderOptional
+)
 
 // FilterChain is what happens to a connection. Exactly one of HTTP and TCP is set.
 type FilterChain struct {
@@ -210,8 +223,10 @@ type Cluster struct {
 	Name           string
 	ConnectTimeout time.Duration
 	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
-	HTTP2  bool
-	Policy Policy
+	HTTP2 bool
+	// ProxyProtocol is the version of the PROXY protocol's header that connections to it begin with, 1 or 2. 0 is none.
+	ProxyProtocol int
+	Policy        Policy
 	// ChoiceCount is for LeastRequest: 2 to 100.
 	ChoiceCount uint32
 	// Endpoints are in the order written. None answers 503.

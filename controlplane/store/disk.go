@@ -19,6 +19,7 @@ import (
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
 // The state folder holds files of lines, each `<16 hex digits of the SHA-256 of the rest> <JSON>`, so that damage
@@ -50,10 +51,11 @@ type documentRecord struct {
 
 // socketRecord says who is served on a socket, the built-in Gateway too: it has it after a restart.
 type socketRecord struct {
-	Fleet    string         `json:"fleet"`
-	Address  netip.AddrPort `json:"address"`
-	Gateway  string         `json:"gateway"`
-	Protocol string         `json:"protocol"`
+	Fleet         string         `json:"fleet"`
+	Address       netip.AddrPort `json:"address"`
+	Gateway       string         `json:"gateway"`
+	Protocol      string         `json:"protocol"`
+	ProxyProtocol ir.ProxyHeader `json:"proxyProtocol,omitempty"`
 }
 
 type certificateRecord struct {
@@ -83,7 +85,7 @@ func (s *Store) Save() error {
 	if s.dirtySockets {
 		var records []any
 		for k := range s.sockets {
-			records = append(records, socketRecord{k.Fleet, k.Address, k.Gateway, k.Protocol.String()})
+			records = append(records, socketRecord{k.Fleet, k.Address, k.Gateway, k.Protocol.String(), k.ProxyProtocol})
 		}
 		if err := writeRecords(filepath.Join(s.dir, socketsFile), records); err != nil {
 			return fmt.Errorf("store: %w", err)
@@ -164,6 +166,7 @@ func (s *Store) load() error {
 			}
 			s.sockets[compile.Socket{
 				Fleet: r.Fleet, Address: r.Address, Gateway: r.Gateway, Protocol: sluicev1.Listener_Protocol(sluicev1.Listener_Protocol_value[r.Protocol]),
+				ProxyProtocol: r.ProxyProtocol,
 			}] = true
 			return nil
 		})

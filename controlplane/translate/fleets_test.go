@@ -98,6 +98,26 @@ func fleets() map[string]*ir.Fleet {
 		},
 
 		// What a stranger may cost, on HTTP and on TCP.
+		"proxy-protocol": {
+			Name: "default",
+			Listeners: []ir.Listener{
+				{
+					Name: "0.0.0.0:8443", Address: netip.MustParseAddrPort("0.0.0.0:8443"), ProxyProtocol: ir.ProxyHeaderRequired,
+					Chains: []ir.FilterChain{{
+						Name: "web/https/c", ServerNames: []string{"a.example.com"}, Certificate: "c",
+						TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "v1", Weight: 1}}},
+					}},
+				},
+				{
+					Name: "0.0.0.0:9000", Address: netip.MustParseAddrPort("0.0.0.0:9000"), ProxyProtocol: ir.ProxyHeaderOptional,
+					Chains: []ir.FilterChain{{Name: "web/tcp", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "v2", Weight: 1}}}}},
+				},
+			},
+			Clusters: []ir.Cluster{
+				{Name: "v1", ConnectTimeout: 5 * time.Second, ProxyProtocol: 1},
+				{Name: "v2", ConnectTimeout: 5 * time.Second, ProxyProtocol: 2},
+			},
+		},
 		"limits": {
 			Name: "edge",
 			Listeners: []ir.Listener{

@@ -43,6 +43,10 @@ func listener(l *ir.Listener, tickets bool) *listenerpb.Listener {
 		tls = tls || l.Default.Certificate != ""
 		m.DefaultFilterChain = filterChain(l.Default, tickets)
 	}
+	if l.ProxyProtocol != ir.ProxyHeaderNone {
+		// Before the ClientHello is looked for.
+		m.ListenerFilters = append(m.ListenerFilters, proxyHeader(l.ProxyProtocol))
+	}
 	if tls {
 		m.ListenerFilters = append(m.ListenerFilters, &listenerpb.ListenerFilter{
 			Name:       tlsInspectorName,

@@ -50,6 +50,8 @@ type Listener struct {
 	Refused map[string]int64
 	// RequestsRefused were answered 503 for want of memory; BodiesSlow were given up since their clients sent too slowly.
 	RequestsRefused, BodiesSlow int64
+	// BadProxyHeaders began with a malformed PROXY protocol header, or with none where one must be.
+	BadProxyHeaders int64
 	// Requests counts answers by class: Requests[2] is 2xx; [0] is none sent.
 	Requests [6]int64
 	// RequestsActive are under way.

@@ -34,7 +34,7 @@ func TestServer(t *testing.T) {
 		State:   func() State { return state.Load().(State) },
 		View: func() View {
 			return View{
-				Listeners:   []Listener{{Name: "0.0.0.0:8443", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")}, ConnectionsTotal: 9, Requests: [6]int64{2: 7}, Refused: map[string]int64{"client": 3}, RequestsRefused: 4, BodiesSlow: 5}},
+				Listeners:   []Listener{{Name: "0.0.0.0:8443", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")}, ConnectionsTotal: 9, Requests: [6]int64{2: 7}, Refused: map[string]int64{"client": 3}, RequestsRefused: 4, BodiesSlow: 5, BadProxyHeaders: 6}},
 				Connections: 6, MaxConnections: 8, MemoryUsed: 10, MaxMemory: 20,
 				Clusters: []*cluster.Cluster{api},
 			}
@@ -90,6 +90,7 @@ func TestServer(t *testing.T) {
 			`sluice_connections_active 6`, `sluice_connections_max 8`, `sluice_memory_used_bytes 10`, `sluice_memory_max_bytes 20`,
 			`sluice_listener_connections_refused_total{listener="0.0.0.0:8443",reason="client"} 3`,
 			`sluice_http_requests_refused_total{listener="0.0.0.0:8443"} 4`, `sluice_http_slow_bodies_total{listener="0.0.0.0:8443"} 5`,
+			`sluice_listener_proxy_protocol_errors_total{listener="0.0.0.0:8443"} 6`,
 		}},
 		{"GET", "/ready", 503, []string{"OVERLOADED: memory"}},
 		{"GET", "/", 200, []string{"/config_dump"}},

@@ -35,14 +35,27 @@ type Listener struct {
 	IPv4Compat bool
 	// ReusePort binds with SO_REUSEPORT, so that several processes share the port.
 	ReusePort bool
+	// ProxyHeader takes the PROXY protocol's header off the front of each connection, before InspectTLS.
+	ProxyHeader ProxyHeader
 	// InspectTLS peeks at the ClientHello, for ServerNames and TransportProtocol.
 	InspectTLS bool
 	Chains     []*FilterChain
 	// Default serves what fits no chain; nil closes it.
 	Default *FilterChain
-	// HandshakeTimeout is how long the peek and the TLS handshake may take; 0 is 15 s, Envoy's default.
+	// HandshakeTimeout is how long the header, the peek and the TLS handshake may take; 0 is 15 s, Envoy's default.
 	HandshakeTimeout time.Duration
 }
+
+// ProxyHeader is whether connections begin with the PROXY protocol's header.
+type ProxyHeader int
+
+// The kinds of ProxyHeader.
+const (
+	ProxyHeaderNone ProxyHeader = iota
+	ProxyHeaderRequired
+	// ProxyHeaderOptional takes connections without one as they are.
+	ProxyHeaderOptional
+)
 
 // FilterChain is what happens to a connection. Exactly one of HTTP and TCP is set.
 type FilterChain struct {
@@ -353,6 +366,8 @@ type Cluster struct {
 	ConnectTimeout time.Duration
 	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
 	HTTP2 bool
+	// SendProxyHeader is the version of the PROXY protocol's header that each connection begins with, 1 or 2; 0 is none.
+	SendProxyHeader int
 	// IdleTimeout closes an upstream connection without requests; 0 is never.
 	IdleTimeout time.Duration
 	Policy      Policy

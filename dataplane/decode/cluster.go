@@ -31,6 +31,9 @@ func (d *decoder) cluster() *config.Cluster {
 	}
 	d.discovery(m, c)
 	d.balancing(m, c)
+	if s := m.GetTransportSocket(); s != nil {
+		c.SendProxyHeader = d.sendProxyHeader("transport_socket", s)
+	}
 	for _, t := range m.GetCircuitBreakers().GetThresholds() {
 		// Envoy takes the first of a priority, and the walk has refused all but the default one.
 		c.MaxConnections = number(t.GetMaxConnections(), defaultBreaker)

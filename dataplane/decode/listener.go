@@ -8,6 +8,7 @@ import (
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	connectionlimitpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/connection_limit/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -37,9 +38,11 @@ func (d *decoder) listener() *config.Listener {
 	if v := m.GetEnableReusePort(); v != nil {
 		l.ReusePort = v.GetValue()
 	}
-	for _, f := range m.GetListenerFilters() {
+	for i, f := range m.GetListenerFilters() {
 		if _, ok := open[*tlsinspectorpb.TlsInspector](d, f.GetTypedConfig()); ok {
 			l.InspectTLS = true
+		} else if p, ok := open[*proxyprotocolpb.ProxyProtocol](d, f.GetTypedConfig()); ok {
+			d.proxyProtocol(fmt.Sprintf("listener_filters[%d]", i), p, l)
 		}
 	}
 	if len(m.GetFilterChains()) == 0 && m.GetDefaultFilterChain() == nil {

@@ -62,7 +62,16 @@ var clusterTable = []messageRules{
 	}},
 	{message: "envoy.config.core.v3.TransportSocket", within: clusterType, fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", rawBuffer),
+		holds("typed_config", rawBuffer, upstreamProxy),
+	}},
+	{message: "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", fields: []Field{
+		yes("config"),
+		yes("transport_socket"),
+		only("allow_unspecified_address", "false"),
+		harmless("tlv_as_pool_key", "no TLV is sent; a connection serves one client's connection in any case"),
+	}},
+	{message: "envoy.config.core.v3.ProxyProtocolConfig", fields: []Field{
+		only("version", "V1", "V2"),
 	}},
 	{message: "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"},
 }

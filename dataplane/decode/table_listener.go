@@ -3,6 +3,8 @@ package decode
 // Extensions that this proxy has.
 var (
 	tlsInspector    = Extension{"envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}
+	proxyProtocol   = Extension{"envoy.filters.listener.proxy_protocol", "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"}
+	upstreamProxy   = Extension{"envoy.transport_sockets.upstream_proxy_protocol", "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"}
 	tlsSocket       = Extension{"envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"}
 	rawBuffer       = Extension{"envoy.transport_sockets.raw_buffer", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}
 	httpManager     = Extension{"envoy.filters.network.http_connection_manager", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"}
@@ -60,7 +62,11 @@ var listenerTable = []messageRules{
 	}},
 	{message: "envoy.config.listener.v3.ListenerFilter", fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", tlsInspector),
+		holds("typed_config", tlsInspector, proxyProtocol),
+	}},
+	{message: "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol", fields: []Field{
+		yes("allow_requests_without_proxy_protocol"),
+		harmless("stat_prefix", forStats),
 	}},
 	{message: "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", fields: []Field{
 		harmless("enable_ja3_fingerprinting", "nothing here reads fingerprints; a log format that does is refused"),

@@ -124,11 +124,11 @@ func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool)
 	x.address = e.Address
 	var up upstream.Exchange
 	if !fresh {
-		up = client.Take(e)
+		up = client.Take(e, &x.c.Origin)
 	}
 	if up == nil {
 		var err error
-		up, err = client.Dial(x.context(), e)
+		up, err = client.Dial(x.context(), e, &x.c.Origin)
 		if err != nil {
 			return x.because(err)
 		}

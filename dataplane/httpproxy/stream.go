@@ -41,7 +41,11 @@ type Stream interface {
 
 // Conn is what is known of a downstream connection. Read-only after accept.
 type Conn struct {
-	Peer, Local netip.AddrPort
+	// Peer is the client, and Local where it has connected to. Direct is who has connected in its name, by the PROXY
+	// protocol; invalid if nobody has.
+	Peer, Local, Direct netip.AddrPort
+	// Origin is the connection for clusters that tell its addresses; who serves the connection closes it.
+	Origin upstream.Origin
 	// TLS is nil in plaintext.
 	TLS *tls.ConnectionState
 	// Listener and Chain are names of the configuration.

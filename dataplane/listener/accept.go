@@ -18,6 +18,9 @@ type Options struct {
 	// Limit bounds the connections of all listeners, and Clients those of one client; nil is no bound.
 	Limit   *Limit
 	Clients *Clients
+	// Announced tells whether connections say by a header whose they are: then their Handler counts them in Clients. Nil is
+	// never. It is asked for each connection.
+	Announced func() bool
 	// Pressure tells of memory; nil is never any.
 	Pressure Pressure
 	// Logger hears of panics and of accepts that fail.
@@ -60,6 +63,8 @@ const (
 	Waits
 	// Refused: it is one too many (AtListenerLimit), and is to be shed.
 	Refused
+	// RefusedClient: it is one too many of its client's (AtClientLimit).
+	RefusedClient
 )
 
 // Reason is why a connection is refused.
@@ -89,14 +94,16 @@ func (r Reason) String() string {
 // Stats counts for one listener, through all its versions.
 type Stats struct {
 	ConnectionsTotal, ConnectionsActive atomic.Int64
-	// Refused are connections that were shed, by Reason. Those of AtListenerLimit are among ConnectionsTotal, the others are
-	// not.
+	// Refused are connections that were shed, by Reason. Those that a Handler refused are among ConnectionsTotal, the
+	// others are not.
 	Refused [Reasons]atomic.Int64
 	// Panics are connections that a fault of ours ended.
 	Panics, AcceptErrors atomic.Int64
 	// NoChain are connections that fit no filter chain; PeekFailed never said a whole ClientHello; HandshakeFailed are
 	// TLS handshakes that failed or took too long.
 	NoChain, PeekFailed, HandshakeFailed atomic.Int64
+	// HeaderBad began with a malformed header of the PROXY protocol, or with none where one must be.
+	HeaderBad atomic.Int64
 }
 
 // maxAcceptDelay bounds the wait after an accept that failed, for lack of kernel memory say.
@@ -141,7 +148,7 @@ func (s *Socket) Serve(opts Options) {
 			continue
 		}
 		stats := opts.Stats()
-		peer, why := opts.admit(conn)
+		peer, counted, why := opts.admit(conn)
 		if why != Reasons {
 			stats.Refused[why].Add(1)
 			opts.shed(conn, why)
@@ -152,7 +159,7 @@ func (s *Socket) Serve(opts Options) {
 		if opts.Connections != nil {
 			opts.Connections.Add(1)
 		}
-		go (&owned{conn: conn, peer: peer, stats: stats, opts: &opts}).run()
+		go (&owned{conn: conn, peer: peer, counted: counted, stats: stats, opts: &opts}).run()
 	}
 }
 
@@ -183,28 +190,29 @@ func (s *Socket) resumed(p Pressure) bool {
 }
 
 // admit counts a connection, or tells why it must go (Reasons: it need not). The newest goes: who is being served is not
-// disturbed. peer is set if clients are counted.
-func (o *Options) admit(conn *net.TCPConn) (peer netip.Addr, why Reason) {
+// disturbed. counted: it is among its client's, peer.
+func (o *Options) admit(conn *net.TCPConn) (peer netip.Addr, counted bool, why Reason) {
 	if o.Pressure != nil && o.Pressure.Rejecting() {
-		return peer, NoMemory
+		return peer, false, NoMemory
 	}
 	if !o.Limit.Acquire() {
-		return peer, AtLimit
+		return peer, false, AtLimit
 	}
-	if o.Clients != nil {
+	if o.Clients != nil && (o.Announced == nil || !o.Announced()) {
 		peer = o.Clients.key(conn.RemoteAddr())
-		if !o.Clients.acquire(peer) {
+		if counted = o.Clients.acquire(peer); !counted {
 			o.Limit.Release()
-			return peer, AtClientLimit
+			return peer, false, AtClientLimit
 		}
 	}
-	return peer, Reasons
+	return peer, counted, Reasons
 }
 
 // owned is one connection that is served.
 type owned struct {
 	conn    net.Conn
 	peer    netip.Addr
+	counted bool
 	stats   *Stats
 	opts    *Options
 	handler Handler
@@ -220,10 +228,19 @@ func (o *owned) run() {
 		}
 		switch outcome {
 		case Waits:
-		case Refused:
-			o.stats.Refused[AtListenerLimit].Add(1)
+		case Refused, RefusedClient:
+			why := AtListenerLimit
+			if outcome == RefusedClient {
+				why = AtClientLimit
+			}
+			o.stats.Refused[why].Add(1)
+			conn := o.conn
+			if h, ok := o.handler.(interface{ Unserved() net.Conn }); ok {
+				// With what the handler has read ahead.
+				conn = h.Unserved()
+			}
 			o.leave()
-			o.opts.shed(o.conn, AtListenerLimit)
+			o.opts.shed(conn, why)
 			o.done()
 		default:
 			o.conn.Close()
@@ -246,7 +263,7 @@ func (o *owned) leave() {
 	}
 	o.stats.ConnectionsActive.Add(-1)
 	o.opts.Limit.Release()
-	if o.opts.Clients != nil {
+	if o.counted {
 		o.opts.Clients.release(o.peer)
 	}
 }

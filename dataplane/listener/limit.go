@@ -103,13 +103,27 @@ func (c *Clients) key(a net.Addr) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	ip := tcp.AddrPort().Addr().Unmap()
+	return clientOf(tcp.AddrPort().Addr())
+}
+
+func clientOf(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap()
 	if ip.Is6() {
 		if prefix, err := ip.WithZone("").Prefix(64); err == nil {
 			return prefix.Addr()
 		}
 	}
 	return ip
+}
+
+// Acquire counts a connection of a client, until Release, if there may be one more. Nil Clients have no bound.
+func (c *Clients) Acquire(client netip.Addr) bool { return c == nil || c.acquire(clientOf(client)) }
+
+// Release gives back what Acquire took.
+func (c *Clients) Release(client netip.Addr) {
+	if c != nil {
+		c.release(clientOf(client))
+	}
 }
 
 func (c *Clients) shard(peer netip.Addr) *clientShard {

@@ -2,11 +2,13 @@ package live
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/listener"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 )
 
 // conn is one accepted connection; it is its listener's Handler. Only its goroutine uses it, save where it says so.
@@ -21,8 +23,14 @@ type conn struct {
 	hello  listener.Hello
 	// limit counts the connection; nil if it is not counted.
 	limit *listener.Limit
-	// refused: the chain has as many connections as it may have.
-	refused bool
+	// outcome is how it ends.
+	outcome listener.Outcome
+	// header is what the PROXY protocol says of the connection; nil if nothing. unserved is what comes after it, if some of
+	// that has been read.
+	header   *proxyprotocol.Header
+	unserved net.Conn
+	// client is counted among the clients; invalid if it is not.
+	client netip.Addr
 	// http is set when the connection is to speak HTTP.
 	http *session
 
@@ -47,13 +55,10 @@ type conn struct {
 
 // Run takes the connection's next step.
 func (c *conn) Run() listener.Outcome {
-	switch {
-	case c.step != nil && !c.step(c):
+	if c.step != nil && !c.step(c) {
 		return listener.Waits
-	case c.refused:
-		return listener.Refused
 	}
-	return listener.Ended
+	return c.outcome
 }
 
 // cut ends the connection at once, whatever it does. Any goroutine may call it.
@@ -77,6 +82,12 @@ func (c *conn) leave() bool {
 func (c *conn) End() {
 	if c.limit != nil {
 		c.limit.Release()
+	}
+	if c.client.IsValid() {
+		c.listener.runtime.clients.Release(c.client)
+	}
+	if c.http != nil {
+		c.http.info.Origin.Close()
 	}
 	c.listener.runtime.conns.remove(c)
 }

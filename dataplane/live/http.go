@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/httpproxy"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 )
 
 // session is a connection that speaks HTTP. It lives on while the connection waits for its next request.
@@ -36,10 +37,11 @@ func (c *conn) openHTTP(ch *chain, transport net.Conn, state *tls.ConnectionStat
 	c.http = &session{
 		chain: ch, config: cfg, codec: cfg.Codec, transport: transport,
 		info: httpproxy.Conn{
-			Peer: address(c.RemoteAddr()), Local: address(c.LocalAddr()),
+			Peer: c.peer(), Direct: c.direct(), Local: c.local(),
 			TLS: state, Listener: ch.listener.name, Chain: ch.name, Draining: &c.draining,
 		},
 	}
+	c.http.info.Origin.Header = proxyprotocol.Header{Source: c.http.info.Peer, Destination: c.http.info.Local}
 	if transport != c.Conn {
 		return c.speak()
 	}

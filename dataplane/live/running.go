@@ -20,7 +20,9 @@ type running struct {
 	tcp     *tcpproxy.Stats
 	// requestsRefused were answered 503 for want of memory; bodiesSlow were given up.
 	requestsRefused, bodiesSlow atomic.Int64
-	version                     atomic.Pointer[version]
+	// headers are the bad ones.
+	headers headerLog
+	version atomic.Pointer[version]
 	// socket is guarded by Runtime.mu.
 	socket *served
 }
@@ -89,7 +91,12 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 	} else {
 		old = l.version.Load()
 	}
-	next, plan, err := r.newVersion(l, cfg, old)
+	reuse := old
+	if old != nil && old.config.ProxyHeader != cfg.ProxyHeader {
+		// Who has been believed, or not, must come again: as with Envoy, all connections drain.
+		reuse = nil
+	}
+	next, plan, err := r.newVersion(l, cfg, reuse)
 	if err != nil {
 		plan.discard()
 		l.stay(leaving)
@@ -114,6 +121,7 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 		go socket.socket.Serve(listener.Options{
 			Limit:       r.limit,
 			Clients:     r.clients,
+			Announced:   func() bool { return socket.owner.Load().announced() },
 			Pressure:    r.options.Pressure,
 			Logger:      r.options.Logger,
 			Connections: &r.connections,

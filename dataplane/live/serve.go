@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/socket"
 	"github.com/sluice-proxy/sluice/dataplane/tcpproxy"
@@ -32,8 +33,13 @@ func (c *conn) open() (ended bool) {
 	}
 	deadline := c.start.Add(timeout)
 	transport := c.Conn
+	if mode := v.config.ProxyHeader; mode != config.ProxyHeaderNone {
+		if transport = c.takeHeader(mode, deadline); transport == nil {
+			return true
+		}
+	}
 	if v.config.InspectTLS {
-		hello, peeked, err := listener.PeekHello(c.Conn, deadline)
+		hello, peeked, err := listener.PeekHello(transport, deadline)
 		if err != nil {
 			l.stats.PeekFailed.Add(1)
 			return true
@@ -47,7 +53,7 @@ func (c *conn) open() (ended bool) {
 	}
 	if !ch.limit.Acquire() {
 		// As with Envoy, before the handshake: a connection too many costs as little as can be.
-		c.refused = true
+		c.outcome = listener.Refused
 		return true
 	}
 	c.limit = &ch.limit
@@ -109,7 +115,7 @@ func address(a net.Addr) netip.AddrPort {
 
 func (ch *chain) serveTCP(c *conn, transport net.Conn, state *tls.ConnectionState, start time.Time) {
 	info := &tcpproxy.Conn{
-		Peer: address(c.RemoteAddr()), Local: address(c.LocalAddr()),
+		Peer: c.peer(), Direct: c.direct(), Local: c.local(),
 		Listener: ch.listener.name, Chain: ch.name, ServerName: c.hello.ServerName, Start: start,
 	}
 	if state != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 )
 
 const (
@@ -39,7 +40,7 @@ func (l *running) shed(conn net.Conn, _ listener.Reason) {
 	r.connections.Go(func() {
 		defer r.apologies.Add(-1)
 		defer conn.Close()
-		apologize(conn)
+		apologize(conn, l.announced())
 	})
 }
 
@@ -53,14 +54,30 @@ func (v *version) plainHTTP1() bool {
 	return c.TLS == nil && c.HTTP != nil && c.HTTP.Codec != config.CodecHTTP2
 }
 
+// announced tells whether a listener's connections may begin with the PROXY protocol's header.
+func (l *running) announced() bool {
+	return l.version.Load().config.ProxyHeader != config.ProxyHeaderNone
+}
+
 // apologize answers what a client asks, whatever that is; to one that asks nothing, or by HTTP/2, there is nothing to say.
-func apologize(conn net.Conn) {
+// announced: the PROXY protocol's header may stand before.
+func apologize(conn net.Conn, announced bool) {
 	if conn.SetDeadline(time.Now().Add(apologyTime)) != nil {
 		return
 	}
 	buf := make([]byte, 1024)
 	n, err := conn.Read(buf)
-	if err != nil || bytes.HasPrefix(buf[:n], []byte("PRI ")) {
+	asked := buf[:n]
+	if announced && err == nil {
+		if _, length, _ := proxyprotocol.Parse(asked); length > 0 {
+			asked = asked[length:]
+		}
+		if len(asked) == 0 {
+			n, err = conn.Read(buf)
+			asked = buf[:n]
+		}
+	}
+	if err != nil || bytes.HasPrefix(asked, []byte("PRI ")) {
 		return
 	}
 	if _, err := conn.Write(apology); err != nil {

@@ -36,6 +36,8 @@ type ListenerView struct {
 	RequestsRefused, BodiesSlow int64
 	// HandshakeFailures ended before a filter chain could serve them: no ClientHello, no chain, no TLS.
 	HandshakeFailures int64
+	// BadProxyHeaders, among the HandshakeFailures, began with a malformed PROXY protocol header, or with none where one must be.
+	BadProxyHeaders int64
 	// Panics are connections or requests that a fault of ours ended.
 	Panics int64
 	// Requests counts answers by class: Requests[2] is 2xx; [0] is none sent.
@@ -84,7 +86,8 @@ func (r *Runtime) View() *View {
 			Refused:           map[string]int64{},
 			RequestsRefused:   l.requestsRefused.Load(),
 			BodiesSlow:        l.bodiesSlow.Load(),
-			HandshakeFailures: l.stats.PeekFailed.Load() + l.stats.NoChain.Load() + l.stats.HandshakeFailed.Load(),
+			HandshakeFailures: l.stats.PeekFailed.Load() + l.stats.NoChain.Load() + l.stats.HandshakeFailed.Load() + l.stats.HeaderBad.Load(),
+			BadProxyHeaders:   l.stats.HeaderBad.Load(),
 			Panics:            l.stats.Panics.Load(),
 			RequestsActive:    l.http.RequestsActive.Load(),
 			UpgradesActive:    l.http.UpgradesActive.Load(),

@@ -120,7 +120,7 @@ func parseBinary(b []byte) (h Header, length int, err error) {
 	switch {
 	case command != commandLocal && command != commandProxy:
 		return h, 0, fmt.Errorf("proxy protocol: got version and command %#x, want %#x or %#x", command, commandLocal, commandProxy)
-	case command == commandProxy && family != unspecified && family != tcp4 && family != tcp6:
+	case command == commandProxy && family != tcp4 && family != tcp6: // as Envoy; the protocol leaves it free for AF_UNSPEC
 		return h, 0, fmt.Errorf("proxy protocol: got family and protocol %#x, want TCP over IPv4 (%#x) or IPv6 (%#x)", family, tcp4, tcp6)
 	case length > MaxLength:
 		return h, 0, fmt.Errorf("proxy protocol: got a header of %d bytes, want %d at most", length, MaxLength)
@@ -128,8 +128,8 @@ func parseBinary(b []byte) (h Header, length int, err error) {
 		return h, 0, nil
 	}
 	rest := b[fixed:length]
-	if command == commandLocal || family == unspecified {
-		// The sender speaks for itself, or does not know: whatever follows means nothing.
+	if command == commandLocal {
+		// The sender speaks for itself: whatever follows means nothing.
 		return h, length, nil
 	}
 	size := 4

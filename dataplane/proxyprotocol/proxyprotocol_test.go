@@ -62,7 +62,7 @@ var cases = []struct{ name, bytes, want string }{
 	{"v2 local", v2(commandLocal, unspecified, ""), "own"},
 	{"v2 local with addresses", v2(commandLocal, tcp4, four), "own"},
 	{"v2 local with anything", v2(commandLocal, 0x77, "anything"), "own"},
-	{"v2 unspecified", v2(commandProxy, unspecified, "anything"), "own"},
+	{"v2 unspecified", v2(commandProxy, unspecified, "anything"), "want TCP over IPv4"},
 	{"v2 udp", v2(commandProxy, 0x12, four), "want TCP over IPv4"},
 	{"v2 unix", v2(commandProxy, 0x31, strings.Repeat("x", 216)), "want TCP over IPv4"},
 	{"v2 version", v2(0x11, tcp4, four), "got version and command 0x11"},

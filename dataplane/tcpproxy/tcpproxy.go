@@ -18,12 +18,14 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 	"github.com/sluice-proxy/sluice/dataplane/route"
 )
 
 // Dialer connects to an endpoint of one cluster; *upstream.Client is one.
 type Dialer interface {
-	DialTCP(ctx context.Context) (net.Conn, *cluster.Endpoint, error)
+	// The client's addresses are for clusters that are told them.
+	DialTCP(ctx context.Context, client proxyprotocol.Header) (net.Conn, *cluster.Endpoint, error)
 }
 
 // Options are a Proxy's. Read-only after New.
@@ -48,7 +50,9 @@ type Stats struct {
 
 // Conn is what is known of a connection, for its record.
 type Conn struct {
-	Peer, Local               netip.AddrPort
+	// Peer is the client, and Local where it has connected to. Direct is who has connected in its name, by the PROXY
+	// protocol; invalid if nobody has.
+	Peer, Local, Direct       netip.AddrPort
 	Listener, Chain           string
 	ServerName, TLSVersion    string
 	Start                     time.Time
@@ -114,7 +118,7 @@ func (p *Proxy) connect(ctx context.Context, c *Conn) (net.Conn, *cluster.Stats,
 		return nil, nil, failure.New(failure.NoCluster, fmt.Errorf("cluster %q", c.cluster))
 	}
 	for attempt := uint32(1); ; attempt++ {
-		up, endpoint, err := dialer.DialTCP(ctx)
+		up, endpoint, err := dialer.DialTCP(ctx, proxyprotocol.Header{Source: c.Peer, Destination: c.Local})
 		if endpoint != nil {
 			c.upstream = endpoint.Address.String()
 		}
@@ -147,6 +151,9 @@ func (p *Proxy) log(c *Conn, flag string) {
 		Cluster: c.cluster, Upstream: c.upstream,
 		Remote: c.Peer, Peer: c.Peer, Local: c.Local, Listener: c.Listener, Chain: c.Chain,
 		SNI: c.ServerName, TLSVersion: c.TLSVersion,
+	}
+	if c.Direct.IsValid() {
+		record.Peer = c.Direct
 	}
 	for _, l := range p.options.Logs {
 		l.Log(record)

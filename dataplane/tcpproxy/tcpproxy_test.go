@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,7 +33,7 @@ type dialer struct {
 	fail    []error
 }
 
-func (d *dialer) DialTCP(context.Context) (net.Conn, *cluster.Endpoint, error) {
+func (d *dialer) DialTCP(context.Context, proxyprotocol.Header) (net.Conn, *cluster.Endpoint, error) {
 	endpoint := &cluster.Endpoint{Address: netip.MustParseAddrPort(d.address), Load: &cluster.Load{}}
 	if len(d.fail) > 0 {
 		err := d.fail[0]

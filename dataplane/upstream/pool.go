@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
 	"github.com/sluice-proxy/sluice/dataplane/http2"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 )
 
 // pool is the connections to one address.
@@ -19,12 +20,17 @@ type pool struct {
 	address netip.AddrPort
 	http2   bool
 	stats   *cluster.Stats
+	// version is that of the PROXY protocol's header that connections begin with; 0 is none. announced is what it says.
+	version   int
+	announced proxyprotocol.Header
 
 	idleTimeout atomic.Int64
 
 	mu sync.Mutex
 	// All below is guarded by mu. owners are the clients that share the pool; at 0 it drains.
 	owners int
+	// adopted are pools of this address that drain when it does.
+	adopted map[*pool]struct{}
 	// idle is a stack: the connection used last is used next, so that those that are too many grow old.
 	idle []*conn
 	// reaper closes what has been idle for too long; reaping tells that it is armed.
@@ -37,8 +43,8 @@ type pool struct {
 	shared
 }
 
-func newPool(address netip.AddrPort, http2 bool, stats *cluster.Stats) *pool {
-	return &pool{address: address, http2: http2, stats: stats, owners: 1}
+func newPool(address netip.AddrPort, http2 bool, version int, stats *cluster.Stats) *pool {
+	return &pool{address: address, http2: http2, version: version, stats: stats, owners: 1}
 }
 
 // own counts an owner in; false if the pool drains already.
@@ -57,14 +63,19 @@ func (p *pool) disown() {
 	p.owners--
 	var idle []*conn
 	var streams []*http2.ClientConn
+	var adopted map[*pool]struct{}
 	if p.owners == 0 {
 		idle, p.idle = p.idle, nil
+		adopted, p.adopted = p.adopted, nil
 		streams = p.swap(nil)
 		if p.reaper != nil {
 			p.reaper.Stop()
 		}
 	}
 	p.mu.Unlock()
+	for own := range adopted {
+		own.disown()
+	}
 	for _, c := range idle {
 		c.Close(false)
 	}
@@ -110,7 +121,7 @@ func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
 			return asExchange(c), err
 		}
 	}
-	netConn, err := dial(ctx, client.Cluster, p.address)
+	netConn, err := dial(ctx, client.Cluster, p.address, p.announced)
 	if err != nil {
 		p.stats.ConnectionsActive.Add(-1)
 		p.gone(false)

@@ -82,10 +82,10 @@ func (m *many) client(t *testing.T, change func(*config.Cluster)) (*Client, *clu
 
 // begun is an exchange that the origin has under way.
 func begun(ctx context.Context, client *Client, e *cluster.Endpoint) (Exchange, error) {
-	up := client.Take(e)
+	up := client.Take(e, &Origin{})
 	if up == nil {
 		var err error
-		if up, err = client.Dial(ctx, e); err != nil {
+		if up, err = client.Dial(ctx, e, &Origin{}); err != nil {
 			return nil, err
 		}
 	}
@@ -131,7 +131,7 @@ func TestFullConnections(t *testing.T) {
 		m.leave <- struct{}{}
 		finish(t, up)
 	}
-	if up := client.Take(e); up == nil {
+	if up := client.Take(e, &Origin{}); up == nil {
 		t.Error("no connection is there")
 	} else {
 		up.Close(true)

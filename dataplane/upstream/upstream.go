@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 )
 
 // Exchange is one request and its answer on an upstream connection. One goroutine may write (WriteRequest, Write,
@@ -60,7 +61,7 @@ func NewClient(c *cluster.Cluster, old *Client) *Client {
 	if old != nil {
 		client.pending = old.pending
 		for e, p := range old.pools {
-			if p.http2 == c.Config.HTTP2 {
+			if p.http2 == c.Config.HTTP2 && p.version == c.Config.SendProxyHeader {
 				known[e.Address] = p
 			}
 		}
@@ -69,7 +70,7 @@ func NewClient(c *cluster.Cluster, old *Client) *Client {
 	for _, e := range c.Endpoints {
 		p := known[e.Address]
 		if p == nil || !owned[p] && !p.own() {
-			p = newPool(e.Address, c.Config.HTTP2, c.Stats)
+			p = newPool(e.Address, c.Config.HTTP2, c.Config.SendProxyHeader, c.Stats)
 			known[e.Address] = p
 		}
 		owned[p] = true
@@ -94,28 +95,28 @@ func (c *Client) Close() {
 	}
 }
 
-// Take begins an exchange on a connection that is there; nil if there is none: Dial makes one.
-func (c *Client) Take(e *cluster.Endpoint) Exchange {
+// Take begins an exchange for a client's connection on a connection that is there; nil if there is none: Dial makes one.
+func (c *Client) Take(e *cluster.Endpoint, from *Origin) Exchange {
 	p := c.pools[e]
 	if p == nil {
 		return nil
 	}
-	return p.take()
+	return p.of(from).take()
 }
 
 // Dial begins an exchange on a new connection. At the cluster's MaxConnections it waits for one that is in use, unless
 // MaxPending wait already. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
-func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint) (Exchange, error) {
+func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint, from *Origin) (Exchange, error) {
 	p := c.pools[e]
 	if p == nil {
 		return nil, failure.Newf(failure.Internal, "endpoint %s is not of cluster %s", e.Address, c.Cluster.Config.Name)
 	}
-	return p.dial(ctx, c)
+	return p.of(from).dial(ctx, c)
 }
 
-// DialTCP connects to an endpoint that the cluster picks. The endpoint's Active and the cluster's ConnectionsActive
+// DialTCP connects to an endpoint that the cluster picks, for a client of these addresses. The endpoint's Active and the cluster's ConnectionsActive
 // count the connection until it is closed. Failures are of kind NoEndpoint, ConnectFailed, ConnectTimeout and Overflow.
-func (c *Client) DialTCP(ctx context.Context) (net.Conn, *cluster.Endpoint, error) {
+func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.Conn, *cluster.Endpoint, error) {
 	e := c.Cluster.Pick()
 	if e == nil {
 		return nil, nil, failure.New(failure.NoEndpoint, nil)
@@ -130,7 +131,7 @@ func (c *Client) DialTCP(ctx context.Context) (net.Conn, *cluster.Endpoint, erro
 		c.Cluster.Stats.ConnectionsActive.Add(-1)
 	}
 	e.Requests.Add(1)
-	conn, err := dial(ctx, c.Cluster, e.Address)
+	conn, err := dial(ctx, c.Cluster, e.Address, client)
 	if err != nil {
 		e.Failures.Add(1)
 		done()
@@ -152,11 +153,17 @@ func (c *Client) admit() bool {
 	return true
 }
 
-// dial connects within the cluster's ConnectTimeout.
-func dial(ctx context.Context, c *cluster.Cluster, address netip.AddrPort) (net.Conn, error) {
+// dial connects within the cluster's ConnectTimeout, and begins with the PROXY protocol's header if the cluster wants it.
+func dial(ctx context.Context, c *cluster.Cluster, address netip.AddrPort, client proxyprotocol.Header) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: c.Config.ConnectTimeout}
 	c.Stats.ConnectionsTotal.Add(1)
 	conn, err := dialer.DialContext(ctx, "tcp", address.String())
+	if version := c.Config.SendProxyHeader; err == nil && version != 0 {
+		// A new socket has room for it: it does not wait.
+		if _, err = conn.Write(header(version, client)); err != nil {
+			conn.Close()
+		}
+	}
 	if err == nil {
 		return conn, nil
 	}
@@ -169,6 +176,13 @@ func dial(ctx context.Context, c *cluster.Cluster, address netip.AddrPort) (net.
 		}
 	}
 	return nil, failure.New(kind, err)
+}
+
+func header(version int, client proxyprotocol.Header) []byte {
+	if version == 1 {
+		return proxyprotocol.AppendV1(nil, client)
+	}
+	return proxyprotocol.AppendV2(nil, client)
 }
 
 // tcpConn counts its connection out when it is closed. It keeps TCPConn's methods, splice among them.

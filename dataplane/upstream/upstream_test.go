@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -57,10 +58,10 @@ func origin(t *testing.T) (address netip.AddrPort, ended chan struct{}) {
 func exchange(t *testing.T, client *Client) {
 	t.Helper()
 	e := client.Cluster.Pick()
-	up := client.Take(e)
+	up := client.Take(e, &Origin{})
 	if up == nil {
 		var err error
-		if up, err = client.Dial(context.Background(), e); err != nil {
+		if up, err = client.Dial(context.Background(), e, &Origin{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,12 +112,12 @@ func TestDialTCP(t *testing.T) {
 	cfg.MaxConnections = 1
 	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: address, Weight: 1}}, nil), nil)
 	defer client.Close()
-	conn, e, err := client.DialTCP(context.Background())
+	conn, e, err := client.DialTCP(context.Background(), proxyprotocol.Header{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var why *failure.Error
-	if _, _, err := client.DialTCP(context.Background()); !errors.As(err, &why) || why.Kind != failure.Overflow {
+	if _, _, err := client.DialTCP(context.Background(), proxyprotocol.Header{}); !errors.As(err, &why) || why.Kind != failure.Overflow {
 		t.Errorf("got %v, want an overflow", err)
 	}
 	if e.Active.Load() != 1 || client.Cluster.Stats.ConnectionsActive.Load() != 1 {
@@ -130,7 +131,7 @@ func TestDialTCP(t *testing.T) {
 	}
 	empty := NewClient(cluster.New(settings(), nil, nil), nil)
 	defer empty.Close()
-	if _, _, err := empty.DialTCP(context.Background()); !errors.As(err, &why) || why.Kind != failure.NoEndpoint {
+	if _, _, err := empty.DialTCP(context.Background(), proxyprotocol.Header{}); !errors.As(err, &why) || why.Kind != failure.NoEndpoint {
 		t.Errorf("got %v, want no endpoint", err)
 	}
 }
@@ -142,7 +143,7 @@ func TestDialTimeout(t *testing.T) {
 	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: address, Weight: 1}}, nil), nil)
 	defer client.Close()
 	var why *failure.Error
-	_, err := client.Dial(context.Background(), client.Cluster.Pick())
+	_, err := client.Dial(context.Background(), client.Cluster.Pick(), &Origin{})
 	if !errors.As(err, &why) || why.Kind != failure.ConnectTimeout {
 		t.Errorf("got %v, want a timeout", err)
 	}

@@ -35,10 +35,15 @@ type Request struct {
 	Header  []Field
 	Body    []byte
 	Trailer []Field
+	// Ahead is sent first of all, before a handshake too.
+	Ahead []byte
 	// Open: TCP does not half-close when it has sent the body.
 	Open bool
 	// Upgrade asks for a protocol; what Body holds is then sent after the switch, and awaited back.
 	Upgrade string
+	// Late: TCP half-closes only when the first byte has come back: who does it at once is gone for Envoy before its listener
+	// filters are through.
+	Late bool
 	// Chunked sends the body in chunks; else with its length.
 	Chunked bool
 }
@@ -91,6 +96,9 @@ func Do(r *Request, after bool) *Answer {
 
 func dial(r *Request, a *Answer) (net.Conn, error) {
 	conn, err := net.DialTimeout("tcp", r.Addr, Patience)
+	if err == nil && len(r.Ahead) > 0 {
+		_, err = conn.Write(r.Ahead)
+	}
 	if err != nil || !r.TLS {
 		return conn, err
 	}
@@ -124,11 +132,16 @@ func doTCP(conn net.Conn, r *Request, a *Answer) {
 		a.Refused = err.Error()
 		return
 	}
+	var first [1]byte
+	n := 0
+	if r.Late {
+		n, _ = conn.Read(first[:])
+	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && !r.Open {
 		_ = half.CloseWrite()
 	}
 	body, err := io.ReadAll(conn)
-	a.Body = body
+	a.Body = append(first[:n:n], body...)
 	if err != nil {
 		a.Broken = err.Error()
 	}

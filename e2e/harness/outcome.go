@@ -51,7 +51,7 @@ func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 		s.maskFields(a.Trailer)
 	}
 	for _, seen := range o.Seen {
-		seen.Authority = s.mask(seen.Authority)
+		seen.Authority, seen.Proxy = s.mask(seen.Authority), s.mask(seen.Proxy)
 		maskPeer(seen.Header)
 		s.maskFields(seen.Header)
 		s.maskFields(seen.Trailer)
@@ -186,6 +186,8 @@ func (s *Seen) value(name string) string {
 	switch name {
 	case ":proto":
 		return s.Proto
+	case ":proxy":
+		return s.Proxy
 	case ":method":
 		return s.Method
 	case ":path":

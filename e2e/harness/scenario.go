@@ -188,6 +188,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.Chunked = true
 		case flag == "open":
 			r.Open = true
+		case flag == "late":
+			r.Late = true
 		case flag == "tls":
 			r.TLS = true
 		case key == "sni":
@@ -225,6 +227,14 @@ func (e *Exchange) parseRequestPart(text string) error {
 			return nil
 		}
 		r.Body = append(r.Body, part+"\n"...)
+		return nil
+	}
+	if ahead, ok := strings.CutPrefix(text, "^"); ok {
+		raw, err := strconv.Unquote(`"` + strings.ReplaceAll(strings.TrimPrefix(ahead, " "), `"`, `\"`) + `"`)
+		if err != nil {
+			return fmt.Errorf("%q: %w", ahead, err)
+		}
+		r.Ahead = append(r.Ahead, raw...)
 		return nil
 	}
 	text, trailer := strings.CutPrefix(text, "~")

@@ -26,6 +26,7 @@ type Stage struct {
 //	{{h2c "grpc"}}       the address of an HTTP/2 upstream
 //	{{tcp "t"}}          the address of a TCP upstream
 //	{{dead}}             an address where nobody listens
+//	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
 //	{{full}}             an address where connections are neither taken nor refused
 func NewStage(tb testing.TB, files []txtar.File) *Stage {
 	tb.Helper()
@@ -37,10 +38,11 @@ func NewStage(tb testing.TB, files []txtar.File) *Stage {
 // Write writes more files, or others of the same names, with the same ports and upstreams. Each appears at once.
 func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 	tb.Helper()
-	upstream := func(kind func(testing.TB, string) *Upstream) func(string) string {
+	type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
+	upstream := func(kind maker, options ...func(*Upstream)) func(string) string {
 		return func(name string) string {
 			if s.Upstreams[name] == nil {
-				s.Upstreams[name] = kind(tb, name)
+				s.Upstreams[name] = kind(tb, name, options...)
 			}
 			return s.Upstreams[name].Addr
 		}
@@ -55,8 +57,12 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
-		"full":     func() string { return full(tb) },
-		"dead":     func() string { return Loopback(tb) },
+		"proxied": func(kind, name string) string {
+			kinds := map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "tcp": NewTCPUpstream}
+			return upstream(kinds[kind], WantHeader)(name)
+		},
+		"full": func() string { return full(tb) },
+		"dead": func() string { return Loopback(tb) },
 	}
 	for _, f := range files {
 		t, err := template.New(f.Name).Funcs(funcs).Parse(string(f.Data))

@@ -18,9 +18,11 @@ type Field struct{ Name, Value string }
 // Seen is a request as an upstream saw it.
 type Seen struct {
 	Upstream string
-	Proto    string
-	Method   string
-	Path     string
+	// Proxy is what the PROXY protocol's header of its connection says: "v1 203.0.113.1:4711 192.0.2.1:443", "v2 local".
+	Proxy  string
+	Proto  string
+	Method string
+	Path   string
 	// Authority is Host or :authority.
 	Authority string
 	// Header is in order, and over HTTP/1 with its spelling; without Host.
@@ -80,30 +82,33 @@ type Upstream struct {
 }
 
 // NewUpstream is an HTTP/1.1 upstream on 127.0.0.1, until the test's end.
-func NewUpstream(tb testing.TB, name string) *Upstream {
-	u := newUpstream(tb, name)
+func NewUpstream(tb testing.TB, name string, options ...func(*Upstream)) *Upstream {
+	u := newUpstream(tb, name, options)
 	u.serve = u.serveHTTP1
 	u.start()
 	return u
 }
 
 // NewH2CUpstream speaks HTTP/2 with prior knowledge.
-func NewH2CUpstream(tb testing.TB, name string) *Upstream {
-	u := newUpstream(tb, name)
+func NewH2CUpstream(tb testing.TB, name string, options ...func(*Upstream)) *Upstream {
+	u := newUpstream(tb, name, options)
 	u.startHTTP2()
 	return u
 }
 
-// NewTCPUpstream reads to the end of what the client sends, and then answers with its name, a colon and the same
+// WantHeader lets an upstream that New makes want the PROXY protocol's header ahead of each connection, and record it.
+func WantHeader(u *Upstream) { u.listener = headerListener{u.listener} }
+
+// NewTCPUpstream says its name and a colon, reads to the end of what the client sends, and then answers with the same
 // bytes: so it answers only a client whose half-close is carried through.
-func NewTCPUpstream(tb testing.TB, name string) *Upstream {
-	u := newUpstream(tb, name)
+func NewTCPUpstream(tb testing.TB, name string, options ...func(*Upstream)) *Upstream {
+	u := newUpstream(tb, name, options)
 	u.serve = u.serveTCP
 	u.start()
 	return u
 }
 
-func newUpstream(tb testing.TB, name string) *Upstream {
+func newUpstream(tb testing.TB, name string, options []func(*Upstream)) *Upstream {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,6 +117,9 @@ func newUpstream(tb testing.TB, name string) *Upstream {
 	u := &Upstream{
 		Name: name, Addr: l.Addr().String(), listener: l, record: true,
 		quit: make(chan struct{}), conns: map[net.Conn]struct{}{},
+	}
+	for _, option := range options {
+		option(u)
 	}
 	tb.Cleanup(u.Close)
 	return u
@@ -208,14 +216,15 @@ func (u *Upstream) update(change func()) {
 func (u *Upstream) serveTCP(c net.Conn) {
 	s := &Seen{Upstream: u.Name, Proto: "TCP"}
 	u.add(s)
+	_, _ = fmt.Fprintf(c, "%s: ", u.Name)
 	data, err := io.ReadAll(c)
 	u.update(func() {
-		s.Body = data
+		s.Body, s.Proxy = data, said(c)
 		if err != nil {
 			s.Broken = err.Error()
 		}
 	})
-	_, _ = fmt.Fprintf(c, "%s: %s", u.Name, data)
+	_, _ = c.Write(data)
 }
 
 // plan is what the x-echo-* headers of a request ask for.

@@ -16,7 +16,7 @@ func (u *Upstream) serveHTTP1(c net.Conn) {
 	r := bufio.NewReader(c)
 	w := bufio.NewWriter(c)
 	for {
-		s, keep, err := u.exchange(r, w)
+		s, keep, err := u.exchange(c, r, w)
 		if err != nil && !errors.Is(err, io.EOF) && s != nil && s.Get("x-echo-upgrade") == "" {
 			u.update(func() { s.Broken = err.Error() })
 		}
@@ -27,12 +27,12 @@ func (u *Upstream) serveHTTP1(c net.Conn) {
 }
 
 // exchange is one request and its answer. s is nil if the connection ended before a request.
-func (u *Upstream) exchange(r *bufio.Reader, w *bufio.Writer) (s *Seen, keep bool, err error) {
+func (u *Upstream) exchange(c net.Conn, r *bufio.Reader, w *bufio.Writer) (s *Seen, keep bool, err error) {
 	first, err := line(r)
 	if err != nil {
 		return nil, false, err
 	}
-	s = &Seen{Upstream: u.Name}
+	s = &Seen{Upstream: u.Name, Proxy: said(c)}
 	parts := strings.Split(first, " ")
 	if len(parts) != 3 {
 		u.add(s)

@@ -12,6 +12,7 @@ import (
 func (u *Upstream) startHTTP2() {
 	u.server = &http.Server{
 		Handler: http.HandlerFunc(u.handle), Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0),
+		ConnContext: withConn,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateNew {
 				u.update(func() { u.accepted++ })
@@ -24,7 +25,7 @@ func (u *Upstream) startHTTP2() {
 
 func (u *Upstream) handle(w http.ResponseWriter, r *http.Request) {
 	s := &Seen{
-		Upstream: u.Name, Proto: r.Proto, Method: r.Method, Path: r.RequestURI, Authority: r.Host,
+		Upstream: u.Name, Proxy: said(connOf(r.Context())), Proto: r.Proto, Method: r.Method, Path: r.RequestURI, Authority: r.Host,
 		Header: flat(r.Header),
 	}
 	p, err := u.plan(s)

@@ -196,7 +196,11 @@ type Listener struct {
 	// proxy's standard output.
 	AccessLog *AccessLog `protobuf:"bytes,11,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"`
 	// What a stranger may cost. Each proxy counts by itself.
-	Limits        *Limits `protobuf:"bytes,12,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *Limits `protobuf:"bytes,12,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Whoever connects is a proxy or a load balancer, which says by the PROXY protocol (version 1 or 2) who its client is:
+	// that address is the client's for everything. Anybody who can connect can claim any address, so only such proxies may
+	// reach the listener. Listeners that share an address and port must agree. Default: none, and no such header is taken.
+	ProxyProtocol *ProxyProtocol `protobuf:"bytes,13,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +319,60 @@ func (x *Listener) GetLimits() *Limits {
 	return nil
 }
 
+func (x *Listener) GetProxyProtocol() *ProxyProtocol {
+	if x != nil {
+		return x.ProxyProtocol
+	}
+	return nil
+}
+
+// ProxyProtocol says what of it a listener takes. A connection that does not begin with a header, or with one that is
+// malformed, is closed.
+type ProxyProtocol struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connections that bring no header are taken as they are. Default: false.
+	Optional      bool `protobuf:"varint,1,opt,name=optional,proto3" json:"optional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyProtocol) Reset() {
+	*x = ProxyProtocol{}
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyProtocol) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyProtocol) ProtoMessage() {}
+
+func (x *ProxyProtocol) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyProtocol.ProtoReflect.Descriptor instead.
+func (*ProxyProtocol) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ProxyProtocol) GetOptional() bool {
+	if x != nil {
+		return x.Optional
+	}
+	return false
+}
+
 // Limits bound what clients of a listener may take. Those of HTTP and HTTPS listeners have defaults that suit a proxy
 // which strangers reach; TCP listeners take connections alone.
 type Limits struct {
@@ -345,7 +403,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +415,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +428,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Limits) GetConnections() uint32 {
@@ -433,7 +491,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +503,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +516,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AccessLog) GetDisabled() bool {
@@ -481,7 +539,7 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\tlisteners\x18\x05 \x03(\v2\x13.sluice.v1.ListenerB\b\xbaH\x05\x92\x01\x02\b\x01R\tlisteners\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xed\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x05\n" +
 	"\bListener\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
@@ -500,12 +558,15 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	" \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x123\n" +
 	"\n" +
 	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\x12)\n" +
-	"\x06limits\x18\f \x01(\v2\x11.sluice.v1.LimitsR\x06limits\"B\n" +
+	"\x06limits\x18\f \x01(\v2\x11.sluice.v1.LimitsR\x06limits\x12?\n" +
+	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\"B\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04HTTP\x10\x01\x12\t\n" +
 	"\x05HTTPS\x10\x02\x12\a\n" +
-	"\x03TCP\x10\x03\"\xfd\x02\n" +
+	"\x03TCP\x10\x03\"+\n" +
+	"\rProxyProtocol\x12\x1a\n" +
+	"\boptional\x18\x01 \x01(\bR\boptional\"\xfd\x02\n" +
 	"\x06Limits\x12,\n" +
 	"\vconnections\x18\x01 \x01(\rB\n" +
 	"\xbaH\a\xd8\x01\x01*\x02(\x01R\vconnections\x12,\n" +
@@ -533,30 +594,32 @@ func file_sluice_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_sluice_v1_gateway_proto_goTypes = []any{
 	(Listener_Protocol)(0), // 0: sluice.v1.Listener.Protocol
 	(*Gateway)(nil),        // 1: sluice.v1.Gateway
 	(*Listener)(nil),       // 2: sluice.v1.Listener
-	(*Limits)(nil),         // 3: sluice.v1.Limits
-	(*AccessLog)(nil),      // 4: sluice.v1.AccessLog
-	nil,                    // 5: sluice.v1.Gateway.LabelsEntry
-	(*Redirect)(nil),       // 6: sluice.v1.Redirect
-	(*Backend)(nil),        // 7: sluice.v1.Backend
+	(*ProxyProtocol)(nil),  // 3: sluice.v1.ProxyProtocol
+	(*Limits)(nil),         // 4: sluice.v1.Limits
+	(*AccessLog)(nil),      // 5: sluice.v1.AccessLog
+	nil,                    // 6: sluice.v1.Gateway.LabelsEntry
+	(*Redirect)(nil),       // 7: sluice.v1.Redirect
+	(*Backend)(nil),        // 8: sluice.v1.Backend
 }
 var file_sluice_v1_gateway_proto_depIdxs = []int32{
-	5, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
+	6, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
 	2, // 1: sluice.v1.Gateway.listeners:type_name -> sluice.v1.Listener
 	0, // 2: sluice.v1.Listener.protocol:type_name -> sluice.v1.Listener.Protocol
-	6, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
-	7, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
-	4, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
-	3, // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
+	8, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
+	5, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
+	4, // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
+	3, // 7: sluice.v1.Listener.proxy_protocol:type_name -> sluice.v1.ProxyProtocol
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_gateway_proto_init() }
@@ -572,7 +635,7 @@ func file_sluice_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_gateway_proto_rawDesc), len(file_sluice_v1_gateway_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -75,6 +75,59 @@ func (Service_Protocol) EnumDescriptor() ([]byte, []int) {
 	return file_sluice_v1_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// How the PROXY protocol's header is written.
+type Service_ProxyProtocol int32
+
+const (
+	// None is sent.
+	Service_PROXY_PROTOCOL_UNSPECIFIED Service_ProxyProtocol = 0
+	// Version 1, a line of text.
+	Service_V1 Service_ProxyProtocol = 1
+	// Version 2, binary.
+	Service_V2 Service_ProxyProtocol = 2
+)
+
+// Enum value maps for Service_ProxyProtocol.
+var (
+	Service_ProxyProtocol_name = map[int32]string{
+		0: "PROXY_PROTOCOL_UNSPECIFIED",
+		1: "V1",
+		2: "V2",
+	}
+	Service_ProxyProtocol_value = map[string]int32{
+		"PROXY_PROTOCOL_UNSPECIFIED": 0,
+		"V1":                         1,
+		"V2":                         2,
+	}
+)
+
+func (x Service_ProxyProtocol) Enum() *Service_ProxyProtocol {
+	p := new(Service_ProxyProtocol)
+	*p = x
+	return p
+}
+
+func (x Service_ProxyProtocol) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Service_ProxyProtocol) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_v1_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Service_ProxyProtocol) Type() protoreflect.EnumType {
+	return &file_sluice_v1_service_proto_enumTypes[1]
+}
+
+func (x Service_ProxyProtocol) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Service_ProxyProtocol.Descriptor instead.
+func (Service_ProxyProtocol) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // A Service is a set of endpoints that answer alike. With hosts it also publishes itself: that is short for a Route
 // of the same name, with these hosts and gateways and one rule to this Service.
 type Service struct {
@@ -97,8 +150,11 @@ type Service struct {
 	Protocol Service_Protocol `protobuf:"varint,8,opt,name=protocol,proto3,enum=sluice.v1.Service_Protocol" json:"protocol,omitempty"`
 	// How long a connection to an endpoint may take to be made: more than 0. Default: 5s.
 	ConnectTimeout string `protobuf:"bytes,9,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
+	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
+	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -192,6 +248,13 @@ func (x *Service) GetConnectTimeout() string {
 		return x.ConnectTimeout
 	}
 	return ""
+}
+
+func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
+	if x != nil {
+		return x.ProxyProtocol
+	}
+	return Service_PROXY_PROTOCOL_UNSPECIFIED
 }
 
 // An Endpoint is one address of a Service. Short form: the address alone.
@@ -423,7 +486,7 @@ var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xc5\x05\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xd9\x06\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -435,14 +498,20 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\tendpoints\x18\x06 \x03(\v2\x13.sluice.v1.EndpointR\tendpoints\x12<\n" +
 	"\rload_balancer\x18\a \x01(\v2\x17.sluice.v1.LoadBalancerR\floadBalancer\x12A\n" +
 	"\bprotocol\x18\b \x01(\x0e2\x1b.sluice.v1.Service.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x122\n" +
-	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x1a9\n" +
+	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
+	"\x0eproxy_protocol\x18\n" +
+	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05HTTP1\x10\x01\x12\t\n" +
-	"\x05HTTP2\x10\x02\"a\n" +
+	"\x05HTTP2\x10\x02\"?\n" +
+	"\rProxyProtocol\x12\x1e\n" +
+	"\x1aPROXY_PROTOCOL_UNSPECIFIED\x10\x00\x12\x06\n" +
+	"\x02V1\x10\x01\x12\x06\n" +
+	"\x02V2\x10\x02\"a\n" +
 	"\bEndpoint\x12 \n" +
 	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
 	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01B\t\n" +
@@ -469,29 +538,31 @@ func file_sluice_v1_service_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_service_proto_rawDescData
 }
 
-var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_sluice_v1_service_proto_goTypes = []any{
-	(Service_Protocol)(0), // 0: sluice.v1.Service.Protocol
-	(*Service)(nil),       // 1: sluice.v1.Service
-	(*Endpoint)(nil),      // 2: sluice.v1.Endpoint
-	(*LoadBalancer)(nil),  // 3: sluice.v1.LoadBalancer
-	(*RoundRobin)(nil),    // 4: sluice.v1.RoundRobin
-	(*LeastRequest)(nil),  // 5: sluice.v1.LeastRequest
-	nil,                   // 6: sluice.v1.Service.LabelsEntry
+	(Service_Protocol)(0),      // 0: sluice.v1.Service.Protocol
+	(Service_ProxyProtocol)(0), // 1: sluice.v1.Service.ProxyProtocol
+	(*Service)(nil),            // 2: sluice.v1.Service
+	(*Endpoint)(nil),           // 3: sluice.v1.Endpoint
+	(*LoadBalancer)(nil),       // 4: sluice.v1.LoadBalancer
+	(*RoundRobin)(nil),         // 5: sluice.v1.RoundRobin
+	(*LeastRequest)(nil),       // 6: sluice.v1.LeastRequest
+	nil,                        // 7: sluice.v1.Service.LabelsEntry
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
-	6, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
-	2, // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
-	3, // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
+	7, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
+	3, // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
+	4, // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0, // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
-	4, // 4: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	5, // 5: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	1, // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
+	5, // 5: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	6, // 6: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -510,7 +581,7 @@ func file_sluice_v1_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_service_proto_rawDesc), len(file_sluice_v1_service_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
