@@ -290,6 +290,9 @@ func renderAction(r ir.Rule) string {
 	case r.Respond != nil:
 		return fmt.Sprintf(" respond %d %q", r.Respond.Status, r.Respond.Body)
 	}
+	if r.Rewrite != nil {
+		return renderBackends(r.Backends) + fmt.Sprintf(" rewrite %+v", *r.Rewrite)
+	}
 	return renderBackends(r.Backends)
 }
 

@@ -170,6 +170,7 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		var good bool
 		template.Backends, good = c.backends(r.doc, backends, m.GetBackends())
 		template.Upgrades = m.GetUpgrades().GetProtocols()
+		template.Rewrite = rewrite(m.GetRewrite())
 		ok = ok && good
 	}
 	matches := m.GetMatches()
@@ -187,6 +188,16 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 
 func redirect(m *sluicev1.Redirect) *ir.Redirect {
 	return &ir.Redirect{Scheme: m.GetScheme(), Host: m.GetHost(), Port: uint16(m.GetPort()), Status: int(m.GetStatusCode())}
+}
+
+func rewrite(m *sluicev1.Rewrite) *ir.Rewrite {
+	if m == nil {
+		return nil
+	}
+	return &ir.Rewrite{
+		Host: m.GetHost(), Prefix: m.GetPathPrefix(), Path: m.GetPath(),
+		Pattern: m.GetPathRegex().GetPattern(), Substitution: m.GetPathRegex().GetSubstitution(),
+	}
 }
 
 // joinRoutes tells each listener its Routes, and warns about hosts that fit nowhere.

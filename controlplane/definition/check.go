@@ -86,6 +86,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
+		checkRewrite(rule, at+".rewrite", report)
 		if rule.GetRedirect() != nil && rule.GetUpgrades() != nil {
 			report(at+".upgrades", CodeExclusive, "got upgrades and redirect, want upgrades only where there are backends")
 		}

@@ -117,6 +117,20 @@ type Rule struct {
 	Timeout time.Duration
 	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
 	Upgrades []string
+	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
+	Rewrite *Rewrite
+}
+
+// Rewrite replaces parts of the request's URL; empty parts are kept, and so is the query. At most one of Prefix, Path and
+// Pattern is set.
+type Rewrite struct {
+	Host string
+	// Prefix stands for what the match's path matched. The match is not by PathRegex.
+	Prefix string
+	// Path is the whole path.
+	Path string
+	// Pattern is a regular expression for parts of the path, and Substitution stands for these, in RE2's words.
+	Pattern, Substitution string
 }
 
 // WebSocket is the protocol that listeners allow unless a rule says otherwise.

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"regexp"
 	"time"
+
+	"github.com/sluice-proxy/sluice/xds/regex"
 )
 
 // Config is one complete configuration: every name that is referred to is there, or is known not to exist.
@@ -318,6 +320,17 @@ type Route struct {
 	IdleTimeout *time.Duration
 	// Upgrades go before HTTP.Upgrades, protocol by protocol.
 	Upgrades []Upgrade
+	// Rewrite is what the upstream sees instead; nil is the request's own. It is of Clusters.
+	Rewrite *Rewrite
+}
+
+// Rewrite replaces parts of the request's URL; empty parts are kept, and so is the query.
+type Rewrite struct {
+	Host string
+	// Prefix stands for what the match's path matched: all of it, of PathExact and PathRegex.
+	Prefix string
+	// Regex replaces parts of the path; it is nil if Prefix is set.
+	Regex *regex.Replacer
 }
 
 // Upgrade says whether HTTP may be switched to a protocol, by its name in the Upgrade header; case does not matter.

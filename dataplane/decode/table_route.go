@@ -84,6 +84,10 @@ var routeTableTable = []messageRules{
 		yes("safe_regex"),
 		only("ignore_case", "false"),
 	}},
+	{message: "envoy.type.matcher.v3.RegexMatchAndSubstitute", fields: []Field{
+		yes("pattern"),
+		yes("substitution"),
+	}},
 	{message: "envoy.type.matcher.v3.RegexMatcher", fields: []Field{
 		yes("google_re2"),
 		{Name: "regex", Support: Implemented, Note: "RE2, printable ASCII, of a program size of at most 100, Envoy's limit"},
@@ -95,6 +99,9 @@ var routeTableTable = []messageRules{
 		yes("timeout"),
 		yes("idle_timeout"),
 		yes("upgrade_configs"),
+		yes("host_rewrite_literal"),
+		yes("prefix_rewrite"),
+		yes("regex_rewrite"),
 		only("cluster_not_found_response_code", "SERVICE_UNAVAILABLE"),
 		only("priority", "DEFAULT"),
 		only("append_x_forwarded_host", "false"),

@@ -87,6 +87,9 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		x.req.Upgrade = ""
 		return failure.Newf(failure.UpgradeRefused, "%q: cluster %q speaks HTTP/2, over which upgrades are not supported", protocol, name)
 	}
+	if r.Rewrite != nil && !route.Rewrite(r.Route, x.req) {
+		return failure.Newf(failure.BadRequest, "rewritten path %q does not begin with /", x.req.Path)
+	}
 	if !c.Acquire() {
 		return failure.New(failure.Overflow, nil)
 	}

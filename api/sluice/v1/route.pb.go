@@ -160,7 +160,9 @@ type Rule struct {
 	// Default: the Route's.
 	Timeout string `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Which protocols a request may switch its connection to. It replaces the Route's as a whole. Default: the Route's.
-	Upgrades      *Upgrades `protobuf:"bytes,7,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
+	Upgrades *Upgrades `protobuf:"bytes,7,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
+	// What the backend sees instead of the request's own host and path. Default: it sees these.
+	Rewrite       *Rewrite `protobuf:"bytes,8,opt,name=rewrite,proto3" json:"rewrite,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +246,142 @@ func (x *Rule) GetUpgrades() *Upgrades {
 	return nil
 }
 
+func (x *Rule) GetRewrite() *Rewrite {
+	if x != nil {
+		return x.Rewrite
+	}
+	return nil
+}
+
+// A Rewrite changes what the backend sees. The query stays as it is.
+type Rewrite struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The host, with a port if it needs one. X-Forwarded-Host stays as the client sent it.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// This instead of what the match's path matched: of a prefix /api, "/v2" makes /v2/x of /api/x and "/" makes /x; of an
+	// exact path, the whole. A match without a path has the prefix "/". Not with a match by regex.
+	PathPrefix string `protobuf:"bytes,2,opt,name=path_prefix,json=pathPrefix,proto3" json:"path_prefix,omitempty"`
+	// What the pattern matches in the path, each time, instead.
+	PathRegex *PathRegex `protobuf:"bytes,3,opt,name=path_regex,json=pathRegex,proto3" json:"path_regex,omitempty"`
+	// The whole path.
+	Path          string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rewrite) Reset() {
+	*x = Rewrite{}
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rewrite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rewrite) ProtoMessage() {}
+
+func (x *Rewrite) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
+func (*Rewrite) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Rewrite) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Rewrite) GetPathPrefix() string {
+	if x != nil {
+		return x.PathPrefix
+	}
+	return ""
+}
+
+func (x *Rewrite) GetPathRegex() *PathRegex {
+	if x != nil {
+		return x.PathRegex
+	}
+	return nil
+}
+
+func (x *Rewrite) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// A PathRegex replaces, in a path, all that a regular expression matches.
+type PathRegex struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A regular expression (RE2). It may match any part of the path: begin it with ^ to hold it to the start.
+	Pattern string `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// What stands there instead: \1 to \9 are the pattern's groups, \0 the whole match, and \ is one \.
+	Substitution  string `protobuf:"bytes,2,opt,name=substitution,proto3" json:"substitution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathRegex) Reset() {
+	*x = PathRegex{}
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathRegex) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathRegex) ProtoMessage() {}
+
+func (x *PathRegex) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathRegex.ProtoReflect.Descriptor instead.
+func (*PathRegex) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PathRegex) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *PathRegex) GetSubstitution() string {
+	if x != nil {
+		return x.Substitution
+	}
+	return ""
+}
+
 // Upgrades says which protocols a request may switch its connection to, by the header Upgrade (RFC 9110, 7.8) or, over
 // HTTP/2, by an extended CONNECT (RFC 8441). What is not named here is answered 403. After the switch the proxy carries
 // bytes and looks at none of them, so name only what the backend must speak.
@@ -260,7 +398,7 @@ type Upgrades struct {
 
 func (x *Upgrades) Reset() {
 	*x = Upgrades{}
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +410,7 @@ func (x *Upgrades) String() string {
 func (*Upgrades) ProtoMessage() {}
 
 func (x *Upgrades) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +423,7 @@ func (x *Upgrades) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrades.ProtoReflect.Descriptor instead.
 func (*Upgrades) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Upgrades) GetDisabled() bool {
@@ -324,7 +462,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +474,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +487,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Match) GetPath() *PathMatch {
@@ -412,7 +550,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +562,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +575,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PathMatch) GetKind() isPathMatch_Kind {
@@ -543,7 +681,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -555,7 +693,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -568,7 +706,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -651,7 +789,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +801,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +814,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -741,7 +879,7 @@ type GrpcMatch struct {
 
 func (x *GrpcMatch) Reset() {
 	*x = GrpcMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +891,7 @@ func (x *GrpcMatch) String() string {
 func (*GrpcMatch) ProtoMessage() {}
 
 func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +904,7 @@ func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrpcMatch.ProtoReflect.Descriptor instead.
 func (*GrpcMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GrpcMatch) GetService() string {
@@ -796,7 +934,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +946,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +959,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Backend) GetService() string {
@@ -855,7 +993,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1005,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1018,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -930,7 +1068,7 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x05\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
@@ -938,10 +1076,25 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bbackends\x18\x04 \x03(\v2\x12.sluice.v1.BackendR\bbackends\x12/\n" +
 	"\bredirect\x18\x05 \x01(\v2\x13.sluice.v1.RedirectR\bredirect\x12#\n" +
 	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
-	"\bupgrades\x18\a \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades:\xcc\x01\xbaH\xc8\x01\x1a[\n" +
+	"\bupgrades\x18\a \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x12,\n" +
+	"\arewrite\x18\b \x01(\v2\x12.sluice.v1.RewriteR\arewrite:\xb7\x02\xbaH\xb3\x02\x1a[\n" +
 	"\n" +
 	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1ai\n" +
-	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\"\xd1\x02\n" +
+	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\x1ai\n" +
+	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"\xe7\x04\n" +
+	"\aRewrite\x12\xa4\x01\n" +
+	"\x04host\x18\x01 \x01(\tB\x8f\x01\xbaH\x8b\x01\xba\x01\x84\x01\n" +
+	"\frewrite_host\x127want a host such as shop.internal or shop.internal:8080\x1a;this == '' || this.isHostname() || this.isHostAndPort(true)\xd8\x01\x01R\x04host\x12\x1f\n" +
+	"\vpath_prefix\x18\x02 \x01(\tR\n" +
+	"pathPrefix\x123\n" +
+	"\n" +
+	"path_regex\x18\x03 \x01(\v2\x14.sluice.v1.PathRegexR\tpathRegex\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path:\xca\x02\xbaH\xc6\x02\x1a\xa4\x01\n" +
+	"\x11rewrite.something\x129want at least one of host, pathPrefix, pathRegex and path\x1aTthis.host != '' || this.path_prefix != '' || has(this.path_regex) || this.path != ''\x1a\x9c\x01\n" +
+	"\frewrite.path\x122want at most one of pathPrefix, pathRegex and path\x1aX[this.path_prefix != '', has(this.path_regex), this.path != ''].filter(x, x).size() <= 1\"[\n" +
+	"\tPathRegex\x12 \n" +
+	"\apattern\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\apattern\x12,\n" +
+	"\fsubstitution\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\fsubstitution\"\xd1\x02\n" +
 	"\bUpgrades\x12\x1a\n" +
 	"\bdisabled\x18\x01 \x01(\bR\bdisabled\x12\xbe\x01\n" +
 	"\tprotocols\x18\x02 \x03(\tB\x9f\x01\xbaH\x9b\x01\x92\x01\x97\x01\x10\x10\x18\x01\"\x90\x01\xba\x01\x8c\x01\n" +
@@ -1027,38 +1180,42 @@ func file_sluice_v1_route_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_route_proto_rawDescData
 }
 
-var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_sluice_v1_route_proto_goTypes = []any{
 	(*Route)(nil),       // 0: sluice.v1.Route
 	(*Rule)(nil),        // 1: sluice.v1.Rule
-	(*Upgrades)(nil),    // 2: sluice.v1.Upgrades
-	(*Match)(nil),       // 3: sluice.v1.Match
-	(*PathMatch)(nil),   // 4: sluice.v1.PathMatch
-	(*HeaderMatch)(nil), // 5: sluice.v1.HeaderMatch
-	(*QueryMatch)(nil),  // 6: sluice.v1.QueryMatch
-	(*GrpcMatch)(nil),   // 7: sluice.v1.GrpcMatch
-	(*Backend)(nil),     // 8: sluice.v1.Backend
-	(*Redirect)(nil),    // 9: sluice.v1.Redirect
-	nil,                 // 10: sluice.v1.Route.LabelsEntry
+	(*Rewrite)(nil),     // 2: sluice.v1.Rewrite
+	(*PathRegex)(nil),   // 3: sluice.v1.PathRegex
+	(*Upgrades)(nil),    // 4: sluice.v1.Upgrades
+	(*Match)(nil),       // 5: sluice.v1.Match
+	(*PathMatch)(nil),   // 6: sluice.v1.PathMatch
+	(*HeaderMatch)(nil), // 7: sluice.v1.HeaderMatch
+	(*QueryMatch)(nil),  // 8: sluice.v1.QueryMatch
+	(*GrpcMatch)(nil),   // 9: sluice.v1.GrpcMatch
+	(*Backend)(nil),     // 10: sluice.v1.Backend
+	(*Redirect)(nil),    // 11: sluice.v1.Redirect
+	nil,                 // 12: sluice.v1.Route.LabelsEntry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
-	10, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
+	12, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
 	1,  // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
-	2,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
-	3,  // 3: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	3,  // 4: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	8,  // 5: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	9,  // 6: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	2,  // 7: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
-	4,  // 8: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	5,  // 9: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	6,  // 10: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
-	7,  // 11: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
+	5,  // 3: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	5,  // 4: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	10, // 5: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	11, // 6: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	4,  // 7: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	2,  // 8: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
+	3,  // 9: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
+	6,  // 10: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	7,  // 11: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	8,  // 12: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
+	9,  // 13: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -1067,22 +1224,22 @@ func file_sluice_v1_route_proto_init() {
 		return
 	}
 	file_sluice_v1_rules_proto_init()
-	file_sluice_v1_route_proto_msgTypes[4].OneofWrappers = []any{
+	file_sluice_v1_route_proto_msgTypes[6].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_RawPrefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_sluice_v1_route_proto_msgTypes[5].OneofWrappers = []any{}
-	file_sluice_v1_route_proto_msgTypes[6].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[7].OneofWrappers = []any{}
 	file_sluice_v1_route_proto_msgTypes[8].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_route_proto_rawDesc), len(file_sluice_v1_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
