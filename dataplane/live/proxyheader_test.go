@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -274,5 +276,27 @@ func TestProxyHeaderChanges(t *testing.T) {
 	wantClosed(t, conn)
 	if status, body := says(t, dial(t, address), aRequest); status != 200 || strings.Contains(body, "203.0.113.7") {
 		t.Errorf("got %d %q", status, body)
+	}
+}
+
+// TestProxyHeaderLog: an access log has the header's addresses, and who has connected.
+func TestProxyHeaderLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	logs := []*config.AccessLog{{Path: path, Format: "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%\n"}}
+	r, address, _ := announcing(t, Options{}, func(l *config.Listener) { l.Chains[0].HTTP.AccessLogs = logs })
+	tcp := announcingConfig(t, func(l *config.Listener) {
+		l.Chains[0].HTTP, l.Chains[0].TCP = nil, &config.TCP{Clusters: []config.WeightedCluster{{Name: "v1", Weight: 1}}, MaxConnectAttempts: 1, AccessLogs: logs}
+	})
+	for i, next := range []*config.Config{nil, tcp} {
+		if next != nil {
+			apply(t, r, next)
+		}
+		conn := dial(t, address)
+		says(t, conn, headerOf("203.0.113.7")+aRequest)
+		conn.Close()
+		eventually(t, "the line is there", func() bool {
+			text, _ := os.ReadFile(path)
+			return strings.Count(string(text), "203.0.113.7:4711 192.0.2.1:80 127.0.0.1\n") == i+1
+		})
 	}
 }
