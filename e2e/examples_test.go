@@ -297,3 +297,26 @@ func TestLimitsExample(t *testing.T) {
 		})
 	}
 }
+
+func TestProxyProtocolExample(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "proxy-protocol")
+			e.demo(t, "app", "9001")
+			cp := harness.StartControlPlane(t, e.Dir)
+			proxy := harness.StartProxy(t, kind, cp.Addr, "default", kind)
+			proxy.WaitReady()
+			cp.WaitSynced("default", 1)
+			e.wantFrom(t, e.get(t, "http", "localhost", "7000", "/"), 200, "app")
+			balanced := &harness.Request{Method: "GET", Addr: e.addr(t, "7000"), Proto: "HTTP/1.1", Authority: "localhost", Path: "/",
+				Ahead: []byte("PROXY TCP4 203.0.113.7 192.0.2.1 4711 80\r\n")}
+			e.wantFrom(t, harness.Do(balanced, false), 200, "app")
+			proxy.WaitLog(`"client":"203.0.113.7:4711"`)
+			direct := &harness.Request{Method: "GET", Addr: e.addr(t, "8080"), Proto: "HTTP/1.1", Authority: "localhost", Path: "/"}
+			if a := harness.Do(direct, false); a.Refused == "" {
+				t.Errorf("without a header: got %d, want the connection closed", a.Status)
+			}
+		})
+	}
+}
