@@ -246,6 +246,9 @@ func TestMatchingExample(t *testing.T) {
 				a := harness.Do(&harness.Request{Method: "GET", Addr: e.addr(t, "8080"), Proto: "HTTP/1.1", Authority: "localhost", Path: c.path, Header: c.header}, false)
 				e.wantFrom(t, a, 200, c.upstream)
 			}
+			if a := e.get(t, "http", "localhost", "8080", "/admin"); a.Status != 302 {
+				t.Errorf("/admin of a stranger: got status %d, want 302", a.Status)
+			}
 			beta := 0
 			for range 300 {
 				if a := e.get(t, "http", "localhost", "8080", "/checkout"); a.Get("x-upstream") == "beta" {

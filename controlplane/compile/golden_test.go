@@ -273,6 +273,9 @@ func renderMatch(m ir.Match) string {
 	if m.GRPC {
 		b.WriteString(" grpc")
 	}
+	if len(m.Sources) > 0 {
+		fmt.Fprintf(&b, " from %v", m.Sources)
+	}
 	if m.Fraction != nil {
 		fmt.Fprintf(&b, " %d/1000000", *m.Fraction)
 	}

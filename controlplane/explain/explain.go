@@ -31,6 +31,8 @@ type Request struct {
 	URL string
 	// Header are the headers, in order. A Host replaces the URL's host, which still is the TLS server name.
 	Header []Header
+	// Source is the client's IP address; the zero value is 127.0.0.1.
+	Source netip.Addr
 }
 
 // Header is one header line.
@@ -48,6 +50,8 @@ type Question struct {
 	// Path is with the query, as the client sent it.
 	Path   string
 	Header []Header
+	// Source is the client's address.
+	Source netip.Addr
 }
 
 // Verdict is what the matcher says.
@@ -254,6 +258,7 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 	v, err := e.matcher.Match(c.fleet, chain.HTTP.RouteTable, Question{
 		Scheme: e.target.scheme, Method: r.Method, Authority: e.target.authority,
 		Path: e.target.url.RequestURI(), Header: e.target.header,
+		Source: cmp.Or(e.request.Source, netip.AddrFrom4([4]byte{127, 0, 0, 1})),
 	})
 	if err != nil {
 		return nil, 0, err

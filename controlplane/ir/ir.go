@@ -147,6 +147,8 @@ type Match struct {
 	Query []QueryMatch
 	// GRPC wants a content-type of gRPC.
 	GRPC bool
+	// Sources are networks, one of which the client's address is in; none is any.
+	Sources []netip.Prefix
 	// Fraction is the share of the requests that all else fits, in millionths; nil is all.
 	Fraction *uint32
 }

@@ -174,6 +174,7 @@ func fleets() map[string]*ir.Fleet {
 					},
 				}),
 				rule("grpc", ir.Match{PathKind: ir.PathExact, Path: "/shop.v1.Carts/Get", Method: "POST", GRPC: true}),
+				rule("source", ir.Match{Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")}}),
 				rule("fraction", ir.Match{Fraction: new(uint32(5000))}),
 				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421}},
 				{ID: "Gateway/web#long", Respond: &ir.Response{Status: 404, Body: strings.Repeat("long ", 1000)}},

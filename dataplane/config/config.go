@@ -180,6 +180,8 @@ type HTTP struct {
 	NormalizePath bool
 	// MergeSlashes merges adjacent slashes of the path.
 	MergeSlashes bool
+	// MatchSource tells routes the client's address: the connection's peer. Else no route that asks for it matches.
+	MatchSource bool
 	// RejectUnderscores answers 400 to a header name with an underscore.
 	RejectUnderscores bool
 	// ServerName is set as the Server header: overwriting if ServerOverwrite; empty passes the upstream's through.
@@ -258,6 +260,8 @@ type Match struct {
 	Query     []QueryMatch
 	// GRPC wants the content type application/grpc, or one that begins with application/grpc+.
 	GRPC bool
+	// Sources are networks, one of which the client's address is in; none is any. It is known where HTTP.MatchSource is set.
+	Sources []netip.Prefix
 	// Fraction is the share of the requests that all else fits; nil is all.
 	Fraction *Fraction
 }

@@ -35,7 +35,11 @@ func (x *exchange) serve(state *State) *failure.Error {
 		return nil
 	}
 	x.random = rand.Uint64()
-	r := state.table.Find(x.req, route.Given{Random: x.random})
+	given := route.Given{Random: x.random}
+	if x.p.config.MatchSource {
+		given.Source = x.c.Peer.Addr()
+	}
+	r := state.table.Find(x.req, given)
 	if x.req.Upgrade != "" && !x.maySwitch(r) {
 		protocol := x.req.Upgrade
 		x.req.Upgrade = ""

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 // plain says whether a match asks for nothing but a path that the tree compares.
 func plain(m *config.Match) bool {
-	return m.PathKind != config.PathRegex && len(m.Headers) == 0 && len(m.Query) == 0 && !m.GRPC && m.Fraction == nil
+	return m.PathKind != config.PathRegex && len(m.Headers) == 0 && len(m.Query) == 0 && !m.GRPC && len(m.Sources) == 0 && m.Fraction == nil
 }
 
 // rest says whether all that the tree does not compare holds.
@@ -21,7 +22,16 @@ func rest(m *config.Match, req *message.Request, given *Given) bool {
 	if m.PathKind == config.PathRegex && !whole(m.PathRegex, withoutQuery(req.Path)) {
 		return false
 	}
-	return m.Fraction == nil || drawn(m.Fraction, given)
+	return (len(m.Sources) == 0 || from(m.Sources, given.Source)) && (m.Fraction == nil || drawn(m.Fraction, given))
+}
+
+func from(networks []netip.Prefix, source netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(source) {
+			return true
+		}
+	}
+	return false
 }
 
 // drawn is Envoy's way to turn a random number into a share.

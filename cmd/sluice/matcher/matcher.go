@@ -63,7 +63,11 @@ func (m *Matcher) Match(fleet *ir.Fleet, table string, q explain.Question) (*exp
 		}
 		v.Path, req.Path = path, path
 	}
-	e := routes.Explain(req, route.Given{Random: noShare})
+	given := route.Given{Random: noShare}
+	if http.MatchSource {
+		given.Source = q.Source
+	}
+	e := routes.Explain(req, given)
 	v.Host = e.Host
 	for _, s := range e.Steps {
 		if s.Reason != "" {
