@@ -21,9 +21,9 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/route"
 )
 
-// Dialer connects to an endpoint of one cluster; *upstream.Client is one.
+// Dialer connects a client at an address to an endpoint of one cluster; *upstream.Client is one.
 type Dialer interface {
-	DialTCP(ctx context.Context) (net.Conn, *cluster.Endpoint, error)
+	DialTCP(ctx context.Context, client netip.Addr) (net.Conn, *cluster.Endpoint, error)
 }
 
 // Options are a Proxy's. Read-only after New.
@@ -114,7 +114,7 @@ func (p *Proxy) connect(ctx context.Context, c *Conn) (net.Conn, *cluster.Stats,
 		return nil, nil, failure.New(failure.NoCluster, fmt.Errorf("cluster %q", c.cluster))
 	}
 	for attempt := uint32(1); ; attempt++ {
-		up, endpoint, err := dialer.DialTCP(ctx)
+		up, endpoint, err := dialer.DialTCP(ctx, c.Peer.Addr())
 		if endpoint != nil {
 			c.upstream = endpoint.Address.String()
 		}

@@ -32,7 +32,7 @@ type dialer struct {
 	fail    []error
 }
 
-func (d *dialer) DialTCP(context.Context) (net.Conn, *cluster.Endpoint, error) {
+func (d *dialer) DialTCP(context.Context, netip.Addr) (net.Conn, *cluster.Endpoint, error) {
 	endpoint := &cluster.Endpoint{Address: netip.MustParseAddrPort(d.address), Load: &cluster.Load{}}
 	if len(d.fail) > 0 {
 		err := d.fail[0]

@@ -113,10 +113,10 @@ func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint) (Exchange, error
 	return p.dial(ctx, c)
 }
 
-// DialTCP connects to an endpoint that the cluster picks. The endpoint's Active and the cluster's ConnectionsActive
+// DialTCP connects to an endpoint that the cluster picks for a client at an address. The endpoint's Active and the cluster's ConnectionsActive
 // count the connection until it is closed. Failures are of kind NoEndpoint, ConnectFailed, ConnectTimeout and Overflow.
-func (c *Client) DialTCP(ctx context.Context) (net.Conn, *cluster.Endpoint, error) {
-	e := c.Cluster.Pick()
+func (c *Client) DialTCP(ctx context.Context, client netip.Addr) (net.Conn, *cluster.Endpoint, error) {
+	e := c.Cluster.PickTCP(client)
 	if e == nil {
 		return nil, nil, failure.New(failure.NoEndpoint, nil)
 	}

@@ -111,12 +111,12 @@ func TestDialTCP(t *testing.T) {
 	cfg.MaxConnections = 1
 	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: address, Weight: 1}}, nil), nil)
 	defer client.Close()
-	conn, e, err := client.DialTCP(context.Background())
+	conn, e, err := client.DialTCP(context.Background(), netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var why *failure.Error
-	if _, _, err := client.DialTCP(context.Background()); !errors.As(err, &why) || why.Kind != failure.Overflow {
+	if _, _, err := client.DialTCP(context.Background(), netip.Addr{}); !errors.As(err, &why) || why.Kind != failure.Overflow {
 		t.Errorf("got %v, want an overflow", err)
 	}
 	if e.Active.Load() != 1 || client.Cluster.Stats.ConnectionsActive.Load() != 1 {
@@ -130,7 +130,7 @@ func TestDialTCP(t *testing.T) {
 	}
 	empty := NewClient(cluster.New(settings(), nil, nil), nil)
 	defer empty.Close()
-	if _, _, err := empty.DialTCP(context.Background()); !errors.As(err, &why) || why.Kind != failure.NoEndpoint {
+	if _, _, err := empty.DialTCP(context.Background(), netip.Addr{}); !errors.As(err, &why) || why.Kind != failure.NoEndpoint {
 		t.Errorf("got %v, want no endpoint", err)
 	}
 }
