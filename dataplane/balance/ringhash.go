@@ -3,6 +3,7 @@ package balance
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -16,6 +17,10 @@ type ringHash struct {
 	// the one only.
 	hashes []uint64
 	owners []uint32
+	// starts are the first points of so many equal parts of the ring, about four points each, and its end: a search of
+	// a million points is of a few, in one place of memory. shift leaves of a hash the number of its part.
+	starts []uint32
+	shift  int
 }
 
 // NewRingHash places endpoints on a ring of about minSize points, and more where the weights ask for it, but at most
@@ -53,7 +58,22 @@ func NewRingHash(keys []string, weights []uint32, minSize, maxSize uint32) Hashi
 	for i, at := range ring {
 		p.hashes[i], p.owners[i] = at.hash, at.owner
 	}
+	p.divide()
 	return p
+}
+
+// divide finds where the parts of the ring start.
+func (p *ringHash) divide() {
+	width := max(1, bits.Len(uint(len(p.hashes)))-2)
+	p.shift = 64 - width
+	p.starts = make([]uint32, 1<<width+1)
+	at := 0
+	for part := range p.starts {
+		for at < len(p.hashes) && p.hashes[at]>>p.shift < uint64(part) {
+			at++
+		}
+		p.starts[part] = uint32(at)
+	}
 }
 
 // normalized is the weights as shares of their sum, with the least and the greatest of them.
@@ -75,7 +95,8 @@ func (p *ringHash) Pick() int { return p.PickBy(rand.Uint64()) }
 
 // PickBy takes the first point that is not before the hash; after the last comes the first.
 func (p *ringHash) PickBy(hash uint64) int {
-	low, high := 0, len(p.hashes)
+	part := hash >> p.shift
+	low, high := int(p.starts[part]), int(p.starts[part+1])
 	for low < high {
 		middle := int(uint(low+high) >> 1)
 		if p.hashes[middle] < hash {

@@ -525,7 +525,7 @@ type RingHash struct {
 	HashOn []*HashKey `protobuf:"bytes,1,rep,name=hash_on,json=hashOn,proto3" json:"hash_on,omitempty"`
 	// How many points the ring has at least, 1 to 1048576: more are more even. Default: 1024.
 	MinimumRingSize uint32 `protobuf:"varint,2,opt,name=minimum_ring_size,json=minimumRingSize,proto3" json:"minimum_ring_size,omitempty"`
-	// How many points it has at most, 1 to 1048576; each costs a proxy 12 bytes and more. Default: 1048576.
+	// How many points it has at most, 1 to 1048576; each costs a proxy about 13 bytes. Default: 1048576.
 	MaximumRingSize uint32 `protobuf:"varint,3,opt,name=maximum_ring_size,json=maximumRingSize,proto3" json:"maximum_ring_size,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
