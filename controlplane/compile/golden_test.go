@@ -210,6 +210,9 @@ func render(fleets []*ir.Fleet) string {
 		}
 		for _, c := range f.Clusters {
 			fmt.Fprintf(&b, "  cluster %s connect %s http2 %v policy %d choices %d", c.Name, c.ConnectTimeout, c.HTTP2, c.Policy, c.ChoiceCount)
+			if len(c.HashOn) > 0 {
+				fmt.Fprintf(&b, " hash on %+v, ring %d to %d, table %d", c.HashOn, c.MinRingSize, c.MaxRingSize, c.TableSize)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
 			}

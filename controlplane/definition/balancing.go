@@ -22,7 +22,7 @@ func checkBalancing(s *sluicev1.Service, report reporter) {
 	}
 	if maglev := l.GetMaglev(); maglev != nil {
 		checkHashOn(maglev.GetHashOn(), at+".maglev.hashOn", report)
-		// Of two places that are not prime to each other, some would never be filled.
+		// Else the steps of an endpoint would not come by every place.
 		if n := maglev.GetTableSize(); n > 1 && !big.NewInt(int64(n)).ProbablyPrime(0) {
 			report(at+".maglev.tableSize", CodeInvalidValue, fmt.Sprintf("got %d, want a prime number, such as 65537", n))
 		}
