@@ -84,6 +84,19 @@ func fleets() map[string]*ir.Fleet {
 					},
 				},
 				{Name: "shop-v1", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.1.1:80"), Weight: 1}}},
+				{
+					Name: "sticky", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1 << 20,
+					HashOn: []ir.HashKey{
+						{Kind: ir.HashHeader, Name: "x-user", Terminal: true},
+						{Kind: ir.HashCookie, Name: "session", MakeCookie: true, TTL: time.Hour, Path: "/"},
+						{Kind: ir.HashCookie, Name: "other"},
+						{Kind: ir.HashQueryParam, Name: "user"},
+						{Kind: ir.HashSourceAddress},
+					},
+					Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
+				},
+				{Name: "table", ConnectTimeout: 5 * time.Second, Policy: ir.Maglev, TableSize: 65537, HashOn: []ir.HashKey{{Kind: ir.HashCookie, Name: "s", MakeCookie: true}}},
+				{Name: "dice", ConnectTimeout: 5 * time.Second, Policy: ir.Random},
 				// A Service without endpoints has an assignment all the same.
 				{Name: "shop-v2", ConnectTimeout: 5 * time.Second},
 				{Name: "shop-v3", ConnectTimeout: 5 * time.Second},

@@ -96,7 +96,7 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 	}
 	defer c.Release()
 	x.watch(r.Route)
-	e := c.Pick()
+	e := x.pick(c)
 	if e == nil {
 		return failure.New(failure.NoEndpoint, nil)
 	}
