@@ -32,7 +32,7 @@ test: $(ENVOY) ## Everything: vet, rules, units with -race, e2e with stock Envoy
 e2e: $(ENVOY) ## Real processes on loopback: control plane, Go proxy, stock Envoy
 	$(GO) test -count=1 -timeout 12m ./e2e/...
 
-parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies
+parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies, and a table of what came of it
 	$(GO) test -count=1 -timeout 12m -v -run TestParity ./e2e/
 
 soak: ## A million requests (SOAK) whose clients and origins break off anywhere: nothing may be left, or mixed up

@@ -328,6 +328,8 @@ func viewOf(v *live.View) admin.View {
 			BadProxyHeaders:   l.BadProxyHeaders,
 			Requests:          l.Requests,
 			RequestsActive:    l.RequestsActive,
+			UpgradesActive:    l.UpgradesActive,
+			UpgradesTotal:     l.UpgradesTotal,
 		})
 	}
 	return view

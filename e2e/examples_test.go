@@ -220,6 +220,45 @@ func TestTCPExample(t *testing.T) {
 	}
 }
 
+func TestMatchingExample(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "matching")
+			for number, name := range map[string]string{"9001": "shop", "9002": "beta", "9003": "items", "9004": "search"} {
+				e.demo(t, name, number)
+			}
+			cp := harness.StartControlPlane(t, e.Dir)
+			harness.StartProxy(t, kind, cp.Addr, "default", kind).WaitReady()
+			cp.WaitSynced("default", 1)
+			for _, c := range []struct {
+				path, upstream string
+				header         []harness.Field
+			}{
+				{"/items/42", "items", nil},
+				{"/items/blue", "shop", nil},
+				{"/", "beta", []harness.Field{{Name: "x-tester", Value: "ann"}, {Name: "x-team", Value: "blue"}}},
+				{"/", "shop", []harness.Field{{Name: "x-tester", Value: "ann"}, {Name: "x-team", Value: "red"}}},
+				{"/", "beta", []harness.Field{{Name: "cookie", Value: "a=b; beta=1"}}},
+				{"/find?q=socks&lang=de-AT", "search", nil},
+				{"/find?q=socks", "shop", nil},
+			} {
+				a := harness.Do(&harness.Request{Method: "GET", Addr: e.addr(t, "8080"), Proto: "HTTP/1.1", Authority: "localhost", Path: c.path, Header: c.header}, false)
+				e.wantFrom(t, a, 200, c.upstream)
+			}
+			beta := 0
+			for range 300 {
+				if a := e.get(t, "http", "localhost", "8080", "/checkout"); a.Get("x-upstream") == "beta" {
+					beta++
+				}
+			}
+			if beta < 8 || beta > 70 {
+				t.Errorf("beta got %d of 300, want about 30", beta)
+			}
+		})
+	}
+}
+
 func TestLimitsExample(t *testing.T) {
 	for _, kind := range harness.Kinds {
 		t.Run(kind, func(t *testing.T) {

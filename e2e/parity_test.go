@@ -2,7 +2,9 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,9 @@ func TestParity(t *testing.T) {
 	if err != nil || len(files) < 20 {
 		t.Fatalf("got %d scenarios (%v), want at least 20", len(files), err)
 	}
+	table := parityTable{}
+	// When all have ended.
+	t.Cleanup(func() { t.Logf("%s", table.String()) })
 	for _, file := range files {
 		scenario, err := harness.ReadScenario(file)
 		if err != nil {
@@ -25,9 +30,40 @@ func TestParity(t *testing.T) {
 		}
 		t.Run(scenario.Name, func(t *testing.T) {
 			t.Parallel()
-			runScenario(t, scenario)
+			table.add(scenario, runScenario(t, scenario))
 		})
 	}
+}
+
+// parityTable is what came of each scenario on each kind of proxy, for `make parity`.
+type parityTable struct {
+	mu   sync.Mutex
+	rows []string
+}
+
+func (p *parityTable) add(s *harness.Scenario, wrong map[string]int) {
+	row := fmt.Sprintf("%-28s %9d", s.Name, len(s.Exchanges))
+	for _, kind := range harness.Kinds {
+		word := "ok"
+		if n := wrong[kind]; n > 0 {
+			word = fmt.Sprintf("%d wrong", n)
+		}
+		row += fmt.Sprintf(" %14s", word)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rows = append(p.rows, row)
+}
+
+func (p *parityTable) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slices.Sort(p.rows)
+	head := fmt.Sprintf("%-28s %9s", "scenario", "exchanges")
+	for _, kind := range harness.Kinds {
+		head += fmt.Sprintf(" %14s", kind)
+	}
+	return fmt.Sprintf("%s\n%s\n%d scenarios", head, strings.Join(p.rows, "\n"), len(p.rows))
 }
 
 // TestParityStateOfTheWorld runs some of the scenarios with state-of-the-world xDS in place of delta.
@@ -44,7 +80,9 @@ func TestParityStateOfTheWorld(t *testing.T) {
 	}
 }
 
-func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...string) {
+// runScenario returns how many exchanges went wrong with each kind of proxy; where the two differ, both did.
+func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...string) map[string]int {
+	bad := map[string]int{}
 	// One control plane a proxy: the definitions are the same but for the ports, and so have the same names.
 	stages := make([]*harness.Stage, len(harness.Kinds))
 	for i, kind := range harness.Kinds {
@@ -63,16 +101,24 @@ func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...stri
 		wg.Wait()
 		var wrong []string
 		for i, o := range outcomes {
-			for _, w := range o.Check(e, harness.Kinds[i]) {
+			problems := o.Check(e, harness.Kinds[i])
+			for _, w := range problems {
 				wrong = append(wrong, harness.Kinds[i]+": "+w)
 			}
+			bad[harness.Kinds[i]] += min(1, len(problems))
 		}
 		for i := 1; i < len(outcomes); i++ {
-			wrong = append(wrong, harness.Compare(e, harness.Kinds[0], outcomes[0], harness.Kinds[i], outcomes[i])...)
+			differences := harness.Compare(e, harness.Kinds[0], outcomes[0], harness.Kinds[i], outcomes[i])
+			if len(wrong) == 0 && len(differences) > 0 {
+				bad[harness.Kinds[0]]++
+				bad[harness.Kinds[i]]++
+			}
+			wrong = append(wrong, differences...)
 		}
 		if len(wrong) > 0 {
 			t.Errorf("testdata/%s.txtar:%d: %s\n%s %s\n\t%s", scenario.Name, e.Line, e.Label,
 				e.Request.Method, e.Request.Path, strings.Join(wrong, "\n\t"))
 		}
 	}
+	return bad
 }

@@ -262,12 +262,25 @@ func renderMatch(m ir.Match) string {
 		b.WriteString(" " + m.Method)
 	}
 	if m.PathKind != ir.PathAny {
-		fmt.Fprintf(&b, " %s %s", []string{"any", "exact", "prefix", "rawPrefix"}[m.PathKind], m.Path)
+		fmt.Fprintf(&b, " %s %s", []string{"any", "exact", "prefix", "rawPrefix", "regex"}[m.PathKind], m.Path)
 	}
 	for _, h := range m.Headers {
-		fmt.Fprintf(&b, " %s=%q", h.Name, h.Exact)
+		b.WriteString(map[bool]string{true: " not"}[h.Invert] + " " + h.Name + renderText(h.Text))
+	}
+	for _, q := range m.Query {
+		b.WriteString(" ?" + q.Name + renderText(q.Text))
+	}
+	if m.GRPC {
+		b.WriteString(" grpc")
+	}
+	if m.Fraction != nil {
+		fmt.Fprintf(&b, " %d/1000000", *m.Fraction)
 	}
 	return b.String()
+}
+
+func renderText(t ir.Text) string {
+	return []string{"=", " prefix ", " suffix ", " contains ", " regex ", " present", " absent"}[t.Kind] + map[bool]string{true: fmt.Sprintf("%q", t.Value)}[t.Kind < ir.TextPresent]
 }
 
 func renderAction(r ir.Rule) string {

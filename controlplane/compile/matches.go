@@ -1,64 +1,64 @@
 package compile
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
-	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/xds/regex"
 )
 
-// expandMatch makes one ir.Match for each method. A nil match is anything.
-func expandMatch(m *sluicev1.Match) []ir.Match {
-	base := ir.Match{Headers: headerMatches(m.GetHeaders())}
-	switch p := m.GetPath().GetKind().(type) {
-	case *sluicev1.PathMatch_Exact:
-		base.PathKind, base.Path = ir.PathExact, p.Exact
-	case *sluicev1.PathMatch_Prefix:
-		if path := strings.TrimRight(p.Prefix, "/"); path != "" {
-			base.PathKind, base.Path = ir.PathPrefix, path
-		}
-	case *sluicev1.PathMatch_RawPrefix:
-		if p.RawPrefix != "/" {
-			base.PathKind, base.Path = ir.PathRawPrefix, p.RawPrefix
-		}
-	}
-	if len(m.GetMethods()) == 0 {
-		return []ir.Match{base}
-	}
-	matches := make([]ir.Match, 0, len(m.GetMethods()))
-	for _, method := range m.GetMethods() {
-		one := base
-		one.Method = method
-		matches = append(matches, one)
-	}
-	return matches
-}
-
-// headerMatches sorts and drops repetitions: all must hold, in whatever order they are written.
-func headerMatches(list []*sluicev1.HeaderMatch) []ir.HeaderMatch {
-	var out []ir.HeaderMatch
-	for _, h := range list {
-		out = append(out, ir.HeaderMatch{Name: strings.ToLower(h.GetName()), Exact: h.GetExact()})
-	}
-	slices.SortFunc(out, func(a, b ir.HeaderMatch) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Exact, b.Exact))
-	})
-	return slices.Compact(out)
-}
-
-// matchCovers says whether every request that fits narrow fits wide too.
+// matchCovers says whether every request that fits narrow fits wide too. It may say no where the answer is yes: of two
+// different regular expressions it knows only what their paths begin with.
 func matchCovers(wide, narrow ir.Match) bool {
-	if wide.Method != "" && wide.Method != narrow.Method || !pathCovers(wide, narrow) {
+	switch {
+	case wide.Method != "" && wide.Method != narrow.Method, wide.GRPC && !narrow.GRPC, !pathCovers(wide, narrow):
+		return false
+	case wide.Fraction != nil && (narrow.Fraction == nil || *narrow.Fraction > *wide.Fraction):
+		// Each request draws once: who is in the smaller share is in the greater one.
 		return false
 	}
-	for _, h := range wide.Headers {
-		if !slices.Contains(narrow.Headers, h) {
+	for _, w := range wide.Headers {
+		if !slices.ContainsFunc(narrow.Headers, func(n ir.HeaderMatch) bool { return headerCovers(w, n) }) {
+			return false
+		}
+	}
+	for _, w := range wide.Query {
+		if !slices.ContainsFunc(narrow.Query, func(n ir.QueryMatch) bool { return w.Name == n.Name && textCovers(w.Text, n.Text) }) {
 			return false
 		}
 	}
 	return true
+}
+
+// headerCovers is about one header: what is inverted wants it to be there, too.
+func headerCovers(wide, narrow ir.HeaderMatch) bool {
+	switch {
+	case wide == narrow:
+		return true
+	case wide.Name != narrow.Name || wide.Invert:
+		return false
+	case narrow.Invert:
+		return wide.Kind == ir.TextPresent
+	}
+	return textCovers(wide.Text, narrow.Text)
+}
+
+func textCovers(wide, narrow ir.Text) bool {
+	if wide == narrow {
+		return true
+	}
+	switch wide.Kind {
+	case ir.TextPresent:
+		return narrow.Kind != ir.TextAbsent
+	case ir.TextPrefix:
+		return (narrow.Kind == ir.TextExact || narrow.Kind == ir.TextPrefix) && strings.HasPrefix(narrow.Value, wide.Value)
+	case ir.TextSuffix:
+		return (narrow.Kind == ir.TextExact || narrow.Kind == ir.TextSuffix) && strings.HasSuffix(narrow.Value, wide.Value)
+	case ir.TextContains:
+		return narrow.Kind <= ir.TextContains && strings.Contains(narrow.Value, wide.Value)
+	}
+	return false
 }
 
 // matchOverlaps says whether some request may fit both.
@@ -68,7 +68,14 @@ func matchOverlaps(a, b ir.Match) bool {
 	}
 	for _, x := range a.Headers {
 		for _, y := range b.Headers {
-			if x.Name == y.Name && x.Exact != y.Exact {
+			if x.Name == y.Name && !x.Invert && !y.Invert && textsDiffer(x.Text, y.Text) {
+				return false
+			}
+		}
+	}
+	for _, x := range a.Query {
+		for _, y := range b.Query {
+			if x.Name == y.Name && textsDiffer(x.Text, y.Text) {
 				return false
 			}
 		}
@@ -76,8 +83,20 @@ func matchOverlaps(a, b ir.Match) bool {
 	return true
 }
 
-// pathCovers is exact for paths: two of them have a path in common only if one covers the other.
+// textsDiffer says whether no value fits both. (A header may have several lines; who tells rules apart by one has one.)
+func textsDiffer(a, b ir.Text) bool {
+	return a.Kind == ir.TextExact && b.Kind == ir.TextExact && a.Value != b.Value || (a.Kind == ir.TextAbsent) != (b.Kind == ir.TextAbsent)
+}
+
+// pathCovers is exact for paths that are no regular expressions: two of them have a path in common only if one covers the
+// other.
 func pathCovers(wide, narrow ir.Match) bool {
+	if narrow.PathKind == ir.PathRegex {
+		if wide.PathKind == ir.PathRegex {
+			return wide.Path == narrow.Path
+		}
+		narrow = beginning(narrow)
+	}
 	switch wide.PathKind {
 	case ir.PathAny:
 		return true
@@ -95,52 +114,7 @@ func pathCovers(wide, narrow ir.Match) bool {
 	return false
 }
 
-// pathIndex finds the matches whose path covers a given one, without asking all of them.
-type pathIndex struct {
-	any                     []int
-	exact, prefix, rawStart map[string][]int
-	longestRaw              int
-}
-
-func newPathIndex() *pathIndex {
-	return &pathIndex{exact: map[string][]int{}, prefix: map[string][]int{}, rawStart: map[string][]int{}}
-}
-
-func (x *pathIndex) add(m ir.Match, id int) {
-	switch m.PathKind {
-	case ir.PathAny:
-		x.any = append(x.any, id)
-	case ir.PathExact:
-		x.exact[m.Path] = append(x.exact[m.Path], id)
-	case ir.PathPrefix:
-		x.prefix[m.Path] = append(x.prefix[m.Path], id)
-	case ir.PathRawPrefix:
-		x.rawStart[m.Path] = append(x.rawStart[m.Path], id)
-		x.longestRaw = max(x.longestRaw, len(m.Path))
-	}
-}
-
-// covering calls yield with the matches whose path may cover that of m, until it returns false. matchCovers decides.
-func (x *pathIndex) covering(m ir.Match, yield func(id int) bool) {
-	lists := [][]int{x.any}
-	if m.PathKind == ir.PathExact {
-		lists = append(lists, x.exact[m.Path])
-	}
-	if m.PathKind != ir.PathAny {
-		for i := 1; i <= len(m.Path); i++ {
-			if i == len(m.Path) || m.Path[i] == '/' {
-				lists = append(lists, x.prefix[m.Path[:i]])
-			}
-			if i <= x.longestRaw {
-				lists = append(lists, x.rawStart[m.Path[:i]])
-			}
-		}
-	}
-	for _, list := range lists {
-		for _, id := range list {
-			if !yield(id) {
-				return
-			}
-		}
-	}
+// beginning is what all paths begin with that a regular expression matches.
+func beginning(m ir.Match) ir.Match {
+	return ir.Match{PathKind: ir.PathRawPrefix, Path: regex.Prefix(m.Path)}
 }

@@ -169,6 +169,7 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		}
 		var good bool
 		template.Backends, good = c.backends(r.doc, backends, m.GetBackends())
+		template.Upgrades = m.GetUpgrades().GetProtocols()
 		ok = ok && good
 	}
 	matches := m.GetMatches()

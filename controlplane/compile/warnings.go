@@ -27,10 +27,10 @@ func (t *tally) host(host string, rules []ir.Rule, from []origin) {
 	if t.reached == nil {
 		t.reached, t.hidden, t.overlaps = map[origin]bool{}, map[origin]origin{}, map[*route]overlapping{}
 	}
-	earlier := newPathIndex()
+	reaching := newPathIndex() // what is covered by another covers nothing that this one does not
 	for i, r := range rules {
 		covered := false
-		earlier.covering(r.Match, func(j int) bool {
+		reaching.covering(r.Match, func(j int) bool {
 			covered = from[j] != from[i] && matchCovers(rules[j].Match, r.Match)
 			if covered {
 				if _, known := t.hidden[from[i]]; !known {
@@ -41,10 +41,10 @@ func (t *tally) host(host string, rules []ir.Rule, from []origin) {
 		})
 		if !covered {
 			t.reached[from[i]] = true
+			reaching.add(r.Match, i)
 		}
-		earlier.add(r.Match, i)
 	}
-	t.overlap(host, rules, from, earlier)
+	t.overlap(host, rules, from, reaching)
 }
 
 // overlap finds Routes of equal priority whose rules have requests in common. Two paths have some in common only if one
@@ -54,7 +54,7 @@ func (t *tally) overlap(host string, rules []ir.Rule, from []origin, all *pathIn
 		return // Routes stand one after another: there is but one
 	}
 	for i, r := range rules {
-		all.covering(r.Match, func(j int) bool {
+		all.touching(r.Match, func(j int) bool {
 			a, b := from[min(i, j)], from[max(i, j)]
 			if a.route == b.route || a.route.msg.GetPriority() != b.route.msg.GetPriority() || !matchOverlaps(r.Match, rules[j].Match) {
 				return true

@@ -72,6 +72,7 @@ func isPEM(text string) bool {
 func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
+	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
 		at := itemPath("rules", i)
@@ -84,31 +85,15 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
+		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
+		if rule.GetRedirect() != nil && rule.GetUpgrades() != nil {
+			report(at+".upgrades", CodeExclusive, "got upgrades and redirect, want upgrades only where there are backends")
+		}
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}
 		for j, match := range rule.GetMatches() {
 			checkMatch(match, itemPath(at+".matches", j), report)
-		}
-	}
-}
-
-func checkMatch(m *sluicev1.Match, at string, report reporter) {
-	switch kind := m.GetPath().GetKind().(type) {
-	case *sluicev1.PathMatch_Exact:
-		checkPath(kind.Exact, true, at+".path.exact", report)
-	case *sluicev1.PathMatch_Prefix:
-		checkPath(kind.Prefix, true, at+".path.prefix", report)
-	case *sluicev1.PathMatch_RawPrefix:
-		checkPath(kind.RawPrefix, false, at+".path.rawPrefix", report)
-	}
-	for i, h := range m.GetHeaders() {
-		header := itemPath(at+".headers", i)
-		if h.GetName() == "host" {
-			report(header+".name", CodeInvalidValue, `got "host", want another header: hosts stand in the Route's hosts`)
-		}
-		if v := h.GetExact(); strings.Trim(v, " \t") != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			report(header+".exact", CodeInvalidValue, fmt.Sprintf("got %q, want a value as a request can have it: no control characters, no spaces at either end", shorten(v)))
 		}
 	}
 }

@@ -86,10 +86,17 @@ func routeDefaults(r *sluicev1.Route) {
 	orList(&r.Gateways, DefaultGateway)
 	orList(&r.Hosts, "*")
 	orText(&r.Timeout, defaultTimeout)
+	upgradeDefaults(&r.Upgrades)
 	names := RuleNames(r)
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
 		orText(&rule.Timeout, r.GetTimeout())
+		if rule.GetRedirect() == nil {
+			if rule.Upgrades == nil {
+				rule.Upgrades = proto.CloneOf(r.GetUpgrades())
+			}
+			upgradeDefaults(&rule.Upgrades)
+		}
 		redirectDefaults(rule.GetRedirect())
 		backendDefaults(rule.GetBackends())
 	}

@@ -115,7 +115,12 @@ type Rule struct {
 	Respond  *Response
 	// Timeout is for the whole request. 0 is none.
 	Timeout time.Duration
+	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
+	Upgrades []string
 }
+
+// WebSocket is the protocol that listeners allow unless a rule says otherwise.
+const WebSocket = "websocket"
 
 // PathKind is how a path is compared.
 type PathKind int
@@ -127,6 +132,8 @@ const (
 	// PathPrefix ends at segment borders: Value has no '/' at its end, and is never "/" (that is PathAny).
 	PathPrefix
 	PathRawPrefix
+	// PathRegex is a regular expression for the whole path.
+	PathRegex
 )
 
 // Match holds if all parts hold.
@@ -136,12 +143,47 @@ type Match struct {
 	// Method is compared exactly; empty is any.
 	Method  string
 	Headers []HeaderMatch
+	// Query are parameters of the query, as they are in the URL.
+	Query []QueryMatch
+	// GRPC wants a content-type of gRPC.
+	GRPC bool
+	// Fraction is the share of the requests that all else fits, in millionths; nil is all.
+	Fraction *uint32
 }
 
-// HeaderMatch compares the whole value of one header; Name is in lower case.
+// TextKind is how a text is compared.
+type TextKind int
+
+// The kinds of comparison. Of the regular expression the whole text must match.
+const (
+	TextExact TextKind = iota
+	TextPrefix
+	TextSuffix
+	TextContains
+	TextRegex
+	// TextPresent and TextAbsent do not look at the value.
+	TextPresent
+	TextAbsent
+)
+
+// Text is a comparison of a text.
+type Text struct {
+	Kind  TextKind
+	Value string
+}
+
+// HeaderMatch compares one header; Name is in lower case. Of several lines of a name any may match, by itself.
 type HeaderMatch struct {
-	Name  string
-	Exact string
+	Name string
+	Text
+	// Invert: no line may match; the header must be there. It stands with no TextPresent and no TextAbsent.
+	Invert bool
+}
+
+// QueryMatch compares the first parameter of a name.
+type QueryMatch struct {
+	Name string
+	Text
 }
 
 // Backend is a cluster and its share. In one list the weights do not sum to 0.

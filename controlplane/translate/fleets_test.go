@@ -159,8 +159,22 @@ func fleets() map[string]*ir.Fleet {
 				rule("method", ir.Match{Method: "POST"}),
 				rule("headers", ir.Match{
 					PathKind: ir.PathPrefix, Path: "/a/b", Method: "GET",
-					Headers: []ir.HeaderMatch{{Name: "x-beta", Exact: "1"}, {Name: "host", Exact: "a.example.com"}},
+					Headers: []ir.HeaderMatch{{Name: "x-beta", Text: ir.Text{Value: "1"}}, {Name: "host", Text: ir.Text{Value: "a.example.com"}}},
 				}),
+				rule("regex", ir.Match{PathKind: ir.PathRegex, Path: "/v[0-9]+/.*"}),
+				rule("values", ir.Match{
+					Headers: []ir.HeaderMatch{
+						{Name: "a", Text: ir.Text{Kind: ir.TextPrefix, Value: "p"}}, {Name: "b", Text: ir.Text{Kind: ir.TextSuffix, Value: "s"}, Invert: true},
+						{Name: "c", Text: ir.Text{Kind: ir.TextContains, Value: "c"}}, {Name: "d", Text: ir.Text{Kind: ir.TextRegex, Value: "r+"}},
+						{Name: "e", Text: ir.Text{Kind: ir.TextPresent}}, {Name: "f", Text: ir.Text{Kind: ir.TextAbsent}},
+					},
+					Query: []ir.QueryMatch{
+						{Name: "a", Text: ir.Text{Value: "1"}}, {Name: "b", Text: ir.Text{Kind: ir.TextRegex, Value: "[0-9]+"}},
+						{Name: "c", Text: ir.Text{Kind: ir.TextPresent}}, {Name: "d", Text: ir.Text{Kind: ir.TextAbsent}},
+					},
+				}),
+				rule("grpc", ir.Match{PathKind: ir.PathExact, Path: "/shop.v1.Carts/Get", Method: "POST", GRPC: true}),
+				rule("fraction", ir.Match{Fraction: new(uint32(5000))}),
 				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421}},
 				{ID: "Gateway/web#long", Respond: &ir.Response{Status: 404, Body: strings.Repeat("long ", 1000)}},
 			}}}}},

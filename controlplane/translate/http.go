@@ -36,10 +36,14 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 		// change that, allow_custom_methods, is not stable, and warns with each listener.)
 		HttpProtocolOptions: &corepb.Http1ProtocolOptions{EnableTrailers: true},
 		Http2ProtocolOptions: &corepb.Http2ProtocolOptions{
+			// WebSocket over HTTP/2 (RFC 8441).
+			AllowConnect:                true,
 			MaxConcurrentStreams:        wrapperspb.UInt32(c.HTTP.MaxStreams),
 			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
 		},
+		// A rule that allows something else says so: see upgrades.
+		UpgradeConfigs: []*hcmpb.HttpConnectionManager_UpgradeConfig{{UpgradeType: ir.WebSocket}},
 		// The upstream's own Server header goes through.
 		ServerHeaderTransformation: hcmpb.HttpConnectionManager_PASS_THROUGH,
 		MaxRequestHeadersKb:        wrapperspb.UInt32(c.HTTP.MaxHeaderBytes >> 10),

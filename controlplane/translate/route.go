@@ -5,7 +5,6 @@ import (
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
@@ -57,41 +56,9 @@ func route(r *ir.Rule, host string, on socket) *routepb.Route {
 	return m
 }
 
-// match holds if all parts hold.
-func match(in *ir.Match) *routepb.RouteMatch {
-	m := &routepb.RouteMatch{}
-	switch in.PathKind {
-	case ir.PathExact:
-		m.PathSpecifier = &routepb.RouteMatch_Path{Path: in.Path}
-	case ir.PathPrefix:
-		m.PathSpecifier = &routepb.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: in.Path}
-	case ir.PathRawPrefix:
-		m.PathSpecifier = &routepb.RouteMatch_Prefix{Prefix: in.Path}
-	default:
-		m.PathSpecifier = &routepb.RouteMatch_Prefix{Prefix: "/"}
-	}
-	if in.Method != "" {
-		m.Headers = append(m.Headers, header(":method", in.Method))
-	}
-	for _, h := range in.Headers {
-		m.Headers = append(m.Headers, header(h.Name, h.Exact))
-	}
-	return m
-}
-
-// header compares a header's whole value.
-func header(name, value string) *routepb.HeaderMatcher {
-	return &routepb.HeaderMatcher{
-		Name: name,
-		HeaderMatchSpecifier: &routepb.HeaderMatcher_StringMatch{StringMatch: &matcherpb.StringMatcher{
-			MatchPattern: &matcherpb.StringMatcher_Exact{Exact: value},
-		}},
-	}
-}
-
 // forward sends the request to one of some clusters. The timeout is always stated, since Envoy's own is 15 s.
 func forward(r *ir.Rule) *routepb.RouteAction {
-	m := &routepb.RouteAction{Timeout: duration(r.Timeout)}
+	m := &routepb.RouteAction{Timeout: duration(r.Timeout), UpgradeConfigs: upgrades(r.Upgrades)}
 	if len(r.Backends) == 1 {
 		m.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: r.Backends[0].Cluster}
 		return m

@@ -56,6 +56,8 @@ type Listener struct {
 	Requests [6]int64
 	// RequestsActive are under way.
 	RequestsActive int64
+	// UpgradesActive are those that have switched to another protocol and speak it still; UpgradesTotal counts all.
+	UpgradesActive, UpgradesTotal int64
 }
 
 // View is what runs at one moment.

@@ -31,6 +31,8 @@ var (
 	listenerHandshakeFailures = desc("listener_handshake_failures_total", "Connections that ended before a filter chain took them.", "listener")
 	listenerBadHeaders        = desc("listener_proxy_protocol_errors_total", "Connections closed for a PROXY protocol header that is malformed, or missing.", "listener")
 	httpRequests              = desc("http_requests_total", "Requests ended, by class of the answer's status; class none is no answer.", "listener", "class")
+	httpUpgrades              = desc("http_upgrades_total", "Requests that switched to another protocol, such as WebSocket.", "listener")
+	httpUpgradesActive        = desc("http_upgrades_active", "Of them, those that speak it still.", "listener")
 	httpRequestsActive        = desc("http_requests_active", "Requests under way.", "listener")
 
 	clusterRequests          = desc("cluster_requests_total", "Requests sent to the cluster.", "cluster")
@@ -90,6 +92,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(listenerHandshakeFailures, l.HandshakeFailures, l.Name)
 		counter(listenerBadHeaders, l.BadProxyHeaders, l.Name)
 		gauge(httpRequestsActive, float64(l.RequestsActive), l.Name)
+		counter(httpUpgrades, l.UpgradesTotal, l.Name)
+		gauge(httpUpgradesActive, float64(l.UpgradesActive), l.Name)
 		for i, n := range l.Requests {
 			counter(httpRequests, n, l.Name, class(i))
 		}

@@ -7,6 +7,7 @@ package config
 
 import (
 	"net/netip"
+	"regexp"
 	"time"
 )
 
@@ -184,6 +185,10 @@ type HTTP struct {
 	// ServerName is set as the Server header: overwriting if ServerOverwrite; empty passes the upstream's through.
 	ServerName      string
 	ServerOverwrite bool
+	// AllowConnect offers extended CONNECT (RFC 8441) on HTTP/2.
+	AllowConnect bool
+	// Upgrades are the protocols that may be switched to; a route may say otherwise. What is not named is 403.
+	Upgrades []Upgrade
 	// AcceptHTTP10 serves HTTP/1.0 requests; else they get 426.
 	AcceptHTTP10 bool
 	// SuppressEnvoyHeaders: no x-envoy-* is added. decode refuses false.
@@ -238,20 +243,65 @@ const (
 	PathExact
 	// PathSeparatedPrefix is Envoy's path_separated_prefix: the path itself, or followed by '/'.
 	PathSeparatedPrefix
+	// PathRegex is Match.PathRegex over the whole path.
+	PathRegex
 )
 
 // Match holds if all parts hold. Paths are compared without the query.
 type Match struct {
 	PathKind PathKind
-	Path     string
-	Headers  []HeaderMatch
+	// Path is what is compared; of PathRegex it is what all paths begin with that fit, perhaps nothing.
+	Path string
+	// PathRegex is set for PathRegex alone.
+	PathRegex *regexp.Regexp
+	Headers   []HeaderMatch
+	Query     []QueryMatch
+	// GRPC wants the content type application/grpc, or one that begins with application/grpc+.
+	GRPC bool
+	// Fraction is the share of the requests that all else fits; nil is all.
+	Fraction *Fraction
 }
 
-// HeaderMatch compares the whole value of one header (of several lines of a name any may match, by itself). ":method",
-// ":authority", ":path" and ":scheme" are headers too. Name is in lower case.
+// Fraction is Numerator of Denominator requests: those whose random number, modulo Denominator, is below Numerator.
+type Fraction struct{ Numerator, Denominator uint32 }
+
+// TextKind is how a text is compared.
+type TextKind int
+
+// The kinds of text comparison.
+const (
+	TextExact TextKind = iota
+	TextPrefix
+	TextSuffix
+	TextContains
+	TextRegex
+	// TextPresent and TextAbsent do not look at the text.
+	TextPresent
+	TextAbsent
+)
+
+// Text is a comparison of a text.
+type Text struct {
+	Kind TextKind
+	// Value is what is compared; of TextRegex it is the pattern, for people.
+	Value string
+	// Regex is set for TextRegex alone: it matches whole texts, in Latin-1 (a byte is a character) written as UTF-8.
+	Regex *regexp.Regexp
+}
+
+// HeaderMatch compares one header (of several lines of a name any may match, by itself). ":method", ":authority", ":path"
+// and ":scheme" are headers too. Name is in lower case.
 type HeaderMatch struct {
-	Name  string
-	Exact string
+	Name string
+	Text
+	// Invert: no line may match. A header that is not there holds only with TextAbsent and, if Invert, TextPresent.
+	Invert bool
+}
+
+// QueryMatch compares the first parameter of a name in the query; nothing is decoded.
+type QueryMatch struct {
+	Name string
+	Text
 }
 
 // Route is a match and an action. Exactly one of Clusters, Redirect and Respond is set.
@@ -266,6 +316,14 @@ type Route struct {
 	Timeout time.Duration
 	// IdleTimeout replaces HTTP.StreamIdleTimeout if set.
 	IdleTimeout *time.Duration
+	// Upgrades go before HTTP.Upgrades, protocol by protocol.
+	Upgrades []Upgrade
+}
+
+// Upgrade says whether HTTP may be switched to a protocol, by its name in the Upgrade header; case does not matter.
+type Upgrade struct {
+	Protocol string
+	Enabled  bool
 }
 
 // WeightedCluster is a cluster and its share; a list's weights do not sum to 0.

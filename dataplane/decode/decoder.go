@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -95,6 +96,8 @@ type decoder struct {
 	refused, holders map[string]bool
 	refusals         []Refusal
 	more             int
+	// regexes are those compiled so far, by pattern.
+	regexes map[string]*regexp.Regexp
 }
 
 // decode walks the resource, and then has it read. Both run even if the first found something, so that one NACK tells

@@ -70,6 +70,8 @@ func (d *decoder) http(at string, m *hcmpb.HttpConnectionManager) *config.HTTP {
 	default:
 		d.refuse(at+".server_header_transformation", "got %v: %s", m.GetServerHeaderTransformation(), notSupported)
 	}
+	h.AllowConnect = h2.GetAllowConnect()
+	h.Upgrades = upgrades(d, at, m.GetUpgradeConfigs())
 	d.routeSource(at, m, h)
 	d.httpFilters(at, m)
 	h.AccessLogs = d.accessLogs(at+".access_log", m.GetAccessLog())

@@ -89,50 +89,13 @@ func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route 
 	return r
 }
 
-func (d *decoder) match(at string, m *routepb.RouteMatch) config.Match {
-	var out config.Match
-	switch p := m.GetPathSpecifier().(type) {
-	case *routepb.RouteMatch_Prefix:
-		out.PathKind, out.Path = config.PathPrefix, p.Prefix
-	case *routepb.RouteMatch_Path:
-		out.PathKind, out.Path = config.PathExact, p.Path
-	case *routepb.RouteMatch_PathSeparatedPrefix:
-		out.PathKind, out.Path = config.PathSeparatedPrefix, p.PathSeparatedPrefix
-	default:
-		d.missing(at, "got no path, want prefix, path or path_separated_prefix")
-	}
-	for i, h := range m.GetHeaders() {
-		out.Headers = append(out.Headers, d.header(fmt.Sprintf("%s.headers[%d]", at, i), h))
-	}
-	return out
-}
-
-func (d *decoder) header(at string, m *routepb.HeaderMatcher) config.HeaderMatch {
-	out := config.HeaderMatch{Name: strings.ToLower(m.GetName())}
-	if out.Name == "host" {
-		// Envoy holds the Host header under this name only.
-		out.Name = ":authority"
-	}
-	switch {
-	case m.GetStringMatch() != nil:
-		out.Exact = m.GetStringMatch().GetExact()
-		if out.Exact == "" {
-			d.missing(at+".string_match", "want exact, not empty: %s", notSupported)
-		}
-	case m.GetExactMatch() != "":
-		out.Exact = m.GetExactMatch()
-	default:
-		d.missing(at, "want string_match: %s", notSupported)
-	}
-	return out
-}
-
 func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
 	r.Timeout = d.duration(at+".timeout", m.GetTimeout(), defaultRouteTimeout)
 	if m.GetIdleTimeout() != nil {
 		idle := d.duration(at+".idle_timeout", m.GetIdleTimeout(), 0)
 		r.IdleTimeout = &idle
 	}
+	r.Upgrades = upgrades(d, at, m.GetUpgradeConfigs())
 	switch s := m.GetClusterSpecifier().(type) {
 	case *routepb.RouteAction_Cluster:
 		r.Clusters = []config.WeightedCluster{{Name: s.Cluster, Weight: 1}}

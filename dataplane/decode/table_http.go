@@ -10,6 +10,7 @@ var httpTable = []messageRules{
 		yes("common_http_protocol_options"),
 		yes("http_protocol_options"),
 		yes("http2_protocol_options"),
+		yes("upgrade_configs"),
 		yes("server_name"),
 		yes("server_header_transformation"),
 		yes("max_request_headers_kb"),
@@ -40,6 +41,10 @@ var httpTable = []messageRules{
 		only("append_local_overload", "false"),
 		harmless("add_proxy_protocol_connection_state", "there is no PROXY protocol"),
 		harmless("record_route_resolution_stats", forStats),
+	}},
+	{message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig", fields: []Field{
+		{Name: "upgrade_type", Support: Implemented, Note: notUpgrades},
+		yes("enabled"),
 	}},
 	{message: "envoy.extensions.filters.network.http_connection_manager.v3.Rds", fields: []Field{
 		yes("config_source"),
@@ -83,12 +88,14 @@ var httpTable = []messageRules{
 		harmless("allow_custom_methods", "every method is taken"),
 	}},
 	{message: "envoy.config.core.v3.Http2ProtocolOptions", within: listenerType, fields: append([]Field{
+		{Name: "allow_connect", Support: Implemented, Note: "with :protocol (RFC 8441); CONNECT alone is refused"},
 		yes("max_concurrent_streams"),
 		yes("initial_stream_window_size"),
 		yes("initial_connection_window_size"),
 		only("override_stream_error_on_invalid_http_message", "false"),
 	}, http2Harmless...)},
 	{message: "envoy.config.core.v3.Http2ProtocolOptions", within: clusterType, fields: append([]Field{
+		only("allow_connect", "false"),
 		harmless("max_concurrent_streams", "the upstream's own limit is kept"),
 		harmless("initial_stream_window_size", ownBuffers),
 		harmless("initial_connection_window_size", ownBuffers),
@@ -106,7 +113,6 @@ var httpTable = []messageRules{
 
 // http2Harmless is the same on both sides.
 var http2Harmless = []Field{
-	only("allow_connect", "false"),
 	only("allow_metadata", "false"),
 	harmless("hpack_table_size", ownBuffers),
 	harmless("max_outbound_frames", ownFloodLimits),

@@ -36,8 +36,12 @@ type ClientConn struct {
 	informational   int
 	// got counts the body's bytes.
 	got int64
+	// switched: the answer was a 101.
+	switched bool
 
 	method string
+	// upgrade: the request asked for a 101.
+	upgrade bool
 	// served is how many exchanges came before.
 	served int
 	broken atomic.Bool
@@ -64,12 +68,13 @@ func (c *ClientConn) Begin() {
 	c.written, c.answered, c.final = false, false, false
 	c.informational = 0
 	c.got = 0
+	c.switched = false
 }
 
 // WriteRequest serializes the head, in origin-form; end says that no body follows, and sends it. A head that HTTP/1.1
 // cannot carry is refused with failure.BadRequest, before anything is sent.
 func (c *ClientConn) WriteRequest(head *message.Request, end bool) error {
-	c.method = head.Method
+	c.method, c.upgrade = head.Method, head.Upgrade != ""
 	c.parser.Reset(c.method)
 	if err := c.out.requestHead(head, end); err != nil {
 		c.out.buf = c.out.buf[:0]
@@ -150,6 +155,11 @@ func (c *ClientConn) head() (*message.Response, error) {
 	if res.Status >= 200 {
 		c.final = true
 		c.body.Reset(c.parser.Framing, res.ContentLength, c.limits)
+		return res, nil
+	}
+	if res.Status == 101 && c.upgrade {
+		c.final, c.switched = true, true
+		c.body.Reset(FramedEmpty, 0, c.limits)
 		return res, nil
 	}
 	if res.Status == 101 {
@@ -302,7 +312,7 @@ func (c *ClientConn) cut(err error) error {
 // whether the connection may serve another: the request was written and the answer read to their ends, both sides want
 // to go on, and nothing came that was not asked for.
 func (c *ClientConn) Finish() (reusable bool) {
-	reusable = c.written && c.final && c.body.Done() && c.parser.Persists && c.in.buffered() == 0 &&
+	reusable = c.written && c.final && !c.switched && c.body.Done() && c.parser.Persists && c.in.buffered() == 0 &&
 		c.out.err == nil && !c.broken.Load()
 	c.served++
 	c.in.large = c.got > smallBuffer

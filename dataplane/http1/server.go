@@ -52,6 +52,9 @@ type ServerOptions struct {
 	// Refused hears of a request that is answered here, since it breaks the protocol or came too slowly; req is what was
 	// understood of it, and valid during the call. It may be nil.
 	Refused func(req *message.Request, why *failure.Error)
+	// Switched hears of a connection that is to speak another protocol: from then on a read deadline that others set would
+	// end it. It may be nil.
+	Switched func()
 	// Panicked hears of a panic in handle; the connection is closed. It may be nil.
 	Panicked func(value any, stack []byte)
 }

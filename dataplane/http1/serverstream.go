@@ -24,6 +24,8 @@ type ServerStream struct {
 	// Only who answers. noBody: the answer has none, whatever its head says. untilClose: its body ends with the
 	// connection.
 	ended, noBody, untilClose, persists bool
+	// switched: the connection speaks another protocol now.
+	switched bool
 
 	// busy: a request is under way. complete: its body has been read. spoiled: its body cannot be read to its end. broken:
 	// the answer cannot be sent to its end. Any goroutine.
@@ -44,7 +46,7 @@ func (s *ServerStream) begin() {
 		framing = FramedLength
 	}
 	s.body.Reset(framing, p.Request.ContentLength, s.limits)
-	s.ended, s.noBody, s.untilClose, s.persists = false, false, false, p.Persists
+	s.ended, s.noBody, s.untilClose, s.persists, s.switched = false, false, false, p.Persists, false
 	s.busy.Store(true)
 	s.complete.Store(s.body.Done())
 	s.spoiled.Store(false)
@@ -190,15 +192,9 @@ func (s *ServerStream) inform(head *message.Response) error {
 	out.begin()
 	mark := len(out.buf)
 	out.str(statusLine(head.Status))
-	for i := range head.Header {
-		f := &head.Header[i]
-		if aboutConnection(f.Name) {
-			continue
-		}
-		if err := out.field(f.Name, f.Value); err != nil {
-			out.buf = out.buf[:mark]
-			return failure.New(failure.BadResponse, err)
-		}
+	if err := out.fields(head.Header); err != nil {
+		out.buf = out.buf[:mark]
+		return failure.New(failure.BadResponse, err)
 	}
 	out.str("\r\n")
 	if head.Status == 100 {
@@ -252,7 +248,8 @@ func (s *ServerStream) head(head *message.Response, end bool) error {
 		out.str("transfer-encoding: chunked\r\n")
 	}
 	// A request whose body we may never have read leaves nothing to go on from.
-	if s.c.draining() || s.spoiled.Load() || head.Status >= 400 && !s.complete.Load() {
+	// Neither does an upgrade that the upstream did not take: what follows may be in the protocol that was asked for.
+	if s.c.draining() || s.spoiled.Load() || req.Upgrade != "" || head.Status >= 400 && !s.complete.Load() {
 		s.persists = false
 	}
 	switch {
@@ -280,7 +277,7 @@ func (s *ServerStream) Flush() error { return s.sent(s.c.out.flush()) }
 
 // End ends the answer; trailer may be nil, and is sent only with a chunked body.
 func (s *ServerStream) End(trailer message.Header) error {
-	if s.ended {
+	if s.ended || s.switched {
 		return nil
 	}
 	if err := s.sent(s.c.out.end(trailer)); err != nil {
@@ -327,6 +324,12 @@ func (s *ServerStream) Gone() bool { return gone(s.c.conn) }
 // finish ends the request; false ends the connection.
 func (s *ServerStream) finish() (goOn bool) {
 	c := s.c
+	if s.switched {
+		if !s.broken.Load() {
+			c.linger()
+		}
+		return false
+	}
 	if s.broken.Load() || !s.responded || !s.ended {
 		if s.responded {
 			// What is there already may still be sent, but not as a whole.

@@ -56,6 +56,18 @@ func (w *writer) field(name, value string) error {
 	return nil
 }
 
+// fields writes those that are not about the connection.
+func (w *writer) fields(h message.Header) error {
+	for i := range h {
+		if f := &h[i]; !aboutConnection(f.Name) {
+			if err := w.field(f.Name, f.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // body gets ready for a body of a length, -1 for chunked.
 func (w *writer) body(length int64) {
 	w.chunked = length < 0
@@ -202,10 +214,21 @@ func (w *writer) requestHead(req *message.Request, end bool) error {
 			return err
 		}
 	}
+	if req.Upgrade != "" {
+		// As Envoy: what came over HTTP/2 has no spelling of its own.
+		if req.Proto == message.HTTP2 {
+			w.str("connection: upgrade\r\n")
+		} else {
+			w.str("connection: Upgrade\r\n")
+		}
+		if err := w.field("upgrade", req.Upgrade); err != nil {
+			return err
+		}
+	}
 	switch {
 	case end:
 		w.body(0)
-		if stated || !bodiless(req.Method) {
+		if stated || !bodiless(req.Method) && req.Upgrade == "" {
 			// RFC 9110, 8.6: methods that anticipate a body say that there is none.
 			w.str("content-length: 0\r\n")
 		}

@@ -70,6 +70,8 @@ type ClientConn struct {
 	// maxStreams is the upstream's limit; greeted: its SETTINGS came.
 	maxStreams uint32
 	greeted    bool
+	// extendedConnect: it takes CONNECT with :protocol (RFC 8441).
+	extendedConnect bool
 	// window is what the upstream takes on all streams, and streamWindow what a new stream begins with.
 	window, streamWindow sendWindow
 	// starved counts writers that wait for the connection's window.

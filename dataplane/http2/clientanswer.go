@@ -112,6 +112,13 @@ func (c *ClientConn) takeHead(s *ClientStream, end bool) {
 		s.readable.Signal()
 		return
 	}
+	if s.upgrade != "" && status < 300 {
+		if why := s.switched(&head, length); why != "" {
+			c.malformed(s, "%s", why)
+			return
+		}
+		status = head.Status
+	}
 	s.final = true
 	s.bodiless = s.isHead || status == 204 || status == 304
 	s.expect = length

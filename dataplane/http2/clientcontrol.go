@@ -157,6 +157,7 @@ func (c *ClientConn) takeSettings(f *xhttp2.SettingsFrame) error {
 	}
 	if !c.greeted {
 		c.greeted = true
+		c.out.room.Broadcast() // for awaitExtendedConnect
 		c.maxStreams = maxClientStreams
 	}
 	for i := range f.NumSettings() {
@@ -171,6 +172,11 @@ func (c *ClientConn) takeSettings(f *xhttp2.SettingsFrame) error {
 			}
 		case xhttp2.SettingMaxConcurrentStreams:
 			c.maxStreams = setting.Val
+		case xhttp2.SettingEnableConnectProtocol:
+			if setting.Val == 0 && c.extendedConnect {
+				return protocolError("SETTINGS_ENABLE_CONNECT_PROTOCOL taken back (RFC 8441, 3)")
+			}
+			c.extendedConnect = setting.Val == 1
 		case xhttp2.SettingHeaderTableSize:
 			c.out.encoder.resize(setting.Val)
 		case xhttp2.SettingInitialWindowSize:

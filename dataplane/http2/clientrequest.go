@@ -14,6 +14,8 @@ func checkRequest(head *message.Request) *failure.Error {
 	switch {
 	case !http1.ValidName(head.Method):
 		return failure.Newf(failure.BadRequest, "method %q", head.Method)
+	case head.Upgrade != "" && !http1.ValidName(head.Upgrade):
+		return failure.Newf(failure.BadRequest, "protocol %q", head.Upgrade)
 	case head.Scheme != "http" && head.Scheme != "https":
 		return failure.Newf(failure.BadRequest, "scheme %q", head.Scheme)
 	case !http1.ValidTarget(head.Path) || head.Path[0] != '/' && head.Path != "*":
@@ -28,7 +30,13 @@ func checkRequest(head *message.Request) *failure.Error {
 func (c *ClientConn) putHead(id uint32, head *message.Request, length int64, end bool) error {
 	w := &c.out
 	w.beginHeaders(id)
-	w.pseudo(":method", head.Method)
+	if head.Upgrade != "" {
+		// RFC 8441, 4.
+		w.pseudo(":method", "CONNECT")
+		w.pseudo(":protocol", head.Upgrade)
+	} else {
+		w.pseudo(":method", head.Method)
+	}
 	w.pseudo(":scheme", head.Scheme)
 	w.pseudo(":authority", head.Authority)
 	w.pseudo(":path", head.Path)

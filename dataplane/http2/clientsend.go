@@ -16,7 +16,12 @@ func (s *ClientStream) WriteRequest(head *message.Request, end bool) error {
 	if why := checkRequest(head); why != nil {
 		return why
 	}
-	if why := s.open(head, end); why != nil {
+	if head.Upgrade != "" {
+		if why := s.awaitExtendedConnect(); why != nil {
+			return why
+		}
+	}
+	if why := s.open(head, end && head.Upgrade == ""); why != nil {
 		return why
 	}
 	if !end {
@@ -69,7 +74,8 @@ func (s *ClientStream) open(head *message.Request, end bool) error {
 	c.opened++
 	s.reused = c.opened > 1
 	s.window = c.streamWindow
-	s.isHead = head.Method == "HEAD"
+	s.upgrade = head.Upgrade
+	s.isHead = head.Method == "HEAD" && s.upgrade == ""
 	s.sentEnd = end
 	c.streams[s.id] = s
 	return nil

@@ -52,6 +52,8 @@ type ClientStream struct {
 	shown           message.Response
 	head            message.Response
 	trailer         message.Header
+	// upgrade is the protocol of an extended CONNECT (RFC 8441), as it was asked for; empty is none.
+	upgrade string
 	// isHead: the request's method is HEAD. bodiless: the answer has no body, whatever its length says (RFC 9110, 6.4.1).
 	isHead, bodiless bool
 	// expect is how much of the body must still come, -1 for any.

@@ -27,6 +27,7 @@ const (
 	sawAuthority
 	sawPath
 	sawStatus
+	sawProtocol
 	sawHost
 )
 
@@ -67,12 +68,14 @@ type fieldReader struct {
 	regular bool
 	crumbs  int
 	saw     uint8
+	// connect: extended CONNECT is offered (RFC 8441), and :protocol may come. Read-only.
+	connect bool
 	host    string
 	why     *malformed
 	fields  message.Header
 
 	// Pseudo-fields.
-	method, scheme, authority, path, status string
+	method, scheme, authority, path, status, protocol string
 	// declared is what Content-Length says, for request and response; -1 is nothing. DATA must agree (RFC 9113, 8.1.1).
 	declared int64
 }
@@ -96,7 +99,7 @@ func (r *fieldReader) begin(s section, into message.Header) {
 	r.fragments, r.encoded, r.size, r.count, r.crumbs = 0, 0, 0, 0, 0
 	r.over, r.regular, r.saw, r.why, r.host = false, false, 0, nil, ""
 	r.fields = into[:0]
-	r.method, r.scheme, r.authority, r.path, r.status = "", "", "", "", ""
+	r.method, r.scheme, r.authority, r.path, r.status, r.protocol = "", "", "", "", "", ""
 	r.decoder.SetEmitEnabled(true)
 }
 
@@ -226,6 +229,8 @@ func (r *fieldReader) pseudo(name, value string) {
 		bit, to = sawAuthority, &r.authority
 	case r.section == requestSection && name == ":path":
 		bit, to = sawPath, &r.path
+	case r.section == requestSection && name == ":protocol" && r.connect:
+		bit, to = sawProtocol, &r.protocol
 	case r.section == responseSection && name == ":status":
 		bit, to = sawStatus, &r.status
 	default:

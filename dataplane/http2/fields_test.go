@@ -64,12 +64,14 @@ func FuzzFields(f *testing.F) {
 		request("GET", "/\r\nx: y"), request("GET / HTTP/1.1\r\nx", "/"), request("GET", "/", "a\r\nb", "c"),
 		request("GET", "/", "a", "b\r\nc: d"), request("GET", "/", "a:b", "c"), request("GET", "/", "transfer-encoding", "chunked"),
 		request("GET", "/", "content-length", "1", "content-length", "2"), request("GET", "/", "", "x"), request("GET", "/", "a", "\x00"),
-		request("GET", "/", "cookie", "", "cookie", ""),
+		request("GET", "/", "cookie", "", "cookie", ""), append([]string{":protocol", "websocket"}, request("CONNECT", "/chat")...),
+		append([]string{":protocol", "a b"}, request("CONNECT", "/")...), append([]string{":protocol", "x"}, request("CONNECT", "*")...),
 	} {
 		f.Add(block(seed...), uint8(kind), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, kind, cut uint8) {
 		r := newFieldReader(4<<10, 20)
+		r.connect = true
 		at := min(int(cut), len(data))
 		// Twice: what the first left in HPACK's table is there for the second.
 		for range 2 {
@@ -99,6 +101,9 @@ func checkRequestHead(t *testing.T, req *message.Request) {
 		!http1.ValidTarget(req.Path) || req.Path[0] != '/' && (req.Path != "*" || req.Method != "OPTIONS") ||
 		!http1.ValidAuthority(req.Authority) {
 		t.Fatalf("%+v", req)
+	}
+	if req.Upgrade != "" && (!http1.ValidName(req.Upgrade) || req.Method != "GET" || req.ContentLength != 0) {
+		t.Fatalf("upgrade: %+v", req)
 	}
 	if req.Header.Has("host") {
 		t.Fatal("host stands beside the authority")

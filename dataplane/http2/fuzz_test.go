@@ -54,9 +54,13 @@ func FuzzServer(f *testing.F) {
 		headers(w, 3, true, request("GET", "/big")...)
 		_ = w.WriteGoAway(0, 0, nil)
 	}))
+	f.Add(frames(func(w *xhttp2.Framer) {
+		headers(w, 1, false, append([]string{":protocol", "websocket"}, request("CONNECT", "/")...)...)
+		_ = w.WriteData(1, true, []byte("hi"))
+	}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ServeConn(&recorded{in: io.MultiReader(bytes.NewReader([]byte(Preface)), bytes.NewReader(data))},
-			ServerOptions{MaxHeaderCount: 20, MaxConcurrentStreams: 5, InitialStreamWindow: 100}, func(s *ServerStream) {
+			ServerOptions{ExtendedConnect: true, MaxHeaderCount: 20, MaxConcurrentStreams: 5, InitialStreamWindow: 100}, func(s *ServerStream) {
 				checkFields(t, s.Request().Header)
 				body, err := io.ReadAll(s)
 				if err != nil {
@@ -65,6 +69,13 @@ func FuzzServer(f *testing.F) {
 				checkFields(t, s.Request().Trailer)
 				if n := s.Request().ContentLength; n > 0 && int64(len(body)) != n {
 					t.Errorf("%d bytes, content-length %d", len(body), n)
+				}
+				if s.Request().Upgrade != "" {
+					if _, conn, err := s.Switch(&message.Response{Status: 101}); err == nil {
+						_, _ = conn.Write(body)
+						_ = s.End(nil)
+					}
+					return
 				}
 				_ = s.Respond(&message.Response{Status: 200}, false)
 				_, _ = s.Write(body)

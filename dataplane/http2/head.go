@@ -22,6 +22,9 @@ func (r *fieldReader) request(req *message.Request, end, secure bool) *malformed
 	if end {
 		req.ContentLength = 0
 	}
+	if r.saw&sawProtocol != 0 {
+		return r.extendedConnect(req)
+	}
 	if r.crumbs > 1 {
 		joinCookies(&req.Header, r.crumbs)
 	}

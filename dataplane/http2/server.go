@@ -34,6 +34,8 @@ type ServerOptions struct {
 	// WriteTimeout ends a connection whose socket does not take what it is given for so long, and resets a stream whose
 	// client opens no window for so long; 0 is never.
 	WriteTimeout time.Duration
+	// ExtendedConnect offers CONNECT with :protocol (RFC 8441): such a request has Upgrade.
+	ExtendedConnect bool
 	// Drain, once closed, sends GOAWAY: streams in flight go on, then the connection ends. It may be nil.
 	Drain <-chan struct{}
 	// Refused hears of a request that is answered here, since it breaks the protocol; req is what was understood of
@@ -136,6 +138,7 @@ func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) 
 		patience: newPatience(),
 		fields:   newFieldReader(opts.MaxHeaderBytes, opts.MaxHeaderCount),
 	}
+	c.fields.connect = opts.ExtendedConnect
 	_, c.secure = conn.(interface{ ConnectionState() tls.ConnectionState })
 	c.in = bufio.NewReaderSize(conn, readBuffer)
 	c.framer = xhttp2.NewFramer(io.Discard, c.in)
@@ -186,11 +189,15 @@ func (c *serverConn) greet() error {
 	}
 	_, _ = c.in.Discard(len(Preface))
 	c.mu.Lock()
-	c.settings(
-		xhttp2.Setting{ID: xhttp2.SettingMaxConcurrentStreams, Val: uint32(c.limit)},
-		xhttp2.Setting{ID: xhttp2.SettingInitialWindowSize, Val: c.streamWindow()},
-		xhttp2.Setting{ID: xhttp2.SettingMaxHeaderListSize, Val: uint32(c.fields.maxBytes)},
-	)
+	first := []xhttp2.Setting{
+		{ID: xhttp2.SettingMaxConcurrentStreams, Val: uint32(c.limit)},
+		{ID: xhttp2.SettingInitialWindowSize, Val: c.streamWindow()},
+		{ID: xhttp2.SettingMaxHeaderListSize, Val: uint32(c.fields.maxBytes)},
+	}
+	if c.opts.ExtendedConnect {
+		first = append(first, xhttp2.Setting{ID: xhttp2.SettingEnableConnectProtocol, Val: 1}) // RFC 8441, 3
+	}
+	c.settings(first...)
 	if more := uint32(c.receive.size) - initialWindow; more > 0 {
 		c.windowUpdate(0, more)
 	}

@@ -29,6 +29,8 @@ type exchange struct {
 	// Only the goroutine that serves.
 	start time.Time
 	req   *message.Request
+	// random is the request's draw: for the shares of rules and of clusters.
+	random uint64
 	// hasBody: the request has one.
 	hasBody bool
 	// responded: a final head was handed to the stream, for reply.
@@ -56,6 +58,8 @@ type exchange struct {
 	bodyEnd atomic.Int64
 	// activity is when something moved last, in nanoseconds since start. Any goroutine.
 	activity atomic.Int64
+	// tunnel: the protocol was switched, and bytes go both ways. Any goroutine.
+	tunnel atomic.Bool
 	// cause is 1 + the failure.Kind for which the exchange was broken off; 0 is none. Any goroutine.
 	cause atomic.Int32
 
@@ -92,6 +96,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	x.address, x.stats, x.pump = netip.AddrPort{}, nil, nil
 	x.scratch = x.scratch[:0]
 	x.cause.Store(0)
+	x.tunnel.Store(false)
 	x.activity.Store(0)
 	x.bodyEnd.Store(-1)
 	if s != nil {
@@ -135,7 +140,10 @@ func (x *exchange) end() {
 
 // watch begins to look after the time, and after the client.
 func (x *exchange) watch(r *config.Route) {
-	x.routeTimeout = r.Timeout
+	if x.routeTimeout = r.Timeout; x.req.Upgrade != "" {
+		// As with Envoy: its timeout begins when the client has sent everything, which is never.
+		x.routeTimeout = 0
+	}
 	x.idleTimeout = x.p.config.StreamIdleTimeout
 	if r.IdleTimeout != nil {
 		x.idleTimeout = *r.IdleTimeout
@@ -150,6 +158,13 @@ func (x *exchange) watch(r *config.Route) {
 // next is when to look again.
 func (x *exchange) next(now time.Time) time.Time {
 	at := now.Add(goneInterval)
+	if x.tunnel.Load() {
+		// Who carries bytes sees by itself when the client goes.
+		if at = (time.Time{}); x.idleTimeout > 0 {
+			at = x.start.Add(time.Duration(x.activity.Load()) + x.idleTimeout)
+		}
+		return at
+	}
 	if end := x.bodyEnd.Load(); x.routeTimeout > 0 && end >= 0 {
 		if t := x.start.Add(time.Duration(end) + x.routeTimeout); t.Before(at) {
 			at = t
@@ -177,7 +192,7 @@ func (x *exchange) look() time.Time {
 		} else {
 			x.breakOff(failure.StreamIdle)
 		}
-	case x.gone():
+	case !x.tunnel.Load() && x.gone():
 		x.breakOff(failure.ClientGone)
 	default:
 		return x.next(now)

@@ -92,7 +92,11 @@ func (x *exchange) requestHeader() *failure.Error {
 			}
 			continue
 		case upgrade:
-			protocol = f.Value
+			if protocol != "" {
+				protocol += "," + f.Value // a list, as Envoy has it
+			} else {
+				protocol = f.Value
+			}
 			continue
 		case te:
 			// RFC 9110, 10.1.4: of TE only "trailers" says something about who is beyond us.
@@ -134,7 +138,7 @@ func (x *exchange) requestHeader() *failure.Error {
 	}
 	if nominates {
 		if protocol != "" && hasToken(connections, "upgrade") && !http1.EqualToken(protocol, "h2c") {
-			return failure.Newf(failure.UpgradeRefused, "%q", protocol)
+			req.Upgrade = protocol
 		}
 		dropNominated(&req.Header, connections)
 	}

@@ -29,6 +29,8 @@ type Options struct {
 // Stats counts requests of a listener, or of whoever shares them.
 type Stats struct {
 	Requests, RequestsActive atomic.Int64
+	// UpgradesActive are connections, or streams, that have switched their protocol and speak it still.
+	UpgradesActive, UpgradesTotal atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx. Status[0] are requests without an answer.
 	Status [6]atomic.Int64
 	// BytesReceived and BytesSent are of bodies.

@@ -34,7 +34,13 @@ func (x *exchange) serve(state *State) *failure.Error {
 	if x.maxForwards() {
 		return nil
 	}
-	r := state.table.Find(x.req)
+	x.random = rand.Uint64()
+	r := state.table.Find(x.req, route.Given{Random: x.random})
+	if x.req.Upgrade != "" && !x.maySwitch(r) {
+		protocol := x.req.Upgrade
+		x.req.Upgrade = ""
+		return failure.Newf(failure.UpgradeRefused, "%q", protocol)
+	}
 	if r == nil {
 		return failure.New(failure.NoRoute, nil)
 	}
@@ -70,12 +76,17 @@ func (x *exchange) receive() *failure.Error {
 
 // forward takes the request to an endpoint, and the answer back.
 func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
-	name, client := state.cluster(r.Cluster(rand.Uint64()))
+	name, client := state.cluster(r.Cluster(x.random))
 	x.record.Cluster = name
 	if client == nil {
 		return failure.Newf(failure.NoCluster, "cluster %q", name)
 	}
 	c := client.Cluster
+	if x.req.Upgrade != "" && c.Config.HTTP2 {
+		protocol := x.req.Upgrade
+		x.req.Upgrade = ""
+		return failure.Newf(failure.UpgradeRefused, "%q: cluster %q speaks HTTP/2, over which upgrades are not supported", protocol, name)
+	}
 	if !c.Acquire() {
 		return failure.New(failure.Overflow, nil)
 	}
@@ -170,10 +181,17 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 		if res.Status >= 200 {
 			break
 		}
+		if res.Status == 101 {
+			return x.switchTo(up, res), false
+		}
 		// The client gets its 100 from us, when its body is wanted; others are passed on (RFC 9110, 15.2).
 		if res.Status != 100 {
 			x.informational(res)
 		}
+	}
+	if x.req.Upgrade != "" && x.req.Proto == message.HTTP2 && res.Status < 300 {
+		// To an extended CONNECT a 2xx would say that the protocol was switched (RFC 8441, 4).
+		return failure.Newf(failure.BadResponse, "status %d to an upgrade, want 101", res.Status), false
 	}
 	x.record.UpstreamDuration = x.sinceRequest()
 	cleanResponse(res)

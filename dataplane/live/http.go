@@ -102,7 +102,7 @@ func (c *conn) serveHTTP2() {
 		MaxConcurrentStreams: cfg.MaxConcurrentStreams,
 		InitialStreamWindow:  cfg.InitialStreamWindow, InitialConnectionWindow: cfg.InitialConnectionWindow,
 		IdleTimeout: cfg.IdleTimeout, WriteTimeout: cfg.StreamIdleTimeout,
-		Drain: c.drained(), Refused: c.misunderstood, Panicked: c.panicked,
+		ExtendedConnect: cfg.AllowConnect, Drain: c.drained(), Refused: c.misunderstood, Panicked: c.panicked,
 	}, c.request2)
 }
 
@@ -127,7 +127,7 @@ func (c *conn) serveHTTP1() (ended bool) {
 		MaxConnectionDuration: cfg.MaxConnectionDuration, Opened: c.start,
 		AcceptHTTP10: cfg.AcceptHTTP10, RejectUnderscores: cfg.RejectUnderscores,
 		Secure: h.info.TLS != nil, Draining: &c.draining, Prefix: ahead, Pending: h.pending, ParkAfter: c.listener.runtime.parkAfter,
-		Refused: c.misunderstood, Panicked: c.panicked,
+		Refused: c.misunderstood, Panicked: c.panicked, Switched: func() { c.setWaits(false) },
 	}, c.request1)
 	if !parked {
 		return true

@@ -43,6 +43,8 @@ type ListenerView struct {
 	// Requests counts answers by class: Requests[2] is 2xx; [0] is none sent.
 	Requests       [6]int64
 	RequestsActive int64
+	// UpgradesActive are those that have switched to another protocol and speak it still; UpgradesTotal counts all.
+	UpgradesActive, UpgradesTotal int64
 	// BytesReceived and BytesSent are from and to clients: bodies, or all bytes of TCP.
 	BytesReceived, BytesSent int64
 }
@@ -88,6 +90,8 @@ func (r *Runtime) View() *View {
 			BadProxyHeaders:   l.stats.HeaderBad.Load(),
 			Panics:            l.stats.Panics.Load(),
 			RequestsActive:    l.http.RequestsActive.Load(),
+			UpgradesActive:    l.http.UpgradesActive.Load(),
+			UpgradesTotal:     l.http.UpgradesTotal.Load(),
 			BytesReceived:     l.http.BytesReceived.Load() + l.tcp.BytesReceived.Load(),
 			BytesSent:         l.http.BytesSent.Load() + l.tcp.BytesSent.Load(),
 		}

@@ -54,6 +54,9 @@ type Request struct {
 	ContentLength int64
 	// Trailer is filled when the body has ended.
 	Trailer Header
+	// Upgrade is the protocol that is to be spoken after a 101 (RFC 9110, 7.8); empty is none. It stands in Header only as
+	// the client wrote it.
+	Upgrade string
 }
 
 // Response is a response's head.

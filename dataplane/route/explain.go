@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/message"
@@ -25,7 +26,7 @@ type Step struct {
 }
 
 // Explain is Match, with its reasons.
-func (t *Table) Explain(req *message.Request) Explanation {
+func (t *Table) Explain(req *message.Request, given Given) Explanation {
 	host := t.Host(req.Authority)
 	if host == nil {
 		return Explanation{}
@@ -33,12 +34,7 @@ func (t *Table) Explain(req *message.Request) Explanation {
 	out := Explanation{Host: host.Name}
 	path := withoutQuery(req.Path)
 	for _, r := range host.Routes {
-		reason := ""
-		if !matchPath(&r.Match, path) {
-			reason = fmt.Sprintf("path: got %s, want %s", path, describePath(&r.Match))
-		} else if i := matchHeaders(r.Match.Headers, req); i >= 0 {
-			reason = describeHeader(&r.Match.Headers[i], req)
-		}
+		reason := whyNot(&r.Match, req, path, &given)
 		out.Steps = append(out.Steps, Step{Route: r, Reason: reason})
 		if reason == "" {
 			out.Route = r
@@ -48,15 +44,44 @@ func (t *Table) Explain(req *message.Request) Explanation {
 	return out
 }
 
+// whyNot is why a match does not hold; empty if it does.
+func whyNot(m *config.Match, req *message.Request, path string, given *Given) string {
+	if !matchPath(m, path) {
+		return fmt.Sprintf("path: got %s, want %s", path, describePath(m))
+	}
+	if i := matchHeaders(m.Headers, req); i >= 0 {
+		return describeHeader(&m.Headers[i], req)
+	}
+	if i := matchQuery(m.Query, req.Path); i >= 0 {
+		got, ok := queryValue(req.Path, m.Query[i].Name)
+		return fmt.Sprintf("query parameter %s: got %s, want %s", m.Query[i].Name, describeGot(got, ok), describeText(&m.Query[i].Text))
+	}
+	if m.GRPC && !isGRPC(req) {
+		got, ok := req.Header.Joined("content-type")
+		return fmt.Sprintf("header content-type: got %s, want application/grpc, for gRPC", describeGot(got, ok))
+	}
+	if f := m.Fraction; f != nil && !drawn(f, given) {
+		return fmt.Sprintf("fraction: it takes %g%% of such requests, and not this one", float64(f.Numerator)*100/float64(f.Denominator))
+	}
+	return ""
+}
+
 func describePath(m *config.Match) string {
 	switch m.PathKind {
 	case config.PathExact:
 		return "exactly " + m.Path
 	case config.PathSeparatedPrefix:
 		return m.Path + " or below it"
+	case config.PathRegex:
+		return "all of it to match " + pattern(m.PathRegex.String())
 	default:
 		return "one that begins with " + m.Path
 	}
+}
+
+// pattern is a regular expression as it was written: decode wraps it, so that it matches whole texts.
+func pattern(wrapped string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(wrapped, `\A(?:`), `)\z`)
 }
 
 func describeHeader(m *config.HeaderMatch, req *message.Request) string {
@@ -65,8 +90,34 @@ func describeHeader(m *config.HeaderMatch, req *message.Request) string {
 		name = "method"
 	}
 	got, ok := headerValue(req, m.Name)
-	if !ok {
-		return fmt.Sprintf("%s: got none, want %q", name, m.Exact)
+	want := describeText(&m.Text)
+	if m.Invert {
+		want = "one, and not " + want
 	}
-	return fmt.Sprintf("%s: got %q, want %q", name, got, m.Exact)
+	return fmt.Sprintf("%s: got %s, want %s", name, describeGot(got, ok), want)
+}
+
+func describeGot(got string, ok bool) string {
+	if !ok {
+		return "none"
+	}
+	return fmt.Sprintf("%q", got)
+}
+
+func describeText(t *config.Text) string {
+	switch t.Kind {
+	case config.TextPrefix:
+		return fmt.Sprintf("one that begins with %q", t.Value)
+	case config.TextSuffix:
+		return fmt.Sprintf("one that ends with %q", t.Value)
+	case config.TextContains:
+		return fmt.Sprintf("one with %q in it", t.Value)
+	case config.TextRegex:
+		return "all of it to match " + t.Value
+	case config.TextPresent:
+		return "some"
+	case config.TextAbsent:
+		return "none"
+	}
+	return fmt.Sprintf("%q", t.Value)
 }

@@ -150,22 +150,29 @@ func (t *Table) host(authority string) *host {
 	return t.any
 }
 
+// Given is what rules ask for that does not stand in a request's head.
+type Given struct {
+	// Random is any number, evenly drawn, once for each request: as in Envoy, all fractions and the choice among clusters
+	// (Rule.Cluster) are of the same draw.
+	Random uint64
+}
+
 // Find is the first rule, in the order written, that matches; nil if none does. It does not allocate, and its cost does
-// not grow with the number of rules.
-func (t *Table) Find(req *message.Request) *Rule {
+// not grow with the number of rules that a path, an exact header or the method tells apart.
+func (t *Table) Find(req *message.Request, given Given) *Rule {
 	h := t.host(req.Authority)
 	if h == nil {
 		return nil
 	}
-	if i := h.trie.match(req, withoutQuery(req.Path)); i != none {
+	if i := h.trie.match(req, &given, withoutQuery(req.Path)); i != none {
 		return &h.trie.rules[i]
 	}
 	return nil
 }
 
 // Match is Find's route.
-func (t *Table) Match(req *message.Request) *config.Route {
-	if r := t.Find(req); r != nil {
+func (t *Table) Match(req *message.Request, given Given) *config.Route {
+	if r := t.Find(req, given); r != nil {
 		return r.Route
 	}
 	return nil
@@ -176,64 +183,6 @@ func withoutQuery(path string) string {
 		return path[:i]
 	}
 	return path
-}
-
-func matchPath(m *config.Match, path string) bool {
-	switch m.PathKind {
-	case config.PathExact:
-		return path == m.Path
-	case config.PathSeparatedPrefix:
-		return strings.HasPrefix(path, m.Path) && (len(path) == len(m.Path) || path[len(m.Path)] == '/')
-	default:
-		return strings.HasPrefix(path, m.Path)
-	}
-}
-
-// matchHeaders is the index of the first header that does not match, or -1.
-func matchHeaders(headers []config.HeaderMatch, req *message.Request) int {
-	for i := range headers {
-		if !holds(&headers[i], req) {
-			return i
-		}
-	}
-	return -1
-}
-
-// holds tells whether a header match holds. Of several lines of one name any may match, by itself: Envoy 1.40 does not
-// join them.
-func holds(m *config.HeaderMatch, req *message.Request) bool {
-	if got, ok := pseudoValue(req, m.Name); ok {
-		return got == m.Exact
-	}
-	for i := range req.Header {
-		if f := &req.Header[i]; f.Value == m.Exact && message.EqualName(f.Name, m.Name) {
-			return true
-		}
-	}
-	return false
-}
-
-// headerValue is a header's value for people: several lines are joined.
-func headerValue(req *message.Request, name string) (string, bool) {
-	if value, ok := pseudoValue(req, name); ok {
-		return value, ok
-	}
-	return req.Header.Joined(name)
-}
-
-// pseudoValue is the value of what is a header to a match, and stands in a field of its own.
-func pseudoValue(req *message.Request, name string) (string, bool) {
-	switch name {
-	case ":method":
-		return req.Method, true
-	case ":path":
-		return req.Path, true
-	case ":scheme":
-		return req.Scheme, true
-	case ":authority", "host":
-		return req.Authority, req.Authority != ""
-	}
-	return "", false
 }
 
 // WithoutPort cuts ":port" off a host; an IPv6 address keeps its brackets.

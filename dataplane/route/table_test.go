@@ -38,10 +38,10 @@ func TestHostMostSpecificWins(t *testing.T) {
 		}
 	}
 	none := New(hostTable("a.example.com"))
-	if got := none.Match(&message.Request{Authority: "b.example.com", Path: "/"}); got != nil {
+	if got := none.Match(&message.Request{Authority: "b.example.com", Path: "/"}, Given{}); got != nil {
 		t.Errorf("unknown host: got %s, want none", got.Name)
 	}
-	if got := New(nil).Match(&message.Request{Authority: "x", Path: "/"}); got != nil {
+	if got := New(nil).Match(&message.Request{Authority: "x", Path: "/"}, Given{}); got != nil {
 		t.Errorf("no table: got %s, want none", got.Name)
 	}
 }
@@ -55,7 +55,9 @@ func TestPortCountsUnlessIgnored(t *testing.T) {
 }
 
 func TestMatch(t *testing.T) {
-	header := func(name, value string) []config.HeaderMatch { return []config.HeaderMatch{{Name: name, Exact: value}} }
+	header := func(name, value string) []config.HeaderMatch {
+		return []config.HeaderMatch{{Name: name, Text: config.Text{Value: value}}}
+	}
 	table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: []*config.Route{
 		{Name: "exact", Match: config.Match{PathKind: config.PathExact, Path: "/exact"}},
 		{Name: "beta", Match: config.Match{PathKind: config.PathSeparatedPrefix, Path: "/api", Headers: header("x-beta", "1,2")}},
@@ -85,21 +87,21 @@ func TestMatch(t *testing.T) {
 	} {
 		req := &message.Request{Method: c.method, Path: c.path, Authority: "a", Header: c.header}
 		got := ""
-		if r := table.Match(req); r != nil {
+		if r := table.Match(req, Given{}); r != nil {
 			got = r.Name
 		}
 		if got != c.want {
 			t.Errorf("%s %s %v: got %q, want %q", c.method, c.path, c.header, got, c.want)
 		}
 		explained := ""
-		if e := table.Explain(req); e.Route != nil {
+		if e := table.Explain(req, Given{}); e.Route != nil {
 			explained = e.Route.Name
 		}
 		if explained != got {
 			t.Errorf("%s %s: Explain says %q, Match says %q", c.method, c.path, explained, got)
 		}
 	}
-	steps := table.Explain(&message.Request{Method: "GET", Path: "/api", Authority: "a"}).Steps
+	steps := table.Explain(&message.Request{Method: "GET", Path: "/api", Authority: "a"}, Given{}).Steps
 	for i, want := range []string{
 		"path: got /api, want exactly /exact",
 		`header x-beta: got none, want "1,2"`,
@@ -165,10 +167,10 @@ func TestSplit(t *testing.T) {
 			{Match: config.Match{PathKind: config.PathExact, Path: "/other"}, Clusters: []config.WeightedCluster{{Name: "other", Weight: 1}}},
 			{Clusters: clusters},
 		}}}})
-		if got := table.Find(&message.Request{Path: "/"}).Cluster(7); got != -1 {
+		if got := table.Find(&message.Request{Path: "/"}, Given{}).Cluster(7); got != -1 {
 			t.Errorf("a redirect: got cluster %d, want -1", got)
 		}
-		rule, split := table.Find(&message.Request{Path: "/x"}), NewSplit(clusters)
+		rule, split := table.Find(&message.Request{Path: "/x"}, Given{}), NewSplit(clusters)
 		for i := range uint64(300) {
 			random := i
 			if i > 200 {

@@ -18,15 +18,14 @@ const none = math.MaxInt32
 // with the number of rules. It is a radix tree over the bytes of the paths: the nodes along a request's path hold all
 // rules whose path fits, and of these the lowest in the written order is the first match. Read-only once built.
 //
-// A rule whose path no tree can hold (a regular expression) would stand in a list beside it, asked in order, and no
-// further than the tree's answer.
+// A regular expression stands where all paths that it matches begin, if need be at the root, and is asked as a header is.
 type trie struct {
 	rules []Rule
 	// nodes[0] is the root; the children of a node stand side by side.
 	nodes []node
 	// text holds for each node its label, and behind it the first byte of each child's.
 	text []byte
-	// samePaths are the rules that share a path, and look at headers.
+	// samePaths are the rules that share a path, and look at more than that.
 	samePaths []samePath
 }
 
@@ -39,7 +38,7 @@ type node struct {
 	children int32
 	// lowest is the first rule in the written order that this node, or one below it, holds.
 	lowest int32
-	// rules are those whose path ends here, by config.PathKind: the index of one rule that looks at no header, or
+	// rules are those whose path ends here, by config.PathKind: the index of one plain rule, or
 	// ^i for trie.samePaths[i], or none.
 	rules [3]int32
 	count uint16
@@ -129,8 +128,8 @@ func (t *trie) ending(entries []entry) [3]int32 {
 		}
 		switch {
 		case out[kind] != none:
-			// One without headers is before it: it can never match.
-		case len(byKind[kind]) == 0 && len(m.Headers) == 0:
+			// A plain one is before it: it can never match.
+		case len(byKind[kind]) == 0 && plain(m):
 			out[kind] = e.rule
 		default:
 			byKind[kind] = append(byKind[kind], e.rule)
@@ -154,7 +153,7 @@ func (t *trie) first(r int32) int32 {
 }
 
 // match is the index of the first rule that matches, or none. path is the request's, without the query.
-func (t *trie) match(req *message.Request, path string) int32 {
+func (t *trie) match(req *message.Request, given *Given, path string) int32 {
 	best := int32(none)
 	if len(t.nodes) == 0 {
 		return best
@@ -166,13 +165,13 @@ func (t *trie) match(req *message.Request, path string) int32 {
 			return best
 		}
 		path = path[n.label:]
-		best = t.better(n.rules[config.PathPrefix], req, best)
+		best = t.better(n.rules[config.PathPrefix], req, given, best)
 		if path == "" {
-			best = t.better(n.rules[config.PathExact], req, best)
-			return t.better(n.rules[config.PathSeparatedPrefix], req, best)
+			best = t.better(n.rules[config.PathExact], req, given, best)
+			return t.better(n.rules[config.PathSeparatedPrefix], req, given, best)
 		}
 		if path[0] == '/' {
-			best = t.better(n.rules[config.PathSeparatedPrefix], req, best)
+			best = t.better(n.rules[config.PathSeparatedPrefix], req, given, best)
 		}
 		firsts := n.text + n.label
 		i := bytes.IndexByte(t.text[firsts:firsts+int32(n.count)], path[0])
@@ -184,9 +183,9 @@ func (t *trie) match(req *message.Request, path string) int32 {
 }
 
 // better is an entry of node.rules, if it matches before best does; else best.
-func (t *trie) better(r int32, req *message.Request, best int32) int32 {
+func (t *trie) better(r int32, req *message.Request, given *Given, best int32) int32 {
 	if r < 0 {
-		return t.samePaths[^r].match(t.rules, req, best)
+		return t.samePaths[^r].match(t.rules, req, given, best)
 	}
 	return min(r, best)
 }

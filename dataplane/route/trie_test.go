@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -11,9 +12,9 @@ import (
 )
 
 // agree fails unless Find and Explain, which asks one rule after another, give the same route.
-func agree(t *testing.T, table *Table, req *message.Request) {
+func agree(t *testing.T, table *Table, req *message.Request, given Given) {
 	t.Helper()
-	want, got := table.Explain(req).Route, table.Match(req)
+	want, got := table.Explain(req, given).Route, table.Match(req, given)
 	if got != want {
 		t.Fatalf("%s %s %v: Match gives %s, one after another %s", req.Method, req.Path, req.Header, describe(got), describe(want))
 	}
@@ -66,17 +67,53 @@ func (f *fuzzBytes) routes() []*config.Route {
 		r.Match.PathKind = config.PathKind(f.n(kinds))
 		r.Match.Path = paths[f.n(len(paths))]
 		for range min(f.n(plain), 1) * (1 + f.n(3)) {
-			name, value := f.line()
-			r.Match.Headers = append(r.Match.Headers, config.HeaderMatch{Name: name, Exact: value})
+			f.condition(&r.Match)
 		}
 		routes[i] = r
 	}
 	return routes
 }
 
+// condition adds something to a match; exact headers more often than the rest.
+func (f *fuzzBytes) condition(m *config.Match) {
+	name, value := f.line()
+	switch f.n(12) {
+	case 0:
+		m.Headers = append(m.Headers, config.HeaderMatch{Name: name, Text: f.text(value), Invert: f.n(3) == 1})
+	case 1:
+		m.Query = append(m.Query, config.QueryMatch{Name: f.of("a", "b"), Text: f.text(value)})
+	case 2:
+		m.GRPC = true
+	case 3:
+		m.Fraction = &config.Fraction{Numerator: uint32(f.n(101)), Denominator: 100}
+	case 4:
+		text := f.of("/a", "/a.*", "(/a|/b).*", ".*b", "[^/]*")
+		m.PathKind, m.PathRegex = config.PathRegex, compiled(text)
+		m.Path = map[string]string{"/a": "/a", "/a.*": "/a", "(/a|/b).*": "/"}[text]
+	default:
+		m.Headers = append(m.Headers, config.HeaderMatch{Name: name, Text: config.Text{Value: value}})
+	}
+}
+
+func (f *fuzzBytes) text(value string) config.Text {
+	t := config.Text{Kind: config.TextKind(f.n(7)), Value: value}
+	if t.Kind == config.TextRegex {
+		t.Value = f.of("1|2", ".*", "[A-Z]+")
+		t.Regex = compiled(t.Value)
+	}
+	return t
+}
+
+func compiled(pattern string) *regexp.Regexp {
+	return regexp.MustCompile(`\A(?:` + pattern + `)\z`)
+}
+
 func (f *fuzzBytes) request() *message.Request {
 	req := &message.Request{Method: f.of("GET", "POST"), Scheme: f.of("http", "https"), Authority: f.of("h", "", "H")}
-	req.Path = f.path() + f.of("", "?", "?/a")
+	req.Path = f.path() + f.of("", "?", "?/a", "?a=1&b", "?b=2&a=&a=1")
+	if f.n(3) == 1 {
+		req.Header.Add("content-type", f.of("application/grpc", "application/grpc+x", "application/grpc-web"))
+	}
 	for range f.n(5) {
 		name, value := f.line()
 		if f.n(2) == 1 {
@@ -104,7 +141,7 @@ func FuzzMatch(f *testing.F) {
 		in := &fuzzBytes{data}
 		table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: in.routes()}}})
 		for range 16 {
-			agree(t, table, in.request())
+			agree(t, table, in.request(), Given{Random: uint64(in.n(100))})
 		}
 	})
 }
@@ -114,19 +151,19 @@ func TestRulesThatShareAPath(t *testing.T) {
 	const n = 2000
 	for name, headers := range map[string]func(i int) []config.HeaderMatch{
 		"one value each": func(i int) []config.HeaderMatch {
-			return []config.HeaderMatch{{Name: "x-tenant", Exact: fmt.Sprint(i)}}
+			return []config.HeaderMatch{{Name: "x-tenant", Text: config.Text{Value: fmt.Sprint(i)}}}
 		},
 		"one name each": func(i int) []config.HeaderMatch {
-			return []config.HeaderMatch{{Name: fmt.Sprint("x-tenant-", i), Exact: "1"}}
+			return []config.HeaderMatch{{Name: fmt.Sprint("x-tenant-", i), Text: config.Text{Value: "1"}}}
 		},
 		"one method each": func(i int) []config.HeaderMatch {
-			return []config.HeaderMatch{{Name: ":method", Exact: fmt.Sprint("M", i)}}
+			return []config.HeaderMatch{{Name: ":method", Text: config.Text{Value: fmt.Sprint("M", i)}}}
 		},
 		"all GET, one value each": func(i int) []config.HeaderMatch {
-			return []config.HeaderMatch{{Name: ":method", Exact: "GET"}, {Name: "x-tenant", Exact: fmt.Sprint(i)}}
+			return []config.HeaderMatch{{Name: ":method", Text: config.Text{Value: "GET"}}, {Name: "x-tenant", Text: config.Text{Value: fmt.Sprint(i)}}}
 		},
 		"a value for each hundred": func(i int) []config.HeaderMatch {
-			return []config.HeaderMatch{{Name: "x-tenant", Exact: fmt.Sprint(i / 100)}, {Name: "x-shard", Exact: fmt.Sprint(i % 100)}}
+			return []config.HeaderMatch{{Name: "x-tenant", Text: config.Text{Value: fmt.Sprint(i / 100)}}, {Name: "x-shard", Text: config.Text{Value: fmt.Sprint(i % 100)}}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,19 +177,49 @@ func TestRulesThatShareAPath(t *testing.T) {
 				req := &message.Request{Method: "GET", Path: "/x"}
 				for _, h := range headers(i) {
 					if h.Name == ":method" {
-						req.Method = h.Exact
+						req.Method = h.Value
 					} else {
-						req.Header.Add(strings.ToUpper(h.Name), h.Exact)
+						req.Header.Add(strings.ToUpper(h.Name), h.Value)
 					}
 				}
-				agree(t, table, req)
-				if got := table.Match(req).Name; got != fmt.Sprint(i) {
+				agree(t, table, req, Given{})
+				if got := table.Match(req, Given{}).Name; got != fmt.Sprint(i) {
 					t.Errorf("request for %d: got %s", i, got)
 				}
 			}
 			req := &message.Request{Method: "GET", Path: "/x", Header: message.Header{{Name: "x-tenant", Value: "none"}}}
-			if got := table.Match(req).Name; got != "rest" {
+			if got := table.Match(req, Given{}).Name; got != "rest" {
 				t.Errorf("request for none of them: got %s, want rest", got)
+			}
+		})
+	}
+}
+
+// TestRulesUnderOneLine: where many rules share a path they stand under exact lines; what else they ask for still counts.
+func TestRulesUnderOneLine(t *testing.T) {
+	line := config.HeaderMatch{Name: "x", Text: config.Text{Value: "1"}}
+	for name, first := range map[string]config.Match{
+		"query":    {Headers: []config.HeaderMatch{line}, Query: []config.QueryMatch{{Name: "q", Text: config.Text{Value: "1"}}}},
+		"grpc":     {Headers: []config.HeaderMatch{line}, GRPC: true},
+		"fraction": {Headers: []config.HeaderMatch{line}, Fraction: &config.Fraction{Numerator: 1, Denominator: 2}},
+		"inverted": {Headers: []config.HeaderMatch{{Name: "x", Text: config.Text{Value: "2"}, Invert: true}, {Name: "q", Text: config.Text{Value: "1"}}}},
+		"prefix":   {Headers: []config.HeaderMatch{{Name: "x", Text: config.Text{Kind: config.TextPrefix, Value: "1x"}}}},
+		"regex":    {PathKind: config.PathRegex, PathRegex: compiled("/q"), Headers: []config.HeaderMatch{line}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first.Path = "/"
+			routes := []*config.Route{{Name: "first", Match: first}, {Name: "second", Match: config.Match{Path: "/", Headers: []config.HeaderMatch{line}}}}
+			for i := range scanned {
+				routes = append(routes, &config.Route{Name: "more", Match: config.Match{Path: "/", Headers: []config.HeaderMatch{{Name: "y", Text: config.Text{Value: fmt.Sprint(i)}}}}})
+			}
+			table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: routes}}})
+			req := &message.Request{Method: "GET", Path: "/", Header: message.Header{{Name: "X", Value: "1"}}}
+			if got := table.Match(req, Given{Random: 1}).Name; got != "second" {
+				t.Errorf("got %s, want second", got)
+			}
+			req = &message.Request{Method: "GET", Path: "/q?q=1", Header: message.Header{{Name: "X", Value: "1"}, {Name: "q", Value: "1"}, {Name: "x", Value: "1x"}, {Name: "content-type", Value: "application/grpc"}}}
+			if got := table.Match(req, Given{}).Name; got != "first" {
+				t.Errorf("with all that it asks for: got %s, want first", got)
 			}
 		})
 	}
@@ -174,7 +241,7 @@ func TestFindDoesNotAllocate(t *testing.T) {
 	cfg := benchTable(1000)
 	for i := range 1000 {
 		cfg.Hosts[0].Routes = append(cfg.Hosts[0].Routes, &config.Route{
-			Match:    config.Match{Path: "/", Headers: []config.HeaderMatch{{Name: "x-tenant", Exact: fmt.Sprint(i)}}},
+			Match:    config.Match{Path: "/", Headers: []config.HeaderMatch{{Name: "x-tenant", Text: config.Text{Value: fmt.Sprint(i)}}}},
 			Clusters: []config.WeightedCluster{{Name: "a", Weight: 1}, {Name: "b", Weight: 2}},
 		})
 	}
@@ -186,7 +253,7 @@ func TestFindDoesNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		for _, req := range requests {
-			if r := table.Find(req); r != nil {
+			if r := table.Find(req, Given{}); r != nil {
 				r.Cluster(12345)
 			}
 		}
@@ -208,7 +275,7 @@ func BenchmarkFind(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					if r := table.Find(requests[i%len(requests)]); (r == nil) != (name == "miss") {
+					if r := table.Find(requests[i%len(requests)], Given{}); (r == nil) != (name == "miss") {
 						b.Fatal(r)
 					}
 				}
@@ -223,7 +290,7 @@ func BenchmarkFindByHeader(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			routes := make([]*config.Route, n)
 			for i := range routes {
-				routes[i] = &config.Route{Match: config.Match{Path: "/", Headers: []config.HeaderMatch{{Name: "x-tenant", Exact: fmt.Sprint(i)}}}}
+				routes[i] = &config.Route{Match: config.Match{Path: "/", Headers: []config.HeaderMatch{{Name: "x-tenant", Text: config.Text{Value: fmt.Sprint(i)}}}}}
 			}
 			table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: routes}}})
 			req := &message.Request{Method: "GET", Authority: "a.test", Path: "/x", Header: message.Header{
@@ -232,7 +299,7 @@ func BenchmarkFindByHeader(b *testing.B) {
 			}}
 			b.ReportAllocs()
 			for b.Loop() {
-				if table.Find(req) == nil {
+				if table.Find(req, Given{}) == nil {
 					b.Fatal("no route")
 				}
 			}

@@ -181,7 +181,7 @@ func TestHalfClose(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
-	const idle = 100 * time.Millisecond
+	const idle = 500 * time.Millisecond
 	for name, wrap := range map[string]func(net.Conn) net.Conn{"spliced": same, "copied": hide} {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, &config.TCP{IdleTimeout: idle}, wrap, &dialer{})

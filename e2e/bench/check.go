@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-proxy/sluice/e2e/bench/load"
 	"github.com/sluice-proxy/sluice/e2e/bench/origin"
 )
 
@@ -77,6 +78,20 @@ func (p *Proxy) ask(method, proto, host, path string, body, want []byte) error {
 }
 
 // checkTCP sends bytes, and wants them back.
+// checkWebSocket wants a switch, and a message back.
+func (p *Proxy) checkWebSocket() error {
+	l, err := load.Open(p.HTTP, 1, nil, load.Echo{Upgrade: load.Upgrade(Host, webSocketPath), Message: load.Message(origin.Body(128))})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if _, _, err := l.Run(0); err != nil { // the switch alone
+		return err
+	}
+	_, _, err = l.Run(0)
+	return err
+}
+
 func (p *Proxy) checkTCP() error {
 	conn, err := net.DialTimeout("tcp", p.TCP, 5*time.Second)
 	if err != nil {

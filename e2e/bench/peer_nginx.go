@@ -66,7 +66,11 @@ events { worker_connections 16000; multi_accept on; }
 	server := func(host, locations string) {
 		fmt.Fprintf(&b, "  server { listen %s; listen %s ssl http2; server_name %s;\n%s  }\n", p.HTTP, p.HTTPS, host, locations)
 	}
-	server(Host, "    location / { proxy_pass http://origin; }\n")
+	// What a location sets replaces all that it would inherit.
+	server(Host, "    location / { proxy_pass http://origin; }\n    location "+webSocketPath+` { proxy_pass http://origin;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-Id $request_id; }
+`)
 	server(HostH2, "    location / { grpc_pass grpc://h2; }\n")
 	server(HostGRPC, "    location / { grpc_pass grpc://grpc; }\n")
 	if n > 0 {

@@ -76,8 +76,7 @@ func Merge(old, machine string, results []*Result) string {
 }
 
 // notes are what the table does not say.
-const notes = `- WebSocket messages are not measured: the Go proxy refuses upgrades as yet.
-- The Go proxy and Envoy are configured by our control plane, with statistics on.
+const notes = `- The Go proxy and Envoy are configured by our control plane, with statistics on.
 - nginx reaches HTTP/2 upstreams by grpc_pass, the only way that it has.
 `
 

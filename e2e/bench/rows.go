@@ -76,10 +76,18 @@ func Rows() []Row {
 		Name: "tcp-1m", Title: "TCP, 1 MiB to and fro, 8 connections", Lacks: noTCP,
 		Check: (*Proxy).checkTCP, Load: steady(tcpAddr, 8, nil, load.Echo{Message: origin.Body(1 << 20)}),
 	})
+	rows = append(rows, Row{
+		Name: "websocket", Title: "WebSocket messages of 128 bytes, 64 connections",
+		Check: (*Proxy).checkWebSocket,
+		Load:  steady(plainAddr, 64, nil, load.Echo{Upgrade: load.Upgrade(Host, webSocketPath), Message: load.Message(origin.Body(128))}),
+	})
 	rows = append(rows, idleRows(get, secure, secureH2)...)
 	rows = append(rows, routeRows()...)
 	return append(rows, pacedRows(get)...)
 }
+
+// webSocketPath is where peers switch that must be told.
+const webSocketPath = "/ws"
 
 func plainAddr(p *Proxy) string  { return p.HTTP }
 func secureAddr(p *Proxy) string { return p.HTTPS }

@@ -39,6 +39,8 @@ type Request struct {
 	Ahead []byte
 	// Open: TCP does not half-close when it has sent the body.
 	Open bool
+	// Upgrade asks for a protocol; what Body holds is then sent after the switch, and awaited back.
+	Upgrade string
 	// Late: TCP half-closes only when the first byte has come back: who does it at once is gone for Envoy before its listener
 	// filters are through.
 	Late bool
@@ -151,6 +153,9 @@ func doHTTP1(conn net.Conn, r *Request, a *Answer, after bool) {
 	if r.Proto != "RAW" {
 		head, body = encode(r)
 	}
+	if r.Upgrade != "" {
+		body = nil
+	}
 	_, err := conn.Write(head)
 	if err != nil {
 		a.Refused = err.Error()
@@ -175,6 +180,14 @@ func doHTTP1(conn net.Conn, r *Request, a *Answer, after bool) {
 				go func() { _, _ = conn.Write(body) }()
 			}
 			continue
+		}
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			a.Status, a.Proto, a.Header = resp.StatusCode, resp.Proto, lower(resp.Header)
+			talk(struct {
+				io.Reader
+				io.Writer
+			}{reader, conn}, r, a)
+			break
 		}
 		readResponse(resp, a)
 		break
@@ -202,6 +215,8 @@ func encode(r *Request) (head, body []byte) {
 		fmt.Fprintf(&h, "%s: %s\r\n", f.Name, f.Value)
 	}
 	switch {
+	case r.Upgrade != "":
+		fmt.Fprintf(&h, "Connection: Upgrade\r\nUpgrade: %s\r\n", r.Upgrade)
 	case r.Chunked:
 		fmt.Fprint(&h, "Transfer-Encoding: chunked\r\n")
 		for rest := r.Body; len(rest) > 0; {
@@ -223,6 +238,10 @@ func encode(r *Request) (head, body []byte) {
 }
 
 func doHTTP2(conn net.Conn, r *Request, a *Answer) {
+	if r.Upgrade != "" {
+		doExtendedConnect(conn, r, a)
+		return
+	}
 	dial := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	transport := &http.Transport{
 		DisableCompression: true, DialContext: dial, DialTLSContext: dial, Protocols: new(http.Protocols),

@@ -196,6 +196,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.SNI = value
 		case key == "at":
 			e.At = value
+		case key == "upgrade":
+			r.Upgrade = value
 		case key == "body":
 			var n int
 			n, err = strconv.Atoi(value)

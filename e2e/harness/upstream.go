@@ -59,6 +59,7 @@ func joined(fields []Field, name string) string {
 //	x-echo-interim: 103           an interim answer first
 //	x-echo-delay: 2s              wait before the head
 //	x-echo-early: yes             answer before the request's body is read
+//	x-echo-upgrade: yes           switch to the protocol that is asked for, and send back what comes
 //	x-echo-break: head            close without an answer; "body": close in the middle of the body
 //	x-echo-raw: HTTP/1.1 2\r\n    HTTP/1: these bytes (Go escapes) are the whole answer, then close
 type Upstream struct {
@@ -232,6 +233,7 @@ type plan struct {
 	header, trailer  []Field
 	body             []byte
 	chunked, early   bool
+	upgrade          bool
 	delay            time.Duration
 	interim          int
 	breakAt          string
@@ -269,6 +271,8 @@ func (u *Upstream) plan(s *Seen) (*plan, error) {
 			p.body = Pattern(n)
 		case "chunked":
 			p.chunked = true
+		case "upgrade":
+			p.upgrade = true
 		case "early":
 			p.early = true
 		case "interim":

@@ -17,7 +17,7 @@ func (u *Upstream) serveHTTP1(c net.Conn) {
 	w := bufio.NewWriter(c)
 	for {
 		s, keep, err := u.exchange(c, r, w)
-		if err != nil && !errors.Is(err, io.EOF) && s != nil {
+		if err != nil && !errors.Is(err, io.EOF) && s != nil && s.Get("x-echo-upgrade") == "" {
 			u.update(func() { s.Broken = err.Error() })
 		}
 		if w.Flush() != nil || err != nil || !keep {
@@ -80,6 +80,9 @@ func (u *Upstream) exchange(c net.Conn, r *bufio.Reader, w *bufio.Writer) (s *Se
 	}
 	if err := u.readBody(r, s); err != nil {
 		return s, false, err
+	}
+	if p.upgrade && s.Get("upgrade") != "" {
+		return s, false, u.upgrade(r, w, s, p)
 	}
 	keep, err = u.answer(w, s, p)
 	return s, keep, err

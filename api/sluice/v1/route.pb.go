@@ -43,7 +43,9 @@ type Route struct {
 	// For rules that set none: how long a request may take in all, "0s" is for ever. Default: 0s.
 	Timeout string `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// The rules, in order. At least one.
-	Rules         []*Rule `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []*Rule `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`
+	// For rules that set none: which protocols a request may switch its connection to. Default: websocket.
+	Upgrades      *Upgrades `protobuf:"bytes,9,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +136,13 @@ func (x *Route) GetRules() []*Rule {
 	return nil
 }
 
+func (x *Route) GetUpgrades() *Upgrades {
+	if x != nil {
+		return x.Upgrades
+	}
+	return nil
+}
+
 // A Rule is what to match, and one thing to do: backends or redirect.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -149,7 +158,9 @@ type Rule struct {
 	Redirect *Redirect `protobuf:"bytes,5,opt,name=redirect,proto3" json:"redirect,omitempty"`
 	// How long the request may take in all, from its first byte to the end of the answer; then 504. "0s" is for ever.
 	// Default: the Route's.
-	Timeout       string `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout string `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Which protocols a request may switch its connection to. It replaces the Route's as a whole. Default: the Route's.
+	Upgrades      *Upgrades `protobuf:"bytes,7,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -226,6 +237,71 @@ func (x *Rule) GetTimeout() string {
 	return ""
 }
 
+func (x *Rule) GetUpgrades() *Upgrades {
+	if x != nil {
+		return x.Upgrades
+	}
+	return nil
+}
+
+// Upgrades says which protocols a request may switch its connection to, by the header Upgrade (RFC 9110, 7.8) or, over
+// HTTP/2, by an extended CONNECT (RFC 8441). What is not named here is answered 403. After the switch the proxy carries
+// bytes and looks at none of them, so name only what the backend must speak.
+type Upgrades struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// No protocol at all, WebSocket neither.
+	Disabled bool `protobuf:"varint,1,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// The protocols, as they stand in the header Upgrade, in lower case; websocket is one of them only if it is named. At
+	// most 16. Default: websocket.
+	Protocols     []string `protobuf:"bytes,2,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upgrades) Reset() {
+	*x = Upgrades{}
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upgrades) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upgrades) ProtoMessage() {}
+
+func (x *Upgrades) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upgrades.ProtoReflect.Descriptor instead.
+func (*Upgrades) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Upgrades) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Upgrades) GetProtocols() []string {
+	if x != nil {
+		return x.Protocols
+	}
+	return nil
+}
+
 // A Match holds if all of its parts hold.
 type Match struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -234,14 +310,21 @@ type Match struct {
 	// The method is one of these, upper case. Default: any.
 	Methods []string `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`
 	// All of these headers.
-	Headers       []*HeaderMatch `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
+	Headers []*HeaderMatch `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
+	// All of these parameters of the query.
+	QueryParams []*QueryMatch `protobuf:"bytes,4,rep,name=query_params,json=queryParams,proto3" json:"query_params,omitempty"`
+	// A gRPC call. It stands for path and methods.
+	Grpc *GrpcMatch `protobuf:"bytes,5,opt,name=grpc,proto3" json:"grpc,omitempty"`
+	// A share of the requests that all else fits, such as 10% or 0.5%: up to four decimals. Each request draws once, so of a
+	// rule with 10% and a later one with 30% the second gets 20% of all. Default: all.
+	Fraction      string `protobuf:"bytes,7,opt,name=fraction,proto3" json:"fraction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +336,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +349,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Match) GetPath() *PathMatch {
@@ -290,7 +373,28 @@ func (x *Match) GetHeaders() []*HeaderMatch {
 	return nil
 }
 
-// A PathMatch is one of exact, prefix and rawPrefix.
+func (x *Match) GetQueryParams() []*QueryMatch {
+	if x != nil {
+		return x.QueryParams
+	}
+	return nil
+}
+
+func (x *Match) GetGrpc() *GrpcMatch {
+	if x != nil {
+		return x.Grpc
+	}
+	return nil
+}
+
+func (x *Match) GetFraction() string {
+	if x != nil {
+		return x.Fraction
+	}
+	return ""
+}
+
+// A PathMatch is one of exact, prefix, rawPrefix and regex.
 type PathMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How the path is compared.
@@ -300,6 +404,7 @@ type PathMatch struct {
 	//	*PathMatch_Exact
 	//	*PathMatch_Prefix
 	//	*PathMatch_RawPrefix
+	//	*PathMatch_Regex
 	Kind          isPathMatch_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -307,7 +412,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +424,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +437,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PathMatch) GetKind() isPathMatch_Kind {
@@ -369,6 +474,15 @@ func (x *PathMatch) GetRawPrefix() string {
 	return ""
 }
 
+func (x *PathMatch) GetRegex() string {
+	if x != nil {
+		if x, ok := x.Kind.(*PathMatch_Regex); ok {
+			return x.Regex
+		}
+	}
+	return ""
+}
+
 type isPathMatch_Kind interface {
 	isPathMatch_Kind()
 }
@@ -388,26 +502,48 @@ type PathMatch_RawPrefix struct {
 	RawPrefix string `protobuf:"bytes,3,opt,name=raw_prefix,json=rawPrefix,proto3,oneof"`
 }
 
+type PathMatch_Regex struct {
+	// A regular expression (RE2, ASCII) for the whole path: /v[0-9]+/.* matches /v1/x. Its compiled size is at most 100,
+	// which is Envoy's limit.
+	Regex string `protobuf:"bytes,4,opt,name=regex,proto3,oneof"`
+}
+
 func (*PathMatch_Exact) isPathMatch_Kind() {}
 
 func (*PathMatch_Prefix) isPathMatch_Kind() {}
 
 func (*PathMatch_RawPrefix) isPathMatch_Kind() {}
 
-// A HeaderMatch compares one request header.
+func (*PathMatch_Regex) isPathMatch_Kind() {}
+
+// A HeaderMatch compares one request header, by exactly one of exact, prefix, suffix, contains, regex and present. If a
+// request has several lines of the name, each is compared by itself, and any may match.
 type HeaderMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The header's name, in lower case.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The header's whole value.
-	Exact         string `protobuf:"bytes,2,opt,name=exact,proto3" json:"exact,omitempty"`
+	// The whole value.
+	Exact string `protobuf:"bytes,2,opt,name=exact,proto3" json:"exact,omitempty"`
+	// How the value begins.
+	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// How the value ends.
+	Suffix string `protobuf:"bytes,4,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	// What the value has somewhere in it.
+	Contains string `protobuf:"bytes,5,opt,name=contains,proto3" json:"contains,omitempty"`
+	// A regular expression (RE2, ASCII) for the whole value. Its compiled size is at most 100, which is Envoy's limit.
+	Regex string `protobuf:"bytes,6,opt,name=regex,proto3" json:"regex,omitempty"`
+	// true: the header is there, with any value; false: it is not.
+	Present *bool `protobuf:"varint,7,opt,name=present,proto3,oneof" json:"present,omitempty"`
+	// The comparison must not hold, of any line. The header must be there all the same, but for "present": for "not this
+	// value, or no such header" write two matches.
+	Invert        bool `protobuf:"varint,8,opt,name=invert,proto3" json:"invert,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +555,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +568,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -445,6 +581,204 @@ func (x *HeaderMatch) GetName() string {
 func (x *HeaderMatch) GetExact() string {
 	if x != nil {
 		return x.Exact
+	}
+	return ""
+}
+
+func (x *HeaderMatch) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *HeaderMatch) GetSuffix() string {
+	if x != nil {
+		return x.Suffix
+	}
+	return ""
+}
+
+func (x *HeaderMatch) GetContains() string {
+	if x != nil {
+		return x.Contains
+	}
+	return ""
+}
+
+func (x *HeaderMatch) GetRegex() string {
+	if x != nil {
+		return x.Regex
+	}
+	return ""
+}
+
+func (x *HeaderMatch) GetPresent() bool {
+	if x != nil && x.Present != nil {
+		return *x.Present
+	}
+	return false
+}
+
+func (x *HeaderMatch) GetInvert() bool {
+	if x != nil {
+		return x.Invert
+	}
+	return false
+}
+
+// A QueryMatch compares one parameter of the query, by exactly one of exact, prefix, suffix, contains, regex and present.
+// Names and values are as they are in the URL: nothing is decoded. If a name is there several times, the first counts.
+type QueryMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The parameter's name, as it is in the URL.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole value.
+	Exact string `protobuf:"bytes,2,opt,name=exact,proto3" json:"exact,omitempty"`
+	// How the value begins.
+	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// How the value ends.
+	Suffix string `protobuf:"bytes,4,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	// What the value has somewhere in it.
+	Contains string `protobuf:"bytes,5,opt,name=contains,proto3" json:"contains,omitempty"`
+	// A regular expression (RE2, ASCII) for the whole value. Its compiled size is at most 100, which is Envoy's limit.
+	Regex string `protobuf:"bytes,6,opt,name=regex,proto3" json:"regex,omitempty"`
+	// true: the parameter is there, with any value or none; false: it is not.
+	Present       *bool `protobuf:"varint,7,opt,name=present,proto3,oneof" json:"present,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryMatch) Reset() {
+	*x = QueryMatch{}
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryMatch) ProtoMessage() {}
+
+func (x *QueryMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
+func (*QueryMatch) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *QueryMatch) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *QueryMatch) GetExact() string {
+	if x != nil {
+		return x.Exact
+	}
+	return ""
+}
+
+func (x *QueryMatch) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *QueryMatch) GetSuffix() string {
+	if x != nil {
+		return x.Suffix
+	}
+	return ""
+}
+
+func (x *QueryMatch) GetContains() string {
+	if x != nil {
+		return x.Contains
+	}
+	return ""
+}
+
+func (x *QueryMatch) GetRegex() string {
+	if x != nil {
+		return x.Regex
+	}
+	return ""
+}
+
+func (x *QueryMatch) GetPresent() bool {
+	if x != nil && x.Present != nil {
+		return *x.Present
+	}
+	return false
+}
+
+// A GrpcMatch is a POST to /service/method whose content-type is application/grpc or begins with application/grpc+.
+type GrpcMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service with its package, such as shop.v1.Carts. Default: any.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// The method, such as GetCart. Default: all of the service.
+	Method        string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrpcMatch) Reset() {
+	*x = GrpcMatch{}
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrpcMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrpcMatch) ProtoMessage() {}
+
+func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrpcMatch.ProtoReflect.Descriptor instead.
+func (*GrpcMatch) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GrpcMatch) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *GrpcMatch) GetMethod() string {
+	if x != nil {
+		return x.Method
 	}
 	return ""
 }
@@ -462,7 +796,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +808,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +821,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Backend) GetService() string {
@@ -521,7 +855,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +867,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +880,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -581,7 +915,7 @@ var File_sluice_v1_route_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\x8f\x04\n" +
+	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xc0\x04\n" +
 	"\x05Route\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -592,25 +926,38 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x18\x01\"\x06r\x04\x90\xf6,\x01R\x05hosts\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12#\n" +
 	"\atimeout\x18\a \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
-	"\x05rules\x18\b \x03(\v2\x0f.sluice.v1.RuleB\b\xbaH\x05\x92\x01\x02\b\x01R\x05rules\x1a9\n" +
+	"\x05rules\x18\b \x03(\v2\x0f.sluice.v1.RuleB\b\xbaH\x05\x92\x01\x02\b\x01R\x05rules\x12/\n" +
+	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xce\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\x03\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
 	"\amatches\x18\x03 \x03(\v2\x10.sluice.v1.MatchR\amatches\x12.\n" +
 	"\bbackends\x18\x04 \x03(\v2\x12.sluice.v1.BackendR\bbackends\x12/\n" +
 	"\bredirect\x18\x05 \x01(\v2\x13.sluice.v1.RedirectR\bredirect\x12#\n" +
-	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout:\xcc\x01\xbaH\xc8\x01\x1a[\n" +
+	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
+	"\bupgrades\x18\a \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades:\xcc\x01\xbaH\xc8\x01\x1a[\n" +
 	"\n" +
 	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1ai\n" +
-	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\"\xea\x01\n" +
+	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\"\xd1\x02\n" +
+	"\bUpgrades\x12\x1a\n" +
+	"\bdisabled\x18\x01 \x01(\bR\bdisabled\x12\xbe\x01\n" +
+	"\tprotocols\x18\x02 \x03(\tB\x9f\x01\xbaH\x9b\x01\x92\x01\x97\x01\x10\x10\x18\x01\"\x90\x01\xba\x01\x8c\x01\n" +
+	"\aupgrade\x12<want the name of a protocol in lower case, such as websocket\x1aCthis.matches('^[a-z0-9!#$%&\\'*+.^_`|~-]{1,64}(/[a-z0-9.]{1,16})?$')R\tprotocols:h\xbaHe\x1ac\n" +
+	"\rupgrades.none\x12$want disabled or protocols, not both\x1a,!(this.disabled && size(this.protocols) > 0)\"\x9f\x05\n" +
 	"\x05Match\x12(\n" +
 	"\x04path\x18\x01 \x01(\v2\x14.sluice.v1.PathMatchR\x04path\x12\x84\x01\n" +
 	"\amethods\x18\x02 \x03(\tBj\xbaHg\x92\x01d\x18\x01\"`\xba\x01]\n" +
 	"\x06method\x12.want an HTTP method in upper case, such as GET\x1a#this.matches('^[A-Z][A-Z-]{0,31}$')R\amethods\x120\n" +
-	"\aheaders\x18\x03 \x03(\v2\x16.sluice.v1.HeaderMatchR\aheaders\"\xa0\x01\n" +
+	"\aheaders\x18\x03 \x03(\v2\x16.sluice.v1.HeaderMatchR\aheaders\x128\n" +
+	"\fquery_params\x18\x04 \x03(\v2\x15.sluice.v1.QueryMatchR\vqueryParams\x12(\n" +
+	"\x04grpc\x18\x05 \x01(\v2\x14.sluice.v1.GrpcMatchR\x04grpc\x12\xa5\x01\n" +
+	"\bfraction\x18\a \x01(\tB\x88\x01\xbaH\x84\x01\xba\x01\x80\x01\n" +
+	"\bfraction\x121want a share such as 10% or 0.5%, from 0% to 100%\x1aAthis == '' || this.matches('^(100|[0-9]{1,2})([.][0-9]{1,4})?%$')R\bfraction:\xa6\x01\xbaH\xa2\x01\x1a\x9f\x01\n" +
+	"\n" +
+	"match.grpc\x12Pwant grpc, or path and methods: a gRPC call is a POST to /package.Service/Method\x1a?!has(this.grpc) || (!has(this.path) && size(this.methods) == 0)\"\xb8\x01\n" +
 	"\tPathMatch\x12'\n" +
 	"\x05exact\x18\x01 \x01(\tB\x0f\xbaH\fr\n" +
 	"\x18\x80 :\x01/\xba\x01\x01?H\x00R\x05exact\x12)\n" +
@@ -618,12 +965,43 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x18\x80 :\x01/\xba\x01\x01?H\x00R\x06prefix\x120\n" +
 	"\n" +
 	"raw_prefix\x18\x03 \x01(\tB\x0f\xbaH\fr\n" +
-	"\x18\x80 :\x01/\xba\x01\x01?H\x00R\trawPrefixB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xbe\x01\n" +
+	"\x18\x80 :\x01/\xba\x01\x01?H\x00R\trawPrefix\x12\x16\n" +
+	"\x05regex\x18\x04 \x01(\tH\x00R\x05regexB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xeb\x04\n" +
 	"\vHeaderMatch\x12\x8b\x01\n" +
 	"\x04name\x18\x01 \x01(\tBw\xbaHt\xba\x01q\n" +
-	"\vheader_name\x120want a header name in lower case, such as x-beta\x1a0this.matches('^[a-z0-9!#$%&\\'*+.^_|~-]{1,256}$')R\x04name\x12!\n" +
-	"\x05exact\x18\x02 \x01(\tB\v\xbaH\b\xc8\x01\x01r\x03\x18\x80 R\x05exact\"d\n" +
+	"\vheader_name\x120want a header name in lower case, such as x-beta\x1a0this.matches('^[a-z0-9!#$%&\\'*+.^_|~-]{1,256}$')R\x04name\x12\x1e\n" +
+	"\x05exact\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x05exact\x12 \n" +
+	"\x06prefix\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06prefix\x12 \n" +
+	"\x06suffix\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06suffix\x12$\n" +
+	"\bcontains\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\bcontains\x12\x14\n" +
+	"\x05regex\x18\x06 \x01(\tR\x05regex\x12\x1d\n" +
+	"\apresent\x18\a \x01(\bH\x00R\apresent\x88\x01\x01\x12\x16\n" +
+	"\x06invert\x18\b \x01(\bR\x06invert:\xea\x01\xbaH\xe6\x01\x1a\xe3\x01\n" +
+	"\vheader.kind\x12Fwant exactly one of exact, prefix, suffix, contains, regex and present\x1a\x8b\x01[this.exact != '', this.prefix != '', this.suffix != '', this.contains != '', this.regex != '', has(this.present)].filter(x, x).size() == 1B\n" +
+	"\n" +
+	"\b_present\"\x83\x05\n" +
+	"\n" +
+	"QueryMatch\x12\xbd\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xa8\x01\xbaH\xa4\x01\xba\x01\xa0\x01\n" +
+	"\n" +
+	"query_name\x12Xwant a parameter's name as it is in the URL: no spaces, & or =, escaped where it must be\x1a8this.matches('^[!-~]{1,256}$') && !this.matches('[&=#]')R\x04name\x12\x1e\n" +
+	"\x05exact\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x05exact\x12 \n" +
+	"\x06prefix\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06prefix\x12 \n" +
+	"\x06suffix\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06suffix\x12$\n" +
+	"\bcontains\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\bcontains\x12\x14\n" +
+	"\x05regex\x18\x06 \x01(\tR\x05regex\x12\x1d\n" +
+	"\apresent\x18\a \x01(\bH\x00R\apresent\x88\x01\x01:\xe9\x01\xbaH\xe5\x01\x1a\xe2\x01\n" +
+	"\n" +
+	"query.kind\x12Fwant exactly one of exact, prefix, suffix, contains, regex and present\x1a\x8b\x01[this.exact != '', this.prefix != '', this.suffix != '', this.contains != '', this.regex != '', has(this.present)].filter(x, x).size() == 1B\n" +
+	"\n" +
+	"\b_present\"\xcf\x03\n" +
+	"\tGrpcMatch\x12\xd8\x01\n" +
+	"\aservice\x18\x01 \x01(\tB\xbd\x01\xbaH\xb9\x01\xba\x01\xb5\x01\n" +
+	"\fgrpc_service\x12;want a gRPC service with its package, such as shop.v1.Carts\x1ahthis == '' || this.matches('^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*$') && size(this) <= 1024R\aservice\x12\x8e\x01\n" +
+	"\x06method\x18\x02 \x01(\tBv\xbaHs\xba\x01p\n" +
+	"\vgrpc_method\x12#want a gRPC method, such as GetCart\x1a<this == '' || this.matches('^[A-Za-z_][A-Za-z0-9_]{0,255}$')R\x06method:V\xbaHS\x1aQ\n" +
+	"\fgrpc.service\x12\x18want service with method\x1a'this.method == '' || this.service != ''\"d\n" +
 	"\aBackend\x12&\n" +
 	"\aservice\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\aservice\x12&\n" +
 	"\x06weight\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=H\x00R\x06weight\x88\x01\x01B\t\n" +
@@ -649,31 +1027,38 @@ func file_sluice_v1_route_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_route_proto_rawDescData
 }
 
-var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_sluice_v1_route_proto_goTypes = []any{
 	(*Route)(nil),       // 0: sluice.v1.Route
 	(*Rule)(nil),        // 1: sluice.v1.Rule
-	(*Match)(nil),       // 2: sluice.v1.Match
-	(*PathMatch)(nil),   // 3: sluice.v1.PathMatch
-	(*HeaderMatch)(nil), // 4: sluice.v1.HeaderMatch
-	(*Backend)(nil),     // 5: sluice.v1.Backend
-	(*Redirect)(nil),    // 6: sluice.v1.Redirect
-	nil,                 // 7: sluice.v1.Route.LabelsEntry
+	(*Upgrades)(nil),    // 2: sluice.v1.Upgrades
+	(*Match)(nil),       // 3: sluice.v1.Match
+	(*PathMatch)(nil),   // 4: sluice.v1.PathMatch
+	(*HeaderMatch)(nil), // 5: sluice.v1.HeaderMatch
+	(*QueryMatch)(nil),  // 6: sluice.v1.QueryMatch
+	(*GrpcMatch)(nil),   // 7: sluice.v1.GrpcMatch
+	(*Backend)(nil),     // 8: sluice.v1.Backend
+	(*Redirect)(nil),    // 9: sluice.v1.Redirect
+	nil,                 // 10: sluice.v1.Route.LabelsEntry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
-	7, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
-	1, // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
-	2, // 2: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	2, // 3: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	5, // 4: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	6, // 5: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	3, // 6: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	4, // 7: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	10, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
+	1,  // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
+	2,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
+	3,  // 3: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	3,  // 4: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	8,  // 5: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	9,  // 6: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	2,  // 7: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	4,  // 8: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	5,  // 9: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	6,  // 10: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
+	7,  // 11: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -682,19 +1067,22 @@ func file_sluice_v1_route_proto_init() {
 		return
 	}
 	file_sluice_v1_rules_proto_init()
-	file_sluice_v1_route_proto_msgTypes[3].OneofWrappers = []any{
+	file_sluice_v1_route_proto_msgTypes[4].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_RawPrefix)(nil),
+		(*PathMatch_Regex)(nil),
 	}
 	file_sluice_v1_route_proto_msgTypes[5].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[6].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_route_proto_rawDesc), len(file_sluice_v1_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

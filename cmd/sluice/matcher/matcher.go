@@ -63,7 +63,7 @@ func (m *Matcher) Match(fleet *ir.Fleet, table string, q explain.Question) (*exp
 		}
 		v.Path, req.Path = path, path
 	}
-	e := routes.Explain(req)
+	e := routes.Explain(req, route.Given{Random: noShare})
 	v.Host = e.Host
 	for _, s := range e.Steps {
 		if s.Reason != "" {
@@ -75,6 +75,10 @@ func (m *Matcher) Match(fleet *ir.Fleet, table string, q explain.Question) (*exp
 	}
 	return v, nil
 }
+
+// noShare is the draw of a request that is in no rule's fraction, whatever the denominator, but for one of all: an
+// explanation is of what is left.
+const noShare = 999_999
 
 // fill says what a route does with a request.
 func fill(v *explain.Verdict, r *config.Route, req *message.Request) {

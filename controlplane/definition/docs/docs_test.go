@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -76,7 +77,7 @@ func TestNotFound(t *testing.T) {
 	for path, want := range map[string]string{
 		"Rout":                       "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
 		"":                           ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
-		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules; did you mean rules?",
+		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules, upgrades; did you mean rules?",
 		"Route.rules.retry":          "Route.rules.retry: retries are not supported yet",
 		"Route.rules.timeout.x":      "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
 		"Service.endpoints[0].wight": "Service.endpoints.wight: got an unknown field, want one of address, weight; did you mean weight?",
@@ -93,12 +94,38 @@ func TestComplete(t *testing.T) {
 	for typed, want := range map[string]string{
 		"":              "Gateway Route Service Certificate Test",
 		"r":             "Route",
-		"Route.":        "Route.name Route.description Route.labels Route.gateways Route.hosts Route.priority Route.timeout Route.rules",
+		"Route.":        "Route.name Route.description Route.labels Route.gateways Route.hosts Route.priority Route.timeout Route.rules Route.upgrades",
 		"Route.rules.m": "Route.rules.match Route.rules.matches",
 		"Rout.":         "",
 	} {
 		if got := strings.Join(Complete(typed), " "); got != want {
 			t.Errorf("%s: got %s, want %s", typed, got, want)
+		}
+	}
+}
+
+// TestGoldenReference keeps docs/reference.md what the comments say, with a section for everything it links to.
+func TestGoldenReference(t *testing.T) {
+	var b strings.Builder
+	if err := WriteReference(&b); err != nil {
+		t.Fatal(err)
+	}
+	const file = "../../../docs/reference.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("docs/reference.md: run `make golden`. Want (-), got (+):\n%s", diff)
+	}
+	for _, link := range regexp.MustCompile(`\]\(#([a-z0-9]+)\)`).FindAllStringSubmatch(b.String(), -1) {
+		if !regexp.MustCompile(`(?mi)^##+ ` + link[1] + `$`).MatchString(b.String()) {
+			t.Errorf("a link to #%s leads nowhere", link[1])
 		}
 	}
 }

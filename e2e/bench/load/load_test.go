@@ -53,6 +53,7 @@ func TestLoads(t *testing.T) {
 		{"HTTP/1.1, upload", a.HTTP1, HTTP1{Request: Post("x.test", "/", origin.Body(1<<20)), Size: 128}},
 		{"HTTP/2", a.HTTP2, HTTP2{Streams: 16, Fields: GetFields("x.test", "/"), Size: 128}},
 		{"gRPC", a.GRPC, HTTP2{Streams: 16, Fields: GRPCFields("x.test"), Body: origin.GRPCMessage(), Size: 133}},
+		{"WebSocket", a.HTTP1, Echo{Upgrade: Upgrade("x.test", "/"), Message: Message(origin.Body(128))}},
 		{"echo", a.Echo, Echo{Message: origin.Body(1 << 20)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,6 +121,7 @@ func TestBadAnswers(t *testing.T) {
 		{"no body", "\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88", h2, "a body of 0 bytes, want 2"},
 		{"a reset", "\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x07", h2, "stream 1: reset with 00000007"},
 		{"the end", "\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00", h2, "GOAWAY"},
+		{"no switch", "HTTP/1.1 200 OK\r\n\r\n", Echo{Upgrade: Upgrade("x.test", "/"), Message: []byte("ok")}, "want status 101"},
 		{"other bytes", "xx", Echo{Message: []byte("ok")}, "were not sent"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

