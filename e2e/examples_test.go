@@ -246,6 +246,9 @@ func TestMatchingExample(t *testing.T) {
 				a := harness.Do(&harness.Request{Method: "GET", Addr: e.addr(t, "8080"), Proto: "HTTP/1.1", Authority: "localhost", Path: c.path, Header: c.header}, false)
 				e.wantFrom(t, a, 200, c.upstream)
 			}
+			if a := e.get(t, "http", "localhost", "8080", "/admin"); a.Status != 302 {
+				t.Errorf("/admin of a stranger: got status %d, want 302", a.Status)
+			}
 			beta := 0
 			for range 300 {
 				if a := e.get(t, "http", "localhost", "8080", "/checkout"); a.Get("x-upstream") == "beta" {
@@ -295,5 +298,77 @@ func TestLimitsExample(t *testing.T) {
 				t.Errorf("%d of three over TCP got an answer, want 2", served)
 			}
 		})
+	}
+}
+
+func TestProxyProtocolExample(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "proxy-protocol")
+			e.demo(t, "app", "9001")
+			cp := harness.StartControlPlane(t, e.Dir)
+			proxy := harness.StartProxy(t, kind, cp.Addr, "default", kind)
+			proxy.WaitReady()
+			cp.WaitSynced("default", 1)
+			e.wantFrom(t, e.get(t, "http", "localhost", "7000", "/"), 200, "app")
+			balanced := &harness.Request{Method: "GET", Addr: e.addr(t, "7000"), Proto: "HTTP/1.1", Authority: "localhost", Path: "/",
+				Ahead: []byte("PROXY TCP4 203.0.113.7 192.0.2.1 4711 80\r\n")}
+			e.wantFrom(t, harness.Do(balanced, false), 200, "app")
+			proxy.WaitLog(`"client":"203.0.113.7:4711"`)
+			direct := &harness.Request{Method: "GET", Addr: e.addr(t, "8080"), Proto: "HTTP/1.1", Authority: "localhost", Path: "/"}
+			if a := harness.Do(direct, false); a.Refused == "" {
+				t.Errorf("without a header: got %d, want the connection closed", a.Status)
+			}
+		})
+	}
+}
+
+// TestStickySessions: the cookie that is made keeps a visitor, and a header its user, with one endpoint.
+func TestStickySessions(t *testing.T) {
+	e := loadExample(t, "sticky-sessions")
+	// The built-in Gateway has fixed ports: the test brings one of its own.
+	e.Put(t, "gateway.yaml", "kind: Gateway\nname: default\nlisteners: [{name: http, address: 127.0.0.1, port: "+strconv.Itoa(e.port(t, "8080"))+", protocol: HTTP}]\n")
+	run := harness.Start(t, "run", sluice(t), "run", "-f", e.Dir, "--admin", harness.Loopback(t), "--listen", "127.0.0.1:0",
+		"--demo-upstream", "s1="+e.addr(t, "9001"), "--demo-upstream", "s2="+e.addr(t, "9002"), "--demo-upstream", "s3="+e.addr(t, "9003"))
+	run.WaitLog(`(?s)Serving.*http://`)
+	ask := func(host, header, value string) *harness.Answer {
+		r := &harness.Request{Method: "GET", Addr: e.addr(t, "8080"), Proto: "HTTP/1.1", Authority: host, Path: "/"}
+		if header != "" {
+			r.Header = []harness.Field{{Name: header, Value: value}}
+		}
+		a := harness.Do(r, false)
+		if a.Status != 200 {
+			t.Fatalf("%s: got %d %s, want 200", host, a.Status, a.Refused)
+		}
+		return a
+	}
+	visited := map[string]bool{}
+	for range 30 {
+		first := ask("shop.localhost", "", "")
+		cookie, rest, _ := strings.Cut(first.Get("set-cookie"), ";")
+		if rest != " Max-Age=3600; Path=/; HttpOnly" || !strings.HasPrefix(cookie, "shop-server=") {
+			t.Fatalf("got Set-Cookie %q", first.Get("set-cookie"))
+		}
+		visited[first.Get("x-upstream")] = true
+		for range 3 {
+			if again := ask("shop.localhost", "cookie", cookie); again.Get("x-upstream") != first.Get("x-upstream") || again.Get("set-cookie") != "" {
+				t.Errorf("with its cookie a visitor of %s goes to %s, and gets %q", first.Get("x-upstream"), again.Get("x-upstream"), again.Get("set-cookie"))
+			}
+		}
+	}
+	if len(visited) < 2 {
+		t.Errorf("30 visitors went to %v, want several servers", visited)
+	}
+	users := map[string]bool{}
+	for _, user := range []string{"alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"} {
+		at := ask("cache.localhost", "x-user", user).Get("x-upstream")
+		users[at] = true
+		if again := ask("cache.localhost", "x-user", user).Get("x-upstream"); again != at {
+			t.Errorf("%s goes to %s, and then to %s", user, at, again)
+		}
+	}
+	if len(users) != 2 {
+		t.Errorf("8 users went to %v, want both caches", users)
 	}
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -76,6 +78,13 @@ its fleet and id: it can never fetch another fleet's secrets. --insecure lifts t
 // explainServed answers ExplainRequests by what a control plane serves.
 func explainServed(served *compile.Output, request *adminv1.ExplainRequest) ([]byte, error) {
 	req := explain.Request{Fleet: request.GetFleet(), Method: request.GetMethod(), URL: request.GetUrl()}
+	if text := request.GetSource(); text != "" {
+		source, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("source: got %q, want an IP address", text)
+		}
+		req.Source = source
+	}
 	for _, h := range request.GetHeaders() {
 		req.Header = append(req.Header, explain.Header{Name: h.GetName(), Value: h.GetValue()})
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ import (
 func newExplainCommand() *cobra.Command {
 	var server serverFlags
 	var paths, headers []string
-	var fleet, output string
+	var fleet, from, output string
 	cmd := &cobra.Command{
 		Use:   "explain [METHOD] URL",
 		Short: "Say where a request would go, and why",
@@ -39,6 +40,13 @@ answer, since a port may be mapped in front of it. For TCP write tcp://host:port
 			req := explain.Request{Fleet: fleet, Method: "GET", URL: args[len(args)-1]}
 			if len(args) == 2 {
 				req.Method = args[0]
+			}
+			if from != "" {
+				source, err := netip.ParseAddr(from)
+				if err != nil {
+					return usagef("--from: got %q, want an IP address", from)
+				}
+				req.Source = source
 			}
 			for _, h := range headers {
 				name, value, ok := strings.Cut(h, ":")
@@ -64,6 +72,7 @@ answer, since a port may be mapped in front of it. For TCP write tcp://host:port
 	filesFlag(cmd, &paths)
 	server.add(cmd)
 	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "a request header, `'name: value'`; may be given several times")
+	cmd.Flags().StringVar(&from, "from", "", "the client's IP `address` (default 127.0.0.1)")
 	cmd.Flags().StringVar(&fleet, "fleet", "", "the `fleet` (default any)")
 	outputFlag(cmd, &output, "json", "yaml")
 	return cmd
@@ -94,6 +103,9 @@ func explainBy(cmd *cobra.Command, paths []string, server *serverFlags, req expl
 	ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
 	defer cancel()
 	request := &adminv1.ExplainRequest{Fleet: req.Fleet, Method: req.Method, Url: req.URL}
+	if req.Source.IsValid() {
+		request.Source = req.Source.String()
+	}
 	for _, h := range req.Header {
 		request.Headers = append(request.Headers, &adminv1.Header{Name: h.Name, Value: h.Value})
 	}

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -33,6 +34,12 @@ func expandMatch(m *sluicev1.Match) []ir.Match {
 			base.Fraction = &share
 		}
 	}
+	for _, text := range m.GetSourceAddresses() {
+		if network, err := definition.ParseNetwork(text); err == nil {
+			base.Sources = append(base.Sources, network)
+		}
+	}
+	slices.SortFunc(base.Sources, netip.Prefix.Compare)
 	if g := m.GetGrpc(); g != nil {
 		base.GRPC, base.Method = true, "POST"
 		switch {

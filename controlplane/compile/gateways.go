@@ -90,7 +90,7 @@ func (c *compiler) listener(l *listener) bool {
 	if l.tcp() {
 		var good bool
 		l.backends, good = c.backends(d, l.field+".backends", m.GetBackends())
-		ok = ok && good
+		ok = c.hashesTCP(d, l.field+".backends", m.GetBackends()) && ok && good
 	}
 	if l.https() {
 		// A certificate that cannot be had leaves the others to serve.

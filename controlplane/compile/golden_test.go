@@ -217,6 +217,9 @@ func render(fleets []*ir.Fleet) string {
 			if c.ProxyProtocol != 0 {
 				fmt.Fprintf(&b, " proxy v%d", c.ProxyProtocol)
 			}
+			if len(c.HashOn) > 0 {
+				fmt.Fprintf(&b, " hash on %+v, ring %d to %d, table %d", c.HashOn, c.MinRingSize, c.MaxRingSize, c.TableSize)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
 			}
@@ -272,6 +275,9 @@ func renderMatch(m ir.Match) string {
 	}
 	if m.GRPC {
 		b.WriteString(" grpc")
+	}
+	if len(m.Sources) > 0 {
+		fmt.Fprintf(&b, " from %v", m.Sources)
 	}
 	if m.Fraction != nil {
 		fmt.Fprintf(&b, " %d/1000000", *m.Fraction)

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,6 +19,9 @@ func matchCovers(wide, narrow ir.Match) bool {
 		// Each request draws once: who is in the smaller share is in the greater one.
 		return false
 	}
+	if len(wide.Sources) > 0 && (len(narrow.Sources) == 0 || !networksCover(wide.Sources, narrow.Sources)) {
+		return false
+	}
 	for _, w := range wide.Headers {
 		if !slices.ContainsFunc(narrow.Headers, func(n ir.HeaderMatch) bool { return headerCovers(w, n) }) {
 			return false
@@ -25,6 +29,15 @@ func matchCovers(wide, narrow ir.Match) bool {
 	}
 	for _, w := range wide.Query {
 		if !slices.ContainsFunc(narrow.Query, func(n ir.QueryMatch) bool { return w.Name == n.Name && textCovers(w.Text, n.Text) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func networksCover(wide, narrow []netip.Prefix) bool {
+	for _, n := range narrow {
+		if !slices.ContainsFunc(wide, func(w netip.Prefix) bool { return w.Bits() <= n.Bits() && w.Contains(n.Addr()) }) {
 			return false
 		}
 	}
@@ -64,6 +77,11 @@ func textCovers(wide, narrow ir.Text) bool {
 // matchOverlaps says whether some request may fit both.
 func matchOverlaps(a, b ir.Match) bool {
 	if a.Method != "" && b.Method != "" && a.Method != b.Method || !pathCovers(a, b) && !pathCovers(b, a) {
+		return false
+	}
+	if len(a.Sources) > 0 && len(b.Sources) > 0 && !slices.ContainsFunc(a.Sources, func(x netip.Prefix) bool {
+		return slices.ContainsFunc(b.Sources, x.Overlaps)
+	}) {
 		return false
 	}
 	for _, x := range a.Headers {

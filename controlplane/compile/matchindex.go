@@ -70,7 +70,7 @@ func (x *pathIndex) add(m ir.Match, id int) {
 		x.longestRaw = max(x.longestRaw, len(m.Path))
 	}
 	best := indexKey{pathKey: path}
-	if len(m.Headers) > 0 || len(m.Query) > 0 || m.GRPC || m.Fraction != nil {
+	if len(m.Headers) > 0 || len(m.Query) > 0 || m.GRPC || len(m.Sources) > 0 || m.Fraction != nil {
 		best.by = byOther
 	}
 	for i, c := range conditions(m) {

@@ -43,9 +43,7 @@ func (c *compiler) cluster(s *service) bool {
 		ok = false
 	}
 	s.cluster.ConnectTimeout = timeout
-	if l := m.GetLoadBalancer().GetLeastRequest(); l != nil {
-		s.cluster.Policy, s.cluster.ChoiceCount = ir.LeastRequest, l.GetChoiceCount()
-	}
+	balancing(&s.cluster, m.GetLoadBalancer())
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
 		field := fmt.Sprintf("endpoints[%d].address", i)
@@ -56,7 +54,7 @@ func (c *compiler) cluster(s *service) bool {
 			continue
 		}
 		sum += uint64(e.GetWeight())
-		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{Address: address, Weight: e.GetWeight()})
+		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey()})
 	}
 	if sum > maxWeight {
 		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))

@@ -158,6 +158,7 @@ func checkService(s *sluicev1.Service, report reporter) {
 	if d, err := time.ParseDuration(s.GetConnectTimeout()); err == nil && d == 0 {
 		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
 	}
+	checkBalancing(s, report)
 	first := map[netip.AddrPort]int{}
 	for i, e := range s.GetEndpoints() {
 		at := itemPath("endpoints", i) + ".address"

@@ -27,6 +27,9 @@ const (
 	defaultStatusCode     = 301
 	defaultChoiceCount    = 2
 	defaultWeight         = 1
+	defaultMinRingSize    = 1024
+	defaultMaxRingSize    = 1 << 20
+	defaultTableSize      = 65537
 
 	defaultHeaderBytes    = "60Ki"
 	defaultHeaderCount    = 100
@@ -115,6 +118,13 @@ func serviceDefaults(s *sluicev1.Service) {
 	}
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
+	}
+	if l := s.GetLoadBalancer().GetRingHash(); l != nil {
+		orNumber(&l.MinimumRingSize, defaultMinRingSize)
+		orNumber(&l.MaximumRingSize, defaultMaxRingSize)
+	}
+	if l := s.GetLoadBalancer().GetMaglev(); l != nil {
+		orNumber(&l.TableSize, defaultTableSize)
 	}
 	for _, e := range s.GetEndpoints() {
 		if e.Weight == nil {

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -64,11 +65,33 @@ func checkMatch(m *sluicev1.Match, at string, report reporter) {
 			}
 		}
 	}
+	for i, text := range m.GetSourceAddresses() {
+		if _, err := ParseNetwork(text); err != nil {
+			report(itemPath(at+".sourceAddresses", i), CodeBadAddress, err.Error())
+		}
+	}
 	if text := m.GetFraction(); text != "" {
 		if _, err := ParseFraction(text); err != nil {
 			report(at+".fraction", CodeInvalidValue, err.Error())
 		}
 	}
+}
+
+// ParseNetwork reads a network such as 10.0.0.0/8, or one address. Of a checked message it never fails.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(text)
+	if address, single := netip.ParseAddr(text); single == nil && address.Zone() == "" {
+		network, err = netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("got %q, want a network such as 10.0.0.0/8, or an IP address", shorten(text))
+	case network.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("got %q, want it as IPv4", text)
+	case network != network.Masked():
+		return netip.Prefix{}, fmt.Errorf("got %q, want %s: an address of a network has no bits behind its length", text, network.Masked())
+	}
+	return network, nil
 }
 
 // checkText looks at what headers and parameters of the query have in common.

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
@@ -13,18 +14,14 @@ func checkRewrite(rule *sluicev1.Rule, at string, report reporter) {
 	r := rule.GetRewrite()
 	checkNewPath(r.GetPath(), at+".path", report)
 	checkNewPath(r.GetPathPrefix(), at+".pathPrefix", report)
-	if r.GetPathPrefix() != "" {
-		for _, m := range append(rule.GetMatches(), rule.GetMatch()) {
-			if m.GetPath().GetRegex() != "" {
-				report(at+".pathPrefix", CodeExclusive, "got pathPrefix and a match by regex, which has no prefix to replace, want pathRegex or path")
-				break
-			}
-		}
+	byRegex := func(m *sluicev1.Match) bool { return m.GetPath().GetRegex() != "" }
+	if r.GetPathPrefix() != "" && (byRegex(rule.GetMatch()) || slices.ContainsFunc(rule.GetMatches(), byRegex)) {
+		report(at+".pathPrefix", CodeExclusive, "got pathPrefix and a match by regex, which has no prefix to replace, want pathRegex or path")
 	}
 	if p := r.GetPathRegex(); p.GetPattern() != "" {
 		if err := regex.Check(p.GetPattern()); err != nil {
 			report(at+".pathRegex.pattern", CodeInvalidValue, err.Error())
-		} else if _, err := regex.Substitution(p.GetPattern(), p.GetSubstitution()); err != nil {
+		} else if _, _, err := regex.Substitution(p.GetPattern(), p.GetSubstitution()); err != nil {
 			report(at+".pathRegex.substitution", CodeInvalidValue, err.Error())
 		}
 		if i := strings.IndexAny(p.GetSubstitution(), " ?#"); i >= 0 {

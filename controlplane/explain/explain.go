@@ -31,6 +31,8 @@ type Request struct {
 	URL string
 	// Header are the headers, in order. A Host replaces the URL's host, which still is the TLS server name.
 	Header []Header
+	// Source is the client's IP address; the zero value is 127.0.0.1.
+	Source netip.Addr
 }
 
 // Header is one header line.
@@ -48,6 +50,8 @@ type Question struct {
 	// Path is with the query, as the client sent it.
 	Path   string
 	Header []Header
+	// Source is the client's address.
+	Source netip.Addr
 }
 
 // Verdict is what the matcher says.
@@ -68,6 +72,8 @@ type Verdict struct {
 	Answer   *Answer
 	// Timeout is the request's, as people write it; empty is none.
 	Timeout string
+	// Rewritten is the host and path that the backends see, if not those of the request.
+	Rewritten string
 }
 
 // Redirect is an answer with a Location.
@@ -106,9 +112,11 @@ type Result struct {
 	Redirect *Redirect `json:"redirect,omitempty"`
 	Answer   *Answer   `json:"answer,omitempty"`
 
-	Timeout string    `json:"timeout,omitempty"`
-	Skipped []Skipped `json:"skipped,omitempty"`
-	Notes   []string  `json:"notes,omitempty"`
+	Timeout string `json:"timeout,omitempty"`
+	// Rewritten is the host and path that the services see, if not those of the request.
+	Rewritten string    `json:"rewritten,omitempty"`
+	Skipped   []Skipped `json:"skipped,omitempty"`
+	Notes     []string  `json:"notes,omitempty"`
 }
 
 // Listener is what takes the connection.
@@ -254,6 +262,7 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 	v, err := e.matcher.Match(c.fleet, chain.HTTP.RouteTable, Question{
 		Scheme: e.target.scheme, Method: r.Method, Authority: e.target.authority,
 		Path: e.target.url.RequestURI(), Header: e.target.header,
+		Source: cmp.Or(e.request.Source, netip.AddrFrom4([4]byte{127, 0, 0, 1})),
 	})
 	if err != nil {
 		return nil, 0, err
@@ -261,7 +270,7 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 	if v.Path != e.target.url.RequestURI() {
 		r.Path = v.Path
 	}
-	r.Host, r.Rule, r.RuleAt, r.Timeout = v.Host, v.Rule, e.at(v.Rule), v.Timeout
+	r.Host, r.Rule, r.RuleAt, r.Timeout, r.Rewritten = v.Host, v.Rule, e.at(v.Rule), v.Timeout, v.Rewritten
 	for _, s := range v.Skipped {
 		s.At = e.at(s.Rule)
 		r.Skipped = append(r.Skipped, s)

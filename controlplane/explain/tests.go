@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -26,6 +27,10 @@ func RunTests(out *compile.Output, docs []*definition.Document, m Matcher) (n in
 			})
 		}
 		req := Request{Method: test.GetRequest().GetMethod(), URL: test.GetRequest().GetUrl()}
+		if text := test.GetRequest().GetSource(); text != "" {
+			// A checked message has an address.
+			req.Source, _ = netip.ParseAddr(text)
+		}
 		for name, value := range test.GetRequest().GetHeaders() {
 			req.Header = append(req.Header, Header{name, value})
 		}

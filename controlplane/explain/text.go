@@ -62,6 +62,9 @@ func (r *Result) Write(w io.Writer) error {
 			timeout = "none"
 		}
 		row("timeout", timeout, "")
+		if r.Rewritten != "" {
+			row("rewritten", r.Rewritten, "as the services see it")
+		}
 	}
 	if len(r.Skipped) > 0 {
 		b.WriteString("Asked before, and did not match:\n")

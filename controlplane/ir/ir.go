@@ -161,6 +161,8 @@ type Match struct {
 	Query []QueryMatch
 	// GRPC wants a content-type of gRPC.
 	GRPC bool
+	// Sources are networks, one of which the client's address is in; none is any.
+	Sources []netip.Prefix
 	// Fraction is the share of the requests that all else fits, in millionths; nil is all.
 	Fraction *uint32
 }
@@ -229,7 +231,34 @@ type Policy int
 const (
 	RoundRobin Policy = iota
 	LeastRequest
+	Random
+	RingHash
+	Maglev
 )
+
+// HashKind is what a HashKey looks at.
+type HashKind int
+
+// The kinds of hash keys.
+const (
+	HashHeader HashKind = iota
+	HashCookie
+	HashQueryParam
+	HashSourceAddress
+)
+
+// HashKey is one thing that a request is known by.
+type HashKey struct {
+	Kind HashKind
+	// Name is the header's, in lower case, the cookie's or the parameter's; a source address has none.
+	Name string
+	// MakeCookie: a missing cookie is made. TTL, in whole seconds (0 is a session's), and Path are its own.
+	MakeCookie bool
+	TTL        time.Duration
+	Path       string
+	// Terminal: if there is a hash by now, what follows does not count.
+	Terminal bool
+}
 
 // Cluster is a Service that some listener of the fleet uses.
 type Cluster struct {
@@ -243,6 +272,10 @@ type Cluster struct {
 	Policy        Policy
 	// ChoiceCount is for LeastRequest: 2 to 100.
 	ChoiceCount uint32
+	// HashOn is for RingHash and Maglev: at least one.
+	HashOn []HashKey
+	// MinRingSize and MaxRingSize are for RingHash: 1 to 1048576, in order. TableSize is for Maglev: a prime number.
+	MinRingSize, MaxRingSize, TableSize uint32
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
@@ -251,6 +284,8 @@ type Cluster struct {
 type Endpoint struct {
 	Address netip.AddrPort
 	Weight  uint32
+	// HashKey is what RingHash and Maglev know it by; empty is the address.
+	HashKey string
 }
 
 // Certificate is a chain and its key, both PEM.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,20 @@ func TestSocketsSurvive(t *testing.T) {
 		{tree{"b", hello}, served, nil, false},
 		{tree{"a", eager, "b", hello}, served, []string{"SL0302 Gateway/web nothing"}, false},
 		{tree{"a", eager, "b", hello}, served, []string{"SL0302 Gateway/web nothing"}, true},
+	})
+}
+
+// TestSocketsSurviveByHeader: who is served on a shared socket says whether it takes PROXY headers, after a restart too.
+func TestSocketsSurviveByHeader(t *testing.T) {
+	listener := "kind: Gateway\nname: %s\nlisteners: [{name: tls, port: 444, protocol: HTTPS, hosts: [%s.localhost], certificates: [default]%s}]\n"
+	old := fmt.Sprintf(listener, "old", "old", ", proxyProtocol: {}")
+	eager := fmt.Sprintf(listener, "eager", "eager", "")
+	served := "old/tls/default"
+	held := []string{"SL0302 Gateway/eager nothing"}
+	steps(t, []step{
+		{tree{"b", old}, served, nil, false},
+		{tree{"a", eager, "b", old}, served, held, false},
+		{tree{"a", eager, "b", old}, served, held, true},
 	})
 }
 

@@ -34,15 +34,7 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 	if c.ProxyProtocol != 0 {
 		m.TransportSocket = sendProxyHeader(c.ProxyProtocol)
 	}
-	switch c.Policy {
-	case ir.RoundRobin:
-		m.LbPolicy = clusterpb.Cluster_ROUND_ROBIN
-	case ir.LeastRequest:
-		m.LbPolicy = clusterpb.Cluster_LEAST_REQUEST
-		m.LbConfig = &clusterpb.Cluster_LeastRequestLbConfig_{LeastRequestLbConfig: &clusterpb.Cluster_LeastRequestLbConfig{
-			ChoiceCount: wrapperspb.UInt32(c.ChoiceCount),
-		}}
-	}
+	balancing(m, c)
 	return m
 }
 

@@ -19,12 +19,14 @@ func assignment(c *ir.Cluster) *endpointpb.ClusterLoadAssignment {
 		return m
 	}
 	locality := &endpointpb.LocalityLbEndpoints{}
-	for _, e := range c.Endpoints {
+	for i := range c.Endpoints {
+		e := &c.Endpoints[i]
 		locality.LbEndpoints = append(locality.LbEndpoints, &endpointpb.LbEndpoint{
 			HostIdentifier: &endpointpb.LbEndpoint_Endpoint{Endpoint: &endpointpb.Endpoint{
 				Address: address(e.Address, false),
 			}},
 			LoadBalancingWeight: wrapperspb.UInt32(e.Weight),
+			Metadata:            hashKey(e),
 		})
 	}
 	m.Endpoints = append(m.Endpoints, locality)

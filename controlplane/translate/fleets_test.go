@@ -84,6 +84,19 @@ func fleets() map[string]*ir.Fleet {
 					},
 				},
 				{Name: "shop-v1", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.1.1:80"), Weight: 1}}},
+				{
+					Name: "sticky", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1 << 20,
+					HashOn: []ir.HashKey{
+						{Kind: ir.HashHeader, Name: "x-user", Terminal: true},
+						{Kind: ir.HashCookie, Name: "session", MakeCookie: true, TTL: time.Hour, Path: "/"},
+						{Kind: ir.HashCookie, Name: "other"},
+						{Kind: ir.HashQueryParam, Name: "user"},
+						{Kind: ir.HashSourceAddress},
+					},
+					Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
+				},
+				{Name: "table", ConnectTimeout: 5 * time.Second, Policy: ir.Maglev, TableSize: 65537, HashOn: []ir.HashKey{{Kind: ir.HashCookie, Name: "s", MakeCookie: true}}},
+				{Name: "dice", ConnectTimeout: 5 * time.Second, Policy: ir.Random},
 				// A Service without endpoints has an assignment all the same.
 				{Name: "shop-v2", ConnectTimeout: 5 * time.Second},
 				{Name: "shop-v3", ConnectTimeout: 5 * time.Second},
@@ -174,7 +187,17 @@ func fleets() map[string]*ir.Fleet {
 					},
 				}),
 				rule("grpc", ir.Match{PathKind: ir.PathExact, Path: "/shop.v1.Carts/Get", Method: "POST", GRPC: true}),
+				rule("source", ir.Match{Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")}}),
 				rule("fraction", ir.Match{Fraction: new(uint32(5000))}),
+				rewriting("rewrite-host", ir.Match{}, ir.Rewrite{Host: "in.example.com:8080"}),
+				rewriting("rewrite-prefix", ir.Match{PathKind: ir.PathPrefix, Path: "/a"}, ir.Rewrite{Prefix: "/b/"}),
+				rewriting("rewrite-to-root", ir.Match{PathKind: ir.PathPrefix, Path: "/a", Method: "GET"}, ir.Rewrite{Prefix: "/", Host: "x.test"}),
+				rewriting("rewrite-any", ir.Match{}, ir.Rewrite{Prefix: "/b"}),
+				rewriting("rewrite-raw", ir.Match{PathKind: ir.PathRawPrefix, Path: "/a"}, ir.Rewrite{Prefix: "/b/"}),
+				rewriting("rewrite-exact", ir.Match{PathKind: ir.PathExact, Path: "/a"}, ir.Rewrite{Prefix: "/b/"}),
+				rewriting("rewrite-path", ir.Match{PathKind: ir.PathPrefix, Path: "/a"}, ir.Rewrite{Path: `/b\c`}),
+				rewriting("rewrite-path-exact", ir.Match{PathKind: ir.PathExact, Path: "/a"}, ir.Rewrite{Path: `/b\c`}),
+				rewriting("rewrite-regex", ir.Match{}, ir.Rewrite{Pattern: "^/v([0-9])", Substitution: `/\1`}),
 				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421}},
 				{ID: "Gateway/web#long", Respond: &ir.Response{Status: 404, Body: strings.Repeat("long ", 1000)}},
 			}}}}},
@@ -208,6 +231,12 @@ func fleets() map[string]*ir.Fleet {
 			},
 		},
 	}
+}
+
+func rewriting(name string, m ir.Match, w ir.Rewrite) ir.Rule {
+	r := rule(name, m)
+	r.Rewrite = &w
+	return r
 }
 
 func rule(name string, m ir.Match) ir.Rule {

@@ -23,8 +23,9 @@ const (
 	stdoutName          = "envoy.access_loggers.stdout"
 )
 
-// listener is one socket. tickets: its sessions resume on all proxies of the fleet.
-func listener(l *ir.Listener, tickets bool) *listenerpb.Listener {
+// listener is one socket. tickets: its sessions resume on all proxies of the fleet; bySource are the route tables that ask for
+// the client's address.
+func listener(l *ir.Listener, tickets bool, bySource map[string]bool) *listenerpb.Listener {
 	m := &listenerpb.Listener{
 		Name: l.Name,
 		// "::" takes both families, as the language says; any other address only its own.
@@ -37,11 +38,11 @@ func listener(l *ir.Listener, tickets bool) *listenerpb.Listener {
 	tls := false
 	for i := range l.Chains {
 		tls = tls || l.Chains[i].Certificate != ""
-		m.FilterChains = append(m.FilterChains, filterChain(&l.Chains[i], tickets))
+		m.FilterChains = append(m.FilterChains, filterChain(&l.Chains[i], tickets, bySource))
 	}
 	if l.Default != nil {
 		tls = tls || l.Default.Certificate != ""
-		m.DefaultFilterChain = filterChain(l.Default, tickets)
+		m.DefaultFilterChain = filterChain(l.Default, tickets, bySource)
 	}
 	if l.ProxyProtocol != ir.ProxyHeaderNone {
 		// Before the ClientHello is looked for.
@@ -57,7 +58,7 @@ func listener(l *ir.Listener, tickets bool) *listenerpb.Listener {
 }
 
 // filterChain is what happens to a connection. Each certificate has its own, so that adding one drains nobody.
-func filterChain(c *ir.FilterChain, tickets bool) *listenerpb.FilterChain {
+func filterChain(c *ir.FilterChain, tickets bool, bySource map[string]bool) *listenerpb.FilterChain {
 	m := &listenerpb.FilterChain{Name: c.Name}
 	if len(c.ServerNames) > 0 {
 		m.FilterChainMatch = &listenerpb.FilterChainMatch{ServerNames: c.ServerNames}
@@ -80,6 +81,9 @@ func filterChain(c *ir.FilterChain, tickets bool) *listenerpb.FilterChain {
 	}
 	switch {
 	case c.HTTP != nil:
+		if bySource[c.HTTP.RouteTable] {
+			m.Filters = append(m.Filters, setSource())
+		}
 		m.Filters = append(m.Filters, &listenerpb.Filter{
 			Name:       httpName,
 			ConfigType: &listenerpb.Filter_TypedConfig{TypedConfig: pack(connectionManager(c))},

@@ -36,6 +36,9 @@ func match(in *ir.Match) *routepb.RouteMatch {
 	if in.GRPC {
 		m.Grpc = &routepb.RouteMatch_GrpcRouteMatchOptions{}
 	}
+	if len(in.Sources) > 0 {
+		m.FilterState = append(m.FilterState, sources(in.Sources))
+	}
 	if in.Fraction != nil {
 		// Millionths, always: Envoy takes the same number for the share of a cluster, modulo the sum of the weights, so that
 		// hundredths would give all of a rule's 50% to the first of two clusters.

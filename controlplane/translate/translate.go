@@ -42,9 +42,10 @@ func Fleet(f *ir.Fleet) (Resources, error) {
 	if shared {
 		b.add(resource.SecretType, ticketKeysName, ticketKeys(f.TicketKeys))
 	}
+	bySource := tablesBySource(f)
 	for i := range f.Listeners {
 		l := &f.Listeners[i]
-		b.add(resource.ListenerType, l.Name, listener(l, shared))
+		b.add(resource.ListenerType, l.Name, listener(l, shared, bySource))
 	}
 	sockets := socketsOf(f)
 	for i := range f.RouteTables {

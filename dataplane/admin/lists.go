@@ -37,8 +37,15 @@ func clusterRows(clusters []*cluster.Cluster) []clusterRow {
 			},
 			Endpoints: []endpointRow{},
 		}
-		if c.Config.Policy == config.LeastRequest {
+		switch c.Config.Policy {
+		case config.LeastRequest:
 			row.Policy = "LEAST_REQUEST"
+		case config.Random:
+			row.Policy = "RANDOM"
+		case config.RingHash:
+			row.Policy = "RING_HASH"
+		case config.Maglev:
+			row.Policy = "MAGLEV"
 		}
 		if c.Config.HTTP2 {
 			row.Protocol = "HTTP/2"

@@ -1,6 +1,6 @@
 // Package balance chooses an endpoint: one file for each policy.
 //
-// In: the endpoints' weights, and for least request how busy each is. Out: an index. It must not know what an endpoint
+// In: the endpoints' weights, for least request how busy each is, and for those that hash, their keys. Out: an index. It must not know what an endpoint
 // is, and takes no lock: everything is built off the request path and only read on it.
 package balance
 
@@ -16,15 +16,25 @@ type Picker interface {
 	Pick() int
 }
 
+// Hashing is a Picker whose choice a hash can make: the same hash gets the same endpoint, in every proxy that has the
+// same endpoints, of either kind. Pick is for who has no hash: any endpoint.
+type Hashing interface {
+	Picker
+	// PickBy is an index from 0 to n-1, or -1 if there is no endpoint.
+	PickBy(hash uint64) int
+}
+
 // none is the Picker over nothing.
 type none struct{}
 
-func (none) Pick() int { return -1 }
+func (none) Pick() int         { return -1 }
+func (none) PickBy(uint64) int { return -1 }
 
 // single is the Picker over one endpoint.
 type single struct{}
 
-func (single) Pick() int { return 0 }
+func (single) Pick() int         { return 0 }
+func (single) PickBy(uint64) int { return 0 }
 
 // weighted draws an index in proportion to the weights, by Walker's alias method as Vose makes its table: whatever their
 // number, one random number and one look. https://www.keithschwarz.com/darts-dice-coins/

@@ -67,6 +67,7 @@ func TestPicksFollowWeights(t *testing.T) {
 		for policy, p := range map[string]Picker{
 			"round robin":   NewRoundRobin(weights),
 			"least request": NewLeastRequest(weights, 2, activity(make([]int64, len(weights))...)),
+			"maglev":        NewMaglev(keys(len(weights)), weights, 65537),
 		} {
 			t.Run(policy+"/"+name, func(t *testing.T) {
 				got := shares(t, p, len(weights), 200_000)
@@ -179,6 +180,9 @@ func TestNoneAndOne(t *testing.T) {
 	for name, p := range map[string]Picker{
 		"round robin":   NewRoundRobin(nil),
 		"least request": NewLeastRequest(nil, 2, nil),
+		"random":        NewRandom(0),
+		"ring hash":     NewRingHash(nil, nil, 1024, 1024),
+		"maglev":        NewMaglev(nil, nil, 7),
 	} {
 		if got := p.Pick(); got != -1 {
 			t.Errorf("%s over nothing: got %d, want -1", name, got)
@@ -187,6 +191,9 @@ func TestNoneAndOne(t *testing.T) {
 	for name, p := range map[string]Picker{
 		"round robin":   NewRoundRobin([]uint32{7}),
 		"least request": NewLeastRequest([]uint32{7}, 2, activity(3)),
+		"random":        NewRandom(1),
+		"ring hash":     NewRingHash(keys(1), []uint32{7}, 1024, 1024),
+		"maglev":        NewMaglev(keys(1), []uint32{7}, 7),
 	} {
 		if got := p.Pick(); got != 0 {
 			t.Errorf("%s of one endpoint: got %d, want 0", name, got)
@@ -250,33 +257,40 @@ func TestPickDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Picks of many goroutines are those of one: no turn is taken twice, or left out.
+// Picks of many goroutines are those of one: no turn is taken twice, or left out. They begin together and go on for tens of
+// milliseconds, and count by themselves: else each would be done before the next begins, or wait for the counters, and a
+// turn that is not taken atomically would pass.
 func TestConcurrentPicks(t *testing.T) {
 	for name, p := range map[string]Picker{
-		"equal round robin":      NewRoundRobin([]uint32{1, 1, 1}),
-		"round robin":            NewRoundRobin([]uint32{5, 3, 1}),
-		"least request":          NewLeastRequest([]uint32{1, 1, 1}, 2, activity(0, 0, 0)),
-		"weighted least request": NewLeastRequest([]uint32{5, 3, 1}, 2, activity(0, 0, 0)),
+		"equal round robin": NewRoundRobin([]uint32{1, 1, 1}),
+		"round robin":       NewRoundRobin([]uint32{5, 3, 1}),
 	} {
 		before := uint64(0)
 		if p, ok := p.(*roundRobin); ok {
 			before = p.turn.Load()
 		}
-		const each = 27_000
+		const goroutines, each = 4, 2_700_000
+		start := make(chan struct{})
 		var counts [3]atomic.Int64
 		var wg sync.WaitGroup
-		for range 8 {
+		for range goroutines {
 			wg.Go(func() {
+				<-start
+				var own [3]int64
 				for range each {
-					counts[p.Pick()].Add(1)
+					own[p.Pick()]++
+				}
+				for i := range own {
+					counts[i].Add(own[i])
 				}
 			})
 		}
+		close(start)
 		wg.Wait()
-		if p, ok := p.(*roundRobin); ok && p.turn.Load()-before < 8*each {
-			t.Errorf("%s: %d picks took %d turns", name, 8*each, p.turn.Load()-before)
+		if p, ok := p.(*roundRobin); ok && p.turn.Load()-before < goroutines*each {
+			t.Errorf("%s: %d picks took %d turns", name, goroutines*each, p.turn.Load()-before)
 		}
-		if got := counts[0].Load(); name == "equal round robin" && got != 8*each/3 || name == "round robin" && math.Abs(float64(got-8*each/9*5)) > 4 {
+		if got := counts[0].Load(); name == "equal round robin" && got != goroutines*each/3 || name == "round robin" && math.Abs(float64(got-goroutines*each/9*5)) > 4 {
 			t.Errorf("%s: the first of three got %d picks", name, got)
 		}
 	}
@@ -292,6 +306,11 @@ func benchPickers() map[string]Picker {
 		"least request, 10000 equal":    NewLeastRequest(repeated(10_000, 1), 2, activity(make([]int64, 10_000)...)),
 		"least request, 4 weighted":     NewLeastRequest([]uint32{1, 2, 3, 4}, 2, activity(0, 0, 0, 0)),
 		"least request, 10000 weighted": NewLeastRequest(repeated(10_000, 1, 2, 3), 2, activity(make([]int64, 10_000)...)),
+		"random, 16":                    NewRandom(16),
+		"ring hash, 16, 1024 points":    NewRingHash(keys(16), repeated(16, 1), 1024, 1<<20),
+		"ring hash, 10000, 1M points":   NewRingHash(keys(10_000), repeated(10_000, 1, 2, 3), 1<<20, 1<<20),
+		"maglev, 16":                    NewMaglev(keys(16), repeated(16, 1), 65537),
+		"maglev, 10000":                 NewMaglev(keys(10_000), repeated(10_000, 1, 2, 3), 1_000_003),
 	}
 }
 
@@ -313,5 +332,19 @@ func BenchmarkNewRoundRobin(b *testing.B) {
 	weights := repeated(10_000, 1, 2, 3, 100)
 	for b.Loop() {
 		NewRoundRobin(weights)
+	}
+}
+
+func BenchmarkNewRingHash(b *testing.B) {
+	names, weights := keys(100), repeated(100, 1, 2, 3)
+	for b.Loop() {
+		NewRingHash(names, weights, 1<<16, 1<<20)
+	}
+}
+
+func BenchmarkNewMaglev(b *testing.B) {
+	names, weights := keys(100), repeated(100, 1, 2, 3)
+	for b.Loop() {
+		NewMaglev(names, weights, 65537)
 	}
 }

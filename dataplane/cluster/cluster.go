@@ -18,6 +18,8 @@ type Cluster struct {
 	Endpoints []*Endpoint
 	Stats     *Stats
 	picker    balance.Picker
+	// hashing is the picker, if Config.HashOn says on what; else nil.
+	hashing balance.Hashing
 }
 
 // Endpoint is one address. Versions of a cluster share the Load of an address.
@@ -77,6 +79,14 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		weights = append(weights, weight)
 	}
 	switch cfg.Policy {
+	case config.Random:
+		c.picker = balance.NewRandom(len(weights))
+	case config.RingHash, config.Maglev:
+		hashing := newHashing(cfg, endpoints, weights)
+		c.picker = hashing
+		if len(cfg.HashOn) > 0 {
+			c.hashing = hashing
+		}
 	case config.LeastRequest:
 		active := make([]*atomic.Int64, len(c.Endpoints))
 		for i, e := range c.Endpoints {

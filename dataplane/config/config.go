@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"regexp"
 	"time"
-
-	"github.com/sluice-proxy/sluice/xds/regex"
 )
 
 // Config is one complete configuration: every name that is referred to is there, or is known not to exist.
@@ -28,106 +26,6 @@ type Config struct {
 	// TicketKeys by secret name. A chain without its keys has those of the process.
 	TicketKeys map[string]*TicketKeys
 }
-
-// Listener is one name and the sockets it binds.
-type Listener struct {
-	Name    string
-	Address netip.AddrPort
-	// IPv4Compat on an IPv6 address takes IPv4 too.
-	IPv4Compat bool
-	// ReusePort binds with SO_REUSEPORT, so that several processes share the port.
-	ReusePort bool
-	// ProxyHeader takes the PROXY protocol's header off the front of each connection, before InspectTLS.
-	ProxyHeader ProxyHeader
-	// InspectTLS peeks at the ClientHello, for ServerNames and TransportProtocol.
-	InspectTLS bool
-	Chains     []*FilterChain
-	// Default serves what fits no chain; nil closes it.
-	Default *FilterChain
-	// HandshakeTimeout is how long the header, the peek and the TLS handshake may take; 0 is 15 s, Envoy's default.
-	HandshakeTimeout time.Duration
-}
-
-// ProxyHeader is whether connections begin with the PROXY protocol's header.
-type ProxyHeader int
-
-// The kinds of ProxyHeader.
-const (
-	ProxyHeaderNone ProxyHeader = iota
-	ProxyHeaderRequired
-	// ProxyHeaderOptional takes connections without one as they are.
-	ProxyHeaderOptional
-)
-
-// FilterChain is what happens to a connection. Exactly one of HTTP and TCP is set.
-type FilterChain struct {
-	Name  string
-	Match ChainMatch
-	// TLS terminates; nil is plaintext.
-	TLS  *DownstreamTLS
-	HTTP *HTTP
-	TCP  *TCP
-	// MaxConnections bounds the chain's connections: one too many is closed. 0 is no bound.
-	MaxConnections uint64
-}
-
-// ChainMatch says which connections a chain takes; all parts must hold.
-// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch
-type ChainMatch struct {
-	// ServerNames are exact or "*.suffix", lower case; the most specific wins; empty fits all.
-	ServerNames []string
-	// TransportProtocol is "", "tls" or "raw_buffer".
-	TransportProtocol string
-	// ApplicationProtocols are ALPN names, any of which the client must offer; empty fits all.
-	ApplicationProtocols []string
-}
-
-// DownstreamTLS terminates TLS.
-type DownstreamTLS struct {
-	// CertificateNames are names in Config.Certificates, by SDS.
-	CertificateNames []string
-	// Certificates stand in the listener itself.
-	Certificates []*Certificate
-	// ALPN in order of preference.
-	ALPN []string
-	// MinVersion and MaxVersion are crypto/tls version numbers; 0 is TLS 1.2, and TLS 1.3.
-	MinVersion, MaxVersion uint16
-	// TicketKeysName is a name in Config.TicketKeys, by SDS; TicketKeys stand in the listener itself. Without either, the
-	// process has keys of its own.
-	TicketKeysName string
-	TicketKeys     *TicketKeys
-	// NoTickets: sessions are not resumed.
-	NoTickets bool
-}
-
-// TicketKeys are for session tickets: the first encrypts, all decrypt.
-type TicketKeys struct {
-	Name string
-	// Keys are of TicketKeySize bytes; there is one at least.
-	Keys []Secret
-}
-
-// TicketKeySize is that of Envoy's session ticket keys, in bytes.
-const TicketKeySize = 80
-
-// Certificate is a chain and its key, both PEM.
-type Certificate struct {
-	Name  string
-	Chain []byte
-	Key   Secret
-}
-
-// Secret is bytes that never show in a log or a dump.
-type Secret []byte
-
-// String hides the bytes.
-func (Secret) String() string { return "[redacted]" }
-
-// GoString hides the bytes from %#v.
-func (Secret) GoString() string { return "[redacted]" }
-
-// MarshalText hides the bytes from JSON and YAML.
-func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // Codec is which HTTP a connection speaks.
 type Codec int
@@ -182,6 +80,8 @@ type HTTP struct {
 	NormalizePath bool
 	// MergeSlashes merges adjacent slashes of the path.
 	MergeSlashes bool
+	// MatchSource tells routes the client's address: the connection's peer. Else no route that asks for it matches.
+	MatchSource bool
 	// RejectUnderscores answers 400 to a header name with an underscore.
 	RejectUnderscores bool
 	// ServerName is set as the Server header: overwriting if ServerOverwrite; empty passes the upstream's through.
@@ -260,6 +160,8 @@ type Match struct {
 	Query     []QueryMatch
 	// GRPC wants the content type application/grpc, or one that begins with application/grpc+.
 	GRPC bool
+	// Sources are networks, one of which the client's address is in; none is any. It is known where HTTP.MatchSource is set.
+	Sources []netip.Prefix
 	// Fraction is the share of the requests that all else fits; nil is all.
 	Fraction *Fraction
 }
@@ -329,8 +231,10 @@ type Rewrite struct {
 	Host string
 	// Prefix stands for what the match's path matched: all of it, of PathExact and PathRegex.
 	Prefix string
-	// Regex replaces parts of the path; it is nil if Prefix is set.
-	Regex *regex.Replacer
+	// Pattern is for parts of the path, and With stands for each, in the words of regexp's Expand; it is nil if Prefix is
+	// set. It is matched as PathRegex is.
+	Pattern *regexp.Regexp
+	With    string
 }
 
 // Upgrade says whether HTTP may be switched to a protocol, by its name in the Upgrade header; case does not matter.
@@ -361,43 +265,3 @@ type Response struct {
 }
 
 // Policy is how an endpoint is chosen.
-type Policy int
-
-// The load-balancing policies.
-const (
-	RoundRobin Policy = iota
-	LeastRequest
-)
-
-// Cluster is a set of endpoints that answer alike.
-type Cluster struct {
-	Name string
-	// AssignmentName is the name of its endpoints in Config.Assignments (EDS); empty is Static.
-	AssignmentName string
-	// Static are the endpoints themselves (STATIC).
-	Static         []Endpoint
-	ConnectTimeout time.Duration
-	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
-	HTTP2 bool
-	// SendProxyHeader is the version of the PROXY protocol's header that each connection begins with, 1 or 2; 0 is none.
-	SendProxyHeader int
-	// IdleTimeout closes an upstream connection without requests; 0 is never.
-	IdleTimeout time.Duration
-	Policy      Policy
-	// ChoiceCount is for LeastRequest: 2 to 100.
-	ChoiceCount uint32
-	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
-	MaxConnections, MaxPending, MaxRequests uint32
-}
-
-// Assignment is the endpoints of a cluster: a ClusterLoadAssignment without priorities.
-type Assignment struct {
-	Name      string
-	Endpoints []Endpoint
-}
-
-// Endpoint is one address; Weight is at least 1.
-type Endpoint struct {
-	Address netip.AddrPort
-	Weight  uint32
-}

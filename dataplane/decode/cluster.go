@@ -13,9 +13,6 @@ import (
 const (
 	defaultConnectTimeout = 5 * time.Second
 	defaultBreaker        = 1024
-	defaultChoiceCount    = 2
-	// maxChoiceCount bounds the work per request.
-	maxChoiceCount = 100
 )
 
 // cluster reads a CDS resource.
@@ -82,17 +79,5 @@ func (d *decoder) discovery(m *clusterpb.Cluster, c *config.Cluster) {
 		if c.AssignmentName == "" {
 			c.AssignmentName = c.Name
 		}
-	}
-}
-
-// balancing reads how an endpoint is chosen. Options of the policy that is not used mean nothing to Envoy either.
-func (d *decoder) balancing(m *clusterpb.Cluster, c *config.Cluster) {
-	if m.GetLbPolicy() != clusterpb.Cluster_LEAST_REQUEST {
-		return
-	}
-	c.Policy = config.LeastRequest
-	c.ChoiceCount = number(m.GetLeastRequestLbConfig().GetChoiceCount(), defaultChoiceCount)
-	if c.ChoiceCount < 2 || c.ChoiceCount > maxChoiceCount {
-		d.refuse("least_request_lb_config.choice_count", "got %d, want 2 to %d: %s", c.ChoiceCount, maxChoiceCount, notSupported)
 	}
 }

@@ -56,6 +56,7 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 	out := config.Endpoint{
 		Address: netip.AddrPortFrom(ip.Unmap(), uint16(socket.GetPortValue())),
 		Weight:  number(m.GetLoadBalancingWeight(), 1),
+		HashKey: hashKey(m),
 	}
 	switch m.GetHealthStatus() {
 	case corepb.HealthStatus_UNKNOWN, corepb.HealthStatus_HEALTHY:

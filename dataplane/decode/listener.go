@@ -12,11 +12,13 @@ import (
 	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	connectionlimitpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/connection_limit/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	setstatepb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	rawbufferpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
 // What Envoy takes where a listener says nothing.
@@ -81,10 +83,16 @@ func (d *decoder) filterChain(at string, m *listenerpb.FilterChain, l *config.Li
 	}
 	filters := m.GetFilters()
 	last := max(0, len(filters)-1)
+	source := false
 	for i, f := range filters[:last] {
+		if state, ok := open[*setstatepb.Config](d, f.GetTypedConfig()); ok {
+			source = true
+			d.sourceState(fmt.Sprintf("%s.filters[%d].typed_config", at, i), state)
+			continue
+		}
 		limit, ok := open[*connectionlimitpb.ConnectionLimit](d, f.GetTypedConfig())
 		if !ok {
-			d.missing(fmt.Sprintf("%s.filters[%d]", at, i), "got a filter before the last, want only %s there", connectionLimit.Name)
+			d.missing(fmt.Sprintf("%s.filters[%d]", at, i), "got a filter before the last, want only %s or %s there", connectionLimit.Name, setState.Name)
 			return c
 		}
 		// Envoy has each of several count by itself: all of them must hold.
@@ -100,14 +108,38 @@ func (d *decoder) filterChain(at string, m *listenerpb.FilterChain, l *config.Li
 	inner := fmt.Sprintf("%s.filters[%d].typed_config", at, last)
 	if hcm, ok := open[*hcmpb.HttpConnectionManager](d, packed); ok {
 		c.HTTP = d.http(inner, hcm)
+		c.HTTP.MatchSource = source
 	} else if tcp, ok := open[*tcppb.TcpProxy](d, packed); ok {
 		c.TCP = d.tcp(inner, tcp)
 	} else if _, ok := open[*connectionlimitpb.ConnectionLimit](d, packed); ok {
 		d.refuse(fmt.Sprintf("%s.filters[%d]", at, last), "got %s as the last, want %s or %s", connectionLimit.Name, httpManager.Name, tcpProxy.Name)
+	} else if _, ok := open[*setstatepb.Config](d, packed); ok {
+		d.refuse(fmt.Sprintf("%s.filters[%d]", at, last), "got %s as the last, want %s or %s", setState.Name, httpManager.Name, tcpProxy.Name)
 	} else {
 		d.missing(fmt.Sprintf("%s.filters[%d]", at, last), "got no type, want %s or %s", httpManager.Name, tcpProxy.Name)
 	}
 	return c
+}
+
+// sourceState wants the filter to keep the client's address, and nothing else.
+func (d *decoder) sourceState(at string, m *setstatepb.Config) {
+	values := m.GetOnNewConnection()
+	if len(values) != 1 {
+		d.refuse(at+".on_new_connection", "got %d values, want one: %s", len(values), notSupported)
+		return
+	}
+	at += ".on_new_connection[0]"
+	format := values[0].GetFormatString()
+	text := string(inline(format.GetTextFormatSource()))
+	if text == "" {
+		text = format.GetTextFormat()
+	}
+	if text != resource.SourceFormat {
+		d.refuse(at+".format_string", "got %s, want %s: %s", quote(text), quote(resource.SourceFormat), notSupported)
+	}
+	if values[0].GetFactoryKey() == "" {
+		d.refuse(at+".factory_key", `got "", want "envoy.network.ip"`)
+	}
 }
 
 func (d *decoder) chainMatch(at string, m *listenerpb.FilterChainMatch) config.ChainMatch {

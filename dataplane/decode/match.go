@@ -4,6 +4,7 @@ package decode
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -36,8 +37,34 @@ func (d *decoder) match(at string, m *routepb.RouteMatch) config.Match {
 	for i, q := range m.GetQueryParameters() {
 		out.Query = append(out.Query, d.query(fmt.Sprintf("%s.query_parameters[%d]", at, i), q))
 	}
+	for i, s := range m.GetFilterState() {
+		here := fmt.Sprintf("%s.filter_state[%d]", at, i)
+		if i > 0 {
+			d.refuse(here, "got more than one, want one: %s", notSupported)
+			break
+		}
+		out.Sources = d.networks(here+".address_match", s.GetAddressMatch())
+	}
 	if f := m.GetRuntimeFraction(); f != nil {
 		out.Fraction = fraction(f.GetDefaultValue())
+	}
+	return out
+}
+
+// networks wants at least one, as none would match nothing.
+func (d *decoder) networks(at string, m *matcherpb.AddressMatcher) []netip.Prefix {
+	var out []netip.Prefix
+	for i, r := range m.GetRanges() {
+		address, err := netip.ParseAddr(r.GetAddressPrefix())
+		network := netip.PrefixFrom(address, int(min(r.GetPrefixLen().GetValue(), 255)))
+		if err != nil || address.Zone() != "" || !network.IsValid() {
+			d.refuse(fmt.Sprintf("%s.ranges[%d]", at, i), "got %s/%d, want an IP address and a length that it has", quote(r.GetAddressPrefix()), r.GetPrefixLen().GetValue())
+			continue
+		}
+		out = append(out, network.Masked())
+	}
+	if len(m.GetRanges()) == 0 {
+		d.missing(at, "got no ranges, want at least one")
 	}
 	return out
 }

@@ -15,7 +15,7 @@ func (d *decoder) rewrite(at string, m *routepb.RouteAction) *config.Rewrite {
 			d.refuse(at+".regex_rewrite", "got prefix_rewrite too, want one of them")
 		}
 		var err error
-		if w.Regex, err = regex.Substitution(s.GetPattern().GetRegex(), s.GetSubstitution()); err != nil {
+		if w.Pattern, w.With, err = regex.Substitution(s.GetPattern().GetRegex(), s.GetSubstitution()); err != nil {
 			d.refuse(at+".regex_rewrite", "%v", err)
 		}
 	}

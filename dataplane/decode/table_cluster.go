@@ -9,7 +9,8 @@ var clusterTable = []messageRules{
 		yes("eds_cluster_config"),
 		yes("load_assignment"),
 		yes("connect_timeout"),
-		only("lb_policy", "ROUND_ROBIN", "LEAST_REQUEST"),
+		only("lb_policy", "ROUND_ROBIN", "LEAST_REQUEST", "RANDOM"),
+		yes("load_balancing_policy"),
 		yes("least_request_lb_config"),
 		yes("round_robin_lb_config"),
 		yes("circuit_breakers"),
@@ -97,8 +98,12 @@ var endpointTable = []messageRules{
 	{message: "envoy.config.endpoint.v3.LbEndpoint", fields: []Field{
 		yes("endpoint"),
 		only("health_status", "UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT"),
-		harmless("metadata", forOthers),
+		yes("metadata"),
 		yes("load_balancing_weight"),
+	}},
+	{message: "envoy.config.core.v3.Metadata", fields: []Field{
+		{Name: "filter_metadata", Support: Implemented, Note: "the hash_key of envoy.lb; nothing that this proxy has reads the rest"},
+		harmless("typed_filter_metadata", forOthers),
 	}},
 	{message: "envoy.config.endpoint.v3.Endpoint", fields: []Field{
 		yes("address"),

@@ -1,5 +1,7 @@
 package decode
 
+import "github.com/sluice-proxy/sluice/xds/resource"
+
 // Extensions that this proxy has.
 var (
 	tlsInspector    = Extension{"envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}
@@ -9,6 +11,7 @@ var (
 	rawBuffer       = Extension{"envoy.transport_sockets.raw_buffer", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}
 	httpManager     = Extension{"envoy.filters.network.http_connection_manager", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"}
 	connectionLimit = Extension{"envoy.filters.network.connection_limit", "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"}
+	setState        = Extension{"envoy.filters.network.set_filter_state", "envoy.extensions.filters.network.set_filter_state.v3.Config"}
 	tcpProxy        = Extension{"envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"}
 	router          = Extension{"envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router"}
 	fileLog         = Extension{"envoy.access_loggers.file", "envoy.extensions.access_loggers.file.v3.FileAccessLog"}
@@ -91,7 +94,18 @@ var listenerTable = []messageRules{
 	}},
 	{message: "envoy.config.listener.v3.Filter", fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", httpManager, tcpProxy, connectionLimit),
+		holds("typed_config", httpManager, tcpProxy, connectionLimit, setState),
+	}},
+	{message: "envoy.extensions.filters.network.set_filter_state.v3.Config", fields: []Field{
+		{Name: "on_new_connection", Support: Implemented, Note: "one value: the client's address, for routes that ask for it"},
+	}},
+	{message: "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue", fields: []Field{
+		only("object_key", `"`+resource.SourceKey+`"`),
+		only("factory_key", `"envoy.network.ip"`),
+		{Name: "format_string", Support: Implemented, Note: resource.SourceFormat},
+		harmless("read_only", "nothing else writes it"),
+		only("shared_with_upstream", "NONE"),
+		only("skip_if_empty", "false"),
 	}},
 	{message: "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit", fields: []Field{
 		harmless("stat_prefix", forStats),

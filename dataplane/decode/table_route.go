@@ -1,5 +1,7 @@
 package decode
 
+import "github.com/sluice-proxy/sluice/xds/resource"
+
 var routeTableTable = []messageRules{
 	{message: "envoy.config.route.v3.RouteConfiguration", fields: []Field{
 		yes("name"),
@@ -49,6 +51,19 @@ var routeTableTable = []messageRules{
 		yes("query_parameters"),
 		yes("grpc"),
 		yes("runtime_fraction"),
+		{Name: "filter_state", Support: Implemented, Note: "one: the client's address"},
+	}},
+	{message: "envoy.type.matcher.v3.FilterStateMatcher", fields: []Field{
+		only("key", `"`+resource.SourceKey+`"`),
+		yes("address_match"),
+	}},
+	{message: "envoy.type.matcher.v3.AddressMatcher", fields: []Field{
+		yes("ranges"),
+		only("invert_match", "false"),
+	}},
+	{message: "xds.core.v3.CidrRange", fields: []Field{
+		yes("address_prefix"),
+		yes("prefix_len"),
 	}},
 	{message: "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions"},
 	{message: "envoy.config.core.v3.RuntimeFractionalPercent", fields: []Field{

@@ -98,7 +98,7 @@ func TestTableForDocuments(t *testing.T) {
 		}
 		return got[i]
 	}
-	if f := find("envoy.config.cluster.v3.Cluster", "lb_policy"); f.Support != Implemented || len(f.Values) != 2 {
+	if f := find("envoy.config.cluster.v3.Cluster", "lb_policy"); f.Support != Implemented || len(f.Values) != 3 {
 		t.Errorf("got %+v", f)
 	}
 	if f := find("envoy.config.cluster.v3.Cluster", "health_checks"); f.Support != Refused {

@@ -42,6 +42,8 @@ type exchange struct {
 	// scratch holds what we write into heads.
 	scratch []byte
 	pump    *pump
+	// cookie is a Set-Cookie that the answer is to have; empty is none.
+	cookie string
 	// answered is the exchange whose head is to be logged.
 	answered upstream.Exchange
 	record   accesslog.Record
@@ -94,7 +96,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	x.hasBody, x.responded, x.begun, x.sendErr = false, false, false, nil
 	x.sent, x.received = 0, 0
 	x.address, x.stats, x.pump = netip.AddrPort{}, nil, nil
-	x.scratch = x.scratch[:0]
+	x.scratch, x.cookie = x.scratch[:0], ""
 	x.cause.Store(0)
 	x.tunnel.Store(false)
 	x.activity.Store(0)

@@ -290,6 +290,10 @@ func (x *exchange) commonHeader(res *message.Response) {
 	if cfg.AlwaysSetRequestIDInResponse && x.record.RequestID != "" {
 		res.Header.Set("x-request-id", x.record.RequestID)
 	}
+	if x.cookie != "" {
+		// As with Envoy: also with an answer of our own, when the endpoint that was chosen has failed.
+		res.Header.Add("set-cookie", x.cookie)
+	}
 }
 
 // informational passes a 1xx on. What cannot be sent is dropped: the final answer follows.

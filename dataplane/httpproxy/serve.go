@@ -35,7 +35,11 @@ func (x *exchange) serve(state *State) *failure.Error {
 		return nil
 	}
 	x.random = rand.Uint64()
-	r := state.table.Find(x.req, route.Given{Random: x.random})
+	given := route.Given{Random: x.random}
+	if x.p.config.MatchSource {
+		given.Source = x.c.Peer.Addr()
+	}
+	r := state.table.Find(x.req, given)
 	if x.req.Upgrade != "" && !x.maySwitch(r) {
 		protocol := x.req.Upgrade
 		x.req.Upgrade = ""
@@ -95,7 +99,7 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 	}
 	defer c.Release()
 	x.watch(r.Route)
-	e := c.Pick()
+	e := x.pick(c)
 	if e == nil {
 		return failure.New(failure.NoEndpoint, nil)
 	}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -219,6 +221,52 @@ func TestProxyHeaderShed(t *testing.T) {
 	}
 }
 
+// TestOwnConnections: what was connected for a client's connection ends with it.
+func TestOwnConnections(t *testing.T) {
+	r, address, _ := announcing(t, Options{}, nil)
+	c := announcingConfig(t, nil)
+	c.Clusters["v1"].SendProxyHeader = 1
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c.Clusters["v1"].Static[0].Address = netip.MustParseAddrPort(l.Addr().String())
+	apply(t, r, c)
+	saw := make(chan string)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		header, _ := in.ReadString('\n')
+		if _, err := http.ReadRequest(in); err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+		saw <- header
+		rest, _ := io.ReadAll(in)
+		saw <- string(rest)
+	}()
+	conn := dial(t, address)
+	if status, _ := says(t, conn, headerOf("203.0.113.7")+aRequest); status != 200 {
+		t.Errorf("got %d", status)
+	}
+	if got := <-saw; got != headerOf("203.0.113.7") {
+		t.Errorf("got %q", got)
+	}
+	conn.Close()
+	select {
+	case rest := <-saw:
+		if rest != "" {
+			t.Errorf("then got %q", rest)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the upstream's connection is open still")
+	}
+}
+
 // TestProxyHeaderChanges: connections that were believed are not, any more, when headers are not taken any more.
 func TestProxyHeaderChanges(t *testing.T) {
 	r, address, _ := announcing(t, Options{}, nil)
@@ -228,5 +276,27 @@ func TestProxyHeaderChanges(t *testing.T) {
 	wantClosed(t, conn)
 	if status, body := says(t, dial(t, address), aRequest); status != 200 || strings.Contains(body, "203.0.113.7") {
 		t.Errorf("got %d %q", status, body)
+	}
+}
+
+// TestProxyHeaderLog: an access log has the header's addresses, and who has connected.
+func TestProxyHeaderLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	logs := []*config.AccessLog{{Path: path, Format: "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%\n"}}
+	r, address, _ := announcing(t, Options{}, func(l *config.Listener) { l.Chains[0].HTTP.AccessLogs = logs })
+	tcp := announcingConfig(t, func(l *config.Listener) {
+		l.Chains[0].HTTP, l.Chains[0].TCP = nil, &config.TCP{Clusters: []config.WeightedCluster{{Name: "v1", Weight: 1}}, MaxConnectAttempts: 1, AccessLogs: logs}
+	})
+	for i, next := range []*config.Config{nil, tcp} {
+		if next != nil {
+			apply(t, r, next)
+		}
+		conn := dial(t, address)
+		says(t, conn, headerOf("203.0.113.7")+aRequest)
+		conn.Close()
+		eventually(t, "the line is there", func() bool {
+			text, _ := os.ReadFile(path)
+			return strings.Count(string(text), "203.0.113.7:4711 192.0.2.1:80 127.0.0.1\n") == i+1
+		})
 	}
 }

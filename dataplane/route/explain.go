@@ -60,6 +60,9 @@ func whyNot(m *config.Match, req *message.Request, path string, given *Given) st
 		got, ok := req.Header.Joined("content-type")
 		return fmt.Sprintf("header content-type: got %s, want application/grpc, for gRPC", describeGot(got, ok))
 	}
+	if len(m.Sources) > 0 && !from(m.Sources, given.Source) {
+		return fmt.Sprintf("source: got %s, want one in %s", given.Source, strings.Trim(fmt.Sprint(m.Sources), "[]"))
+	}
 	if f := m.Fraction; f != nil && !drawn(f, given) {
 		return fmt.Sprintf("fraction: it takes %g%% of such requests, and not this one", float64(f.Numerator)*100/float64(f.Denominator))
 	}

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 // plain says whether a match asks for nothing but a path that the tree compares.
 func plain(m *config.Match) bool {
-	return m.PathKind != config.PathRegex && len(m.Headers) == 0 && len(m.Query) == 0 && !m.GRPC && m.Fraction == nil
+	return m.PathKind != config.PathRegex && len(m.Headers) == 0 && len(m.Query) == 0 && !m.GRPC && len(m.Sources) == 0 && m.Fraction == nil
 }
 
 // rest says whether all that the tree does not compare holds.
@@ -21,7 +22,16 @@ func rest(m *config.Match, req *message.Request, given *Given) bool {
 	if m.PathKind == config.PathRegex && !whole(m.PathRegex, withoutQuery(req.Path)) {
 		return false
 	}
-	return m.Fraction == nil || drawn(m.Fraction, given)
+	return (len(m.Sources) == 0 || from(m.Sources, given.Source)) && (m.Fraction == nil || drawn(m.Fraction, given))
+}
+
+func from(networks []netip.Prefix, source netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(source) {
+			return true
+		}
+	}
+	return false
 }
 
 // drawn is Envoy's way to turn a random number into a share.
@@ -116,18 +126,7 @@ func fitsText(t *config.Text, value string) bool {
 }
 
 // whole matches as Envoy does, in Latin-1: each byte is a character. It allocates only for a text beyond ASCII.
-func whole(re *regexp.Regexp, text string) bool {
-	for i := range len(text) {
-		if text[i] >= 0x80 {
-			characters := make([]rune, len(text))
-			for j := range len(text) {
-				characters[j] = rune(text[j])
-			}
-			return re.MatchString(string(characters))
-		}
-	}
-	return re.MatchString(text)
-}
+func whole(re *regexp.Regexp, text string) bool { return re.MatchString(latin1(text)) }
 
 // matchQuery is the index of the first parameter that does not match, or -1.
 func matchQuery(params []config.QueryMatch, path string) int {

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -143,6 +144,25 @@ func TestFractions(t *testing.T) {
 	}
 }
 
+// TestSources: without an address nothing is in a network.
+func TestSources(t *testing.T) {
+	table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: []*config.Route{
+		{Name: "four", Match: config.Match{Path: "/", Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}}},
+		{Name: "six", Match: config.Match{Path: "/", Sources: []netip.Prefix{netip.MustParsePrefix("::/0")}}},
+		{Name: "rest", Match: config.Match{Path: "/"}},
+	}}}})
+	for source, want := range map[string]string{"10.1.2.3": "four", "192.0.2.1": "four", "192.0.2.2": "rest", "2001:db8::1": "six", "": "rest"} {
+		given := Given{}
+		if source != "" {
+			given.Source = netip.MustParseAddr(source)
+		}
+		if got := table.Match(&message.Request{Path: "/"}, given).Name; got != want {
+			t.Errorf("%s: got %s, want %s", source, got, want)
+		}
+		agree(t, table, &message.Request{Path: "/"}, given)
+	}
+}
+
 // TestExplainReasons: each part of a match that fails is named.
 func TestExplainReasons(t *testing.T) {
 	req := &message.Request{Method: "GET", Path: "/x?q=1", Header: lines("a", "b")}
@@ -155,6 +175,7 @@ func TestExplainReasons(t *testing.T) {
 		`query parameter q: got "1", want one with "2" in it`:            {Query: []config.QueryMatch{{Name: "q", Text: config.Text{Kind: config.TextContains, Value: "2"}}}},
 		`query parameter r: got none, want one that ends with "2"`:       {Query: []config.QueryMatch{{Name: "r", Text: config.Text{Kind: config.TextSuffix, Value: "2"}}}},
 		"header content-type: got none, want application/grpc, for gRPC": {GRPC: true},
+		"source: got invalid IP, want one in 10.0.0.0/8":                 {Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		"fraction: it takes 12.5% of such requests, and not this one":    {Fraction: &config.Fraction{Numerator: 125_000, Denominator: 1_000_000}},
 		`header x: got "a,b", want all of it to match c|d`:               {Headers: []config.HeaderMatch{{Name: "x", Text: config.Text{Kind: config.TextRegex, Value: "c|d", Regex: compiled("c|d")}}}},
 	} {

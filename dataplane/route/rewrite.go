@@ -18,8 +18,8 @@ func Rewrite(r *config.Route, req *message.Request) bool {
 	path := withoutQuery(req.Path)
 	query := req.Path[len(path):]
 	switch {
-	case w.Regex != nil:
-		req.Path = toBytes(w.Regex.Replace(toText(path))) + query
+	case w.Pattern != nil:
+		req.Path = bytesOf(w.Pattern.ReplaceAllString(latin1(path), w.With)) + query
 	case w.Prefix == "":
 		return true
 	case r.Match.PathKind == config.PathExact || r.Match.PathKind == config.PathRegex:
@@ -30,34 +30,26 @@ func Rewrite(r *config.Route, req *message.Request) bool {
 	return strings.HasPrefix(req.Path, "/")
 }
 
-// toText is bytes as the characters of Latin-1, which is how patterns are read.
-func toText(s string) string {
-	if ascii(s) {
-		return s
-	}
-	runes := make([]rune, len(s))
+// latin1 is bytes as characters, which is how Envoy reads them for a pattern: 0x80 to 0xff are U+0080 to U+00FF. ASCII
+// stays what it is, and costs nothing.
+func latin1(s string) string {
 	for i := range len(s) {
-		runes[i] = rune(s[i])
+		if s[i] >= 0x80 {
+			characters := make([]rune, len(s))
+			for j := range len(s) {
+				characters[j] = rune(s[j])
+			}
+			return string(characters)
+		}
 	}
-	return string(runes)
+	return s
 }
 
-func toBytes(s string) string {
-	if ascii(s) {
-		return s
-	}
+// bytesOf is the other way.
+func bytesOf(s string) string {
 	b := make([]byte, 0, len(s))
 	for _, r := range s {
 		b = append(b, byte(r))
 	}
 	return string(b)
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -89,7 +89,7 @@ func exactLine(h *config.HeaderMatch) (line, bool) {
 
 // asksOne says whether a match looks at one header and nothing else.
 func asksOne(m *config.Match) bool {
-	return len(m.Headers) == 1 && m.PathKind != config.PathRegex && len(m.Query) == 0 && !m.GRPC && m.Fraction == nil
+	return len(m.Headers) == 1 && m.PathKind != config.PathRegex && len(m.Query) == 0 && !m.GRPC && len(m.Sources) == 0 && m.Fraction == nil
 }
 
 // match is the first rule that matches, if it is before best; else best.

@@ -5,6 +5,7 @@
 package route
 
 import (
+	"net/netip"
 	"sort"
 	"strings"
 	"unsafe"
@@ -155,6 +156,8 @@ type Given struct {
 	// Random is any number, evenly drawn, once for each request: as in Envoy, all fractions and the choice among clusters
 	// (Rule.Cluster) are of the same draw.
 	Random uint64
+	// Source is the client's address; the zero value is in no network.
+	Source netip.Addr
 }
 
 // Find is the first rule, in the order written, that matches; nil if none does. It does not allocate, and its cost does

@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -77,7 +78,9 @@ func (f *fuzzBytes) routes() []*config.Route {
 // condition adds something to a match; exact headers more often than the rest.
 func (f *fuzzBytes) condition(m *config.Match) {
 	name, value := f.line()
-	switch f.n(12) {
+	switch f.n(13) {
+	case 12:
+		m.Sources = []netip.Prefix{netip.MustParsePrefix(f.of("10.0.0.0/8", "::/0", "0.0.0.0/0"))}
 	case 0:
 		m.Headers = append(m.Headers, config.HeaderMatch{Name: name, Text: f.text(value), Invert: f.n(3) == 1})
 	case 1:
@@ -141,7 +144,7 @@ func FuzzMatch(f *testing.F) {
 		in := &fuzzBytes{data}
 		table := New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: in.routes()}}})
 		for range 16 {
-			agree(t, table, in.request(), Given{Random: uint64(in.n(100))})
+			agree(t, table, in.request(), Given{Random: uint64(in.n(100)), Source: netip.MustParseAddr(in.of("10.0.0.1", "::1", "192.0.2.1"))})
 		}
 	})
 }
@@ -201,6 +204,7 @@ func TestRulesUnderOneLine(t *testing.T) {
 	for name, first := range map[string]config.Match{
 		"query":    {Headers: []config.HeaderMatch{line}, Query: []config.QueryMatch{{Name: "q", Text: config.Text{Value: "1"}}}},
 		"grpc":     {Headers: []config.HeaderMatch{line}, GRPC: true},
+		"source":   {Headers: []config.HeaderMatch{line}, Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		"fraction": {Headers: []config.HeaderMatch{line}, Fraction: &config.Fraction{Numerator: 1, Denominator: 2}},
 		"inverted": {Headers: []config.HeaderMatch{{Name: "x", Text: config.Text{Value: "2"}, Invert: true}, {Name: "q", Text: config.Text{Value: "1"}}}},
 		"prefix":   {Headers: []config.HeaderMatch{{Name: "x", Text: config.Text{Kind: config.TextPrefix, Value: "1x"}}}},
@@ -218,7 +222,7 @@ func TestRulesUnderOneLine(t *testing.T) {
 				t.Errorf("got %s, want second", got)
 			}
 			req = &message.Request{Method: "GET", Path: "/q?q=1", Header: message.Header{{Name: "X", Value: "1"}, {Name: "q", Value: "1"}, {Name: "x", Value: "1x"}, {Name: "content-type", Value: "application/grpc"}}}
-			if got := table.Match(req, Given{}).Name; got != "first" {
+			if got := table.Match(req, Given{Source: netip.MustParseAddr("10.0.0.1")}).Name; got != "first" {
 				t.Errorf("with all that it asks for: got %s, want first", got)
 			}
 		})

@@ -22,7 +22,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/route"
 )
 
-// Dialer connects to an endpoint of one cluster; *upstream.Client is one.
+// Dialer connects a client at an address to an endpoint of one cluster; *upstream.Client is one.
 type Dialer interface {
 	// The client's addresses are for clusters that are told them.
 	DialTCP(ctx context.Context, client proxyprotocol.Header) (net.Conn, *cluster.Endpoint, error)

@@ -114,10 +114,11 @@ func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint, from *Origin) (E
 	return p.of(from).dial(ctx, c)
 }
 
-// DialTCP connects to an endpoint that the cluster picks, for a client of these addresses. The endpoint's Active and the cluster's ConnectionsActive
-// count the connection until it is closed. Failures are of kind NoEndpoint, ConnectFailed, ConnectTimeout and Overflow.
+// DialTCP connects to an endpoint that the cluster picks for a client of these addresses. The endpoint's Active and the
+// cluster's ConnectionsActive count the connection until it is closed. Failures are of kind NoEndpoint, ConnectFailed,
+// ConnectTimeout and Overflow.
 func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.Conn, *cluster.Endpoint, error) {
-	e := c.Cluster.Pick()
+	e := c.Cluster.PickTCP(client.Source.Addr())
 	if e == nil {
 		return nil, nil, failure.New(failure.NoEndpoint, nil)
 	}

@@ -13,6 +13,13 @@ const (
 	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 )
 
+// SourceKey is the filter state that holds the client's address, for routes that ask for it: a filter of the connection sets
+// it, RouteMatch.filter_state reads it.
+const SourceKey = "sluice.source"
+
+// SourceFormat is what is set there, in Envoy's words.
+const SourceFormat = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
+
 // Type is one resource type.
 type Type struct {
 	// URL is the type URL.

@@ -332,7 +332,7 @@ type PathRegex struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A regular expression (RE2). It may match any part of the path: begin it with ^ to hold it to the start.
 	Pattern string `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
-	// What stands there instead: \1 to \9 are the pattern's groups, \0 the whole match, and \ is one \.
+	// What stands there instead: \1 to \9 are the pattern's groups, \0 the whole match, and \\ is one \.
 	Substitution  string `protobuf:"bytes,2,opt,name=substitution,proto3" json:"substitution,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -453,6 +453,9 @@ type Match struct {
 	QueryParams []*QueryMatch `protobuf:"bytes,4,rep,name=query_params,json=queryParams,proto3" json:"query_params,omitempty"`
 	// A gRPC call. It stands for path and methods.
 	Grpc *GrpcMatch `protobuf:"bytes,5,opt,name=grpc,proto3" json:"grpc,omitempty"`
+	// The client's address is one of these or in one of these networks, such as 10.0.0.0/8: the connection's peer, never what
+	// a header says. Default: any.
+	SourceAddresses []string `protobuf:"bytes,6,rep,name=source_addresses,json=sourceAddresses,proto3" json:"source_addresses,omitempty"`
 	// A share of the requests that all else fits, such as 10% or 0.5%: up to four decimals. Each request draws once, so of a
 	// rule with 10% and a later one with 30% the second gets 20% of all. Default: all.
 	Fraction      string `protobuf:"bytes,7,opt,name=fraction,proto3" json:"fraction,omitempty"`
@@ -521,6 +524,13 @@ func (x *Match) GetQueryParams() []*QueryMatch {
 func (x *Match) GetGrpc() *GrpcMatch {
 	if x != nil {
 		return x.Grpc
+	}
+	return nil
+}
+
+func (x *Match) GetSourceAddresses() []string {
+	if x != nil {
+		return x.SourceAddresses
 	}
 	return nil
 }
@@ -1099,14 +1109,15 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bdisabled\x18\x01 \x01(\bR\bdisabled\x12\xbe\x01\n" +
 	"\tprotocols\x18\x02 \x03(\tB\x9f\x01\xbaH\x9b\x01\x92\x01\x97\x01\x10\x10\x18\x01\"\x90\x01\xba\x01\x8c\x01\n" +
 	"\aupgrade\x12<want the name of a protocol in lower case, such as websocket\x1aCthis.matches('^[a-z0-9!#$%&\\'*+.^_`|~-]{1,64}(/[a-z0-9.]{1,16})?$')R\tprotocols:h\xbaHe\x1ac\n" +
-	"\rupgrades.none\x12$want disabled or protocols, not both\x1a,!(this.disabled && size(this.protocols) > 0)\"\x9f\x05\n" +
+	"\rupgrades.none\x12$want disabled or protocols, not both\x1a,!(this.disabled && size(this.protocols) > 0)\"\xd4\x05\n" +
 	"\x05Match\x12(\n" +
 	"\x04path\x18\x01 \x01(\v2\x14.sluice.v1.PathMatchR\x04path\x12\x84\x01\n" +
 	"\amethods\x18\x02 \x03(\tBj\xbaHg\x92\x01d\x18\x01\"`\xba\x01]\n" +
 	"\x06method\x12.want an HTTP method in upper case, such as GET\x1a#this.matches('^[A-Z][A-Z-]{0,31}$')R\amethods\x120\n" +
 	"\aheaders\x18\x03 \x03(\v2\x16.sluice.v1.HeaderMatchR\aheaders\x128\n" +
 	"\fquery_params\x18\x04 \x03(\v2\x15.sluice.v1.QueryMatchR\vqueryParams\x12(\n" +
-	"\x04grpc\x18\x05 \x01(\v2\x14.sluice.v1.GrpcMatchR\x04grpc\x12\xa5\x01\n" +
+	"\x04grpc\x18\x05 \x01(\v2\x14.sluice.v1.GrpcMatchR\x04grpc\x123\n" +
+	"\x10source_addresses\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x18\x01R\x0fsourceAddresses\x12\xa5\x01\n" +
 	"\bfraction\x18\a \x01(\tB\x88\x01\xbaH\x84\x01\xba\x01\x80\x01\n" +
 	"\bfraction\x121want a share such as 10% or 0.5%, from 0% to 100%\x1aAthis == '' || this.matches('^(100|[0-9]{1,2})([.][0-9]{1,4})?%$')R\bfraction:\xa6\x01\xbaH\xa2\x01\x1a\x9f\x01\n" +
 	"\n" +

@@ -263,7 +263,10 @@ type Endpoint struct {
 	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The share, relative to the other endpoints: 1 to 1,000,000. Default: 1.
-	Weight        *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	Weight *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// With ringHash and maglev: what the endpoint is known by to the hash, unique in the Service, so that a server that
+	// gets another address keeps its clients. Default: the address.
+	HashKey       string `protobuf:"bytes,15,opt,name=hash_key,json=hashKey,proto3" json:"hash_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,7 +315,14 @@ func (x *Endpoint) GetWeight() uint32 {
 	return 0
 }
 
-// A LoadBalancer is one of roundRobin and leastRequest.
+func (x *Endpoint) GetHashKey() string {
+	if x != nil {
+		return x.HashKey
+	}
+	return ""
+}
+
+// A LoadBalancer is one of roundRobin, leastRequest, random, ringHash and maglev.
 type LoadBalancer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The policy.
@@ -321,6 +331,9 @@ type LoadBalancer struct {
 	//
 	//	*LoadBalancer_RoundRobin
 	//	*LoadBalancer_LeastRequest
+	//	*LoadBalancer_Random
+	//	*LoadBalancer_RingHash
+	//	*LoadBalancer_Maglev
 	Policy        isLoadBalancer_Policy `protobuf_oneof:"policy"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -381,6 +394,33 @@ func (x *LoadBalancer) GetLeastRequest() *LeastRequest {
 	return nil
 }
 
+func (x *LoadBalancer) GetRandom() *Random {
+	if x != nil {
+		if x, ok := x.Policy.(*LoadBalancer_Random); ok {
+			return x.Random
+		}
+	}
+	return nil
+}
+
+func (x *LoadBalancer) GetRingHash() *RingHash {
+	if x != nil {
+		if x, ok := x.Policy.(*LoadBalancer_RingHash); ok {
+			return x.RingHash
+		}
+	}
+	return nil
+}
+
+func (x *LoadBalancer) GetMaglev() *Maglev {
+	if x != nil {
+		if x, ok := x.Policy.(*LoadBalancer_Maglev); ok {
+			return x.Maglev
+		}
+	}
+	return nil
+}
+
 type isLoadBalancer_Policy interface {
 	isLoadBalancer_Policy()
 }
@@ -395,9 +435,30 @@ type LoadBalancer_LeastRequest struct {
 	LeastRequest *LeastRequest `protobuf:"bytes,2,opt,name=least_request,json=leastRequest,proto3,oneof"`
 }
 
+type LoadBalancer_Random struct {
+	// Any endpoint, each as likely as another.
+	Random *Random `protobuf:"bytes,3,opt,name=random,proto3,oneof"`
+}
+
+type LoadBalancer_RingHash struct {
+	// The same key goes to the same endpoint, in proportion to the weights. When an endpoint comes or goes, few keys move.
+	RingHash *RingHash `protobuf:"bytes,4,opt,name=ring_hash,json=ringHash,proto3,oneof"`
+}
+
+type LoadBalancer_Maglev struct {
+	// The same, with a table in place of a ring: quicker and more even, and a few more keys move.
+	Maglev *Maglev `protobuf:"bytes,5,opt,name=maglev,proto3,oneof"`
+}
+
 func (*LoadBalancer_RoundRobin) isLoadBalancer_Policy() {}
 
 func (*LoadBalancer_LeastRequest) isLoadBalancer_Policy() {}
+
+func (*LoadBalancer_Random) isLoadBalancer_Policy() {}
+
+func (*LoadBalancer_RingHash) isLoadBalancer_Policy() {}
+
+func (*LoadBalancer_Maglev) isLoadBalancer_Policy() {}
 
 // RoundRobin takes each endpoint in turn.
 type RoundRobin struct {
@@ -482,6 +543,489 @@ func (x *LeastRequest) GetChoiceCount() uint32 {
 	return 0
 }
 
+// Random takes any endpoint. Weights mean nothing to it.
+type Random struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Random) Reset() {
+	*x = Random{}
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Random) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Random) ProtoMessage() {}
+
+func (x *Random) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Random.ProtoReflect.Descriptor instead.
+func (*Random) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
+}
+
+// RingHash places each endpoint at many points of a ring, and takes the first after the hash of the request.
+type RingHash struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What a request is known by, in order: the hashes of all that it has are combined. A request that has none of them
+	// goes to any endpoint. 1 to 16.
+	HashOn []*HashKey `protobuf:"bytes,1,rep,name=hash_on,json=hashOn,proto3" json:"hash_on,omitempty"`
+	// How many points the ring has at least, 1 to 1048576: more are more even. Default: 1024.
+	MinimumRingSize uint32 `protobuf:"varint,2,opt,name=minimum_ring_size,json=minimumRingSize,proto3" json:"minimum_ring_size,omitempty"`
+	// How many points it has at most, 1 to 1048576; each costs a proxy about 13 bytes. Default: 1048576.
+	MaximumRingSize uint32 `protobuf:"varint,3,opt,name=maximum_ring_size,json=maximumRingSize,proto3" json:"maximum_ring_size,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RingHash) Reset() {
+	*x = RingHash{}
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RingHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RingHash) ProtoMessage() {}
+
+func (x *RingHash) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RingHash.ProtoReflect.Descriptor instead.
+func (*RingHash) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RingHash) GetHashOn() []*HashKey {
+	if x != nil {
+		return x.HashOn
+	}
+	return nil
+}
+
+func (x *RingHash) GetMinimumRingSize() uint32 {
+	if x != nil {
+		return x.MinimumRingSize
+	}
+	return 0
+}
+
+func (x *RingHash) GetMaximumRingSize() uint32 {
+	if x != nil {
+		return x.MaximumRingSize
+	}
+	return 0
+}
+
+// Maglev fills a table with the endpoints, and takes the place of the request's hash.
+type Maglev struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in RingHash.
+	HashOn []*HashKey `protobuf:"bytes,1,rep,name=hash_on,json=hashOn,proto3" json:"hash_on,omitempty"`
+	// How many places the table has: a prime number from 2 to 5000011, best a hundred times the number of endpoints or more.
+	// Default: 65537.
+	TableSize     uint32 `protobuf:"varint,2,opt,name=table_size,json=tableSize,proto3" json:"table_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Maglev) Reset() {
+	*x = Maglev{}
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Maglev) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Maglev) ProtoMessage() {}
+
+func (x *Maglev) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
+func (*Maglev) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Maglev) GetHashOn() []*HashKey {
+	if x != nil {
+		return x.HashOn
+	}
+	return nil
+}
+
+func (x *Maglev) GetTableSize() uint32 {
+	if x != nil {
+		return x.TableSize
+	}
+	return 0
+}
+
+// A HashKey is one thing that a request is known by: exactly one of header, cookie, queryParam and sourceAddress.
+type HashKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	//
+	// Types that are valid to be assigned to On:
+	//
+	//	*HashKey_Header
+	//	*HashKey_Cookie
+	//	*HashKey_QueryParam
+	//	*HashKey_SourceAddress
+	On isHashKey_On `protobuf_oneof:"on"`
+	// If there is a hash by now, the keys that follow do not count. Default: false.
+	Terminal      bool `protobuf:"varint,5,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashKey) Reset() {
+	*x = HashKey{}
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashKey) ProtoMessage() {}
+
+func (x *HashKey) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
+func (*HashKey) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HashKey) GetOn() isHashKey_On {
+	if x != nil {
+		return x.On
+	}
+	return nil
+}
+
+func (x *HashKey) GetHeader() *HashHeader {
+	if x != nil {
+		if x, ok := x.On.(*HashKey_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *HashKey) GetCookie() *HashCookie {
+	if x != nil {
+		if x, ok := x.On.(*HashKey_Cookie); ok {
+			return x.Cookie
+		}
+	}
+	return nil
+}
+
+func (x *HashKey) GetQueryParam() *HashQueryParam {
+	if x != nil {
+		if x, ok := x.On.(*HashKey_QueryParam); ok {
+			return x.QueryParam
+		}
+	}
+	return nil
+}
+
+func (x *HashKey) GetSourceAddress() *HashSourceAddress {
+	if x != nil {
+		if x, ok := x.On.(*HashKey_SourceAddress); ok {
+			return x.SourceAddress
+		}
+	}
+	return nil
+}
+
+func (x *HashKey) GetTerminal() bool {
+	if x != nil {
+		return x.Terminal
+	}
+	return false
+}
+
+type isHashKey_On interface {
+	isHashKey_On()
+}
+
+type HashKey_Header struct {
+	// A header.
+	Header *HashHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type HashKey_Cookie struct {
+	// A cookie.
+	Cookie *HashCookie `protobuf:"bytes,2,opt,name=cookie,proto3,oneof"`
+}
+
+type HashKey_QueryParam struct {
+	// A parameter of the query.
+	QueryParam *HashQueryParam `protobuf:"bytes,3,opt,name=query_param,json=queryParam,proto3,oneof"`
+}
+
+type HashKey_SourceAddress struct {
+	// The client's IP address. The only one that TCP has.
+	SourceAddress *HashSourceAddress `protobuf:"bytes,4,opt,name=source_address,json=sourceAddress,proto3,oneof"`
+}
+
+func (*HashKey_Header) isHashKey_On() {}
+
+func (*HashKey_Cookie) isHashKey_On() {}
+
+func (*HashKey_QueryParam) isHashKey_On() {}
+
+func (*HashKey_SourceAddress) isHashKey_On() {}
+
+// HashHeader is a header's value; of several lines of the name, all values, in whatever order.
+type HashHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The header's name, in lower case.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashHeader) Reset() {
+	*x = HashHeader{}
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashHeader) ProtoMessage() {}
+
+func (x *HashHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashHeader.ProtoReflect.Descriptor instead.
+func (*HashHeader) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *HashHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// HashCookie is a cookie's value. With a ttl the proxy makes the cookie where a request has none, so that a client stays
+// with its endpoint.
+type HashCookie struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cookie's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How long the cookie that the proxy makes lives, in whole seconds; "0s" is until the browser is closed. Default: the
+	// proxy makes none.
+	Ttl string `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// With ttl: the Path of the cookie that the proxy makes. Default: the browser's, the folder of the request.
+	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashCookie) Reset() {
+	*x = HashCookie{}
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashCookie) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashCookie) ProtoMessage() {}
+
+func (x *HashCookie) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashCookie.ProtoReflect.Descriptor instead.
+func (*HashCookie) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *HashCookie) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HashCookie) GetTtl() string {
+	if x != nil {
+		return x.Ttl
+	}
+	return ""
+}
+
+func (x *HashCookie) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// HashQueryParam is a parameter's value as it stands in the query, not decoded; of several, the first.
+type HashQueryParam struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The parameter's name, as it stands in the query.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashQueryParam) Reset() {
+	*x = HashQueryParam{}
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashQueryParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashQueryParam) ProtoMessage() {}
+
+func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashQueryParam.ProtoReflect.Descriptor instead.
+func (*HashQueryParam) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *HashQueryParam) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// HashSourceAddress is the client's IP address: the peer's, without the port.
+type HashSourceAddress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashSourceAddress) Reset() {
+	*x = HashSourceAddress{}
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashSourceAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashSourceAddress) ProtoMessage() {}
+
+func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashSourceAddress.ProtoReflect.Descriptor instead.
+func (*HashSourceAddress) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
+}
+
 var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
@@ -511,20 +1055,60 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\rProxyProtocol\x12\x1e\n" +
 	"\x1aPROXY_PROTOCOL_UNSPECIFIED\x10\x00\x12\x06\n" +
 	"\x02V1\x10\x01\x12\x06\n" +
-	"\x02V2\x10\x02\"a\n" +
+	"\x02V2\x10\x02\"\xf3\x01\n" +
 	"\bEndpoint\x12 \n" +
 	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
-	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01B\t\n" +
-	"\a_weight\"\x99\x01\n" +
+	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12\x8f\x01\n" +
+	"\bhash_key\x18\x0f \x01(\tBt\xbaHq\xba\x01k\n" +
+	"\bhash_key\x125want 1 to 253 of a-z, A-Z, 0-9, '.', ':', '_' and '-'\x1a(this.matches('^[a-zA-Z0-9.:_-]{1,253}$')\xd8\x01\x01R\ahashKeyB\t\n" +
+	"\a_weight\"\xa7\x02\n" +
 	"\fLoadBalancer\x128\n" +
 	"\vround_robin\x18\x01 \x01(\v2\x15.sluice.v1.RoundRobinH\x00R\n" +
 	"roundRobin\x12>\n" +
-	"\rleast_request\x18\x02 \x01(\v2\x17.sluice.v1.LeastRequestH\x00R\fleastRequestB\x0f\n" +
+	"\rleast_request\x18\x02 \x01(\v2\x17.sluice.v1.LeastRequestH\x00R\fleastRequest\x12+\n" +
+	"\x06random\x18\x03 \x01(\v2\x11.sluice.v1.RandomH\x00R\x06random\x122\n" +
+	"\tring_hash\x18\x04 \x01(\v2\x13.sluice.v1.RingHashH\x00R\bringHash\x12+\n" +
+	"\x06maglev\x18\x05 \x01(\v2\x11.sluice.v1.MaglevH\x00R\x06maglevB\x0f\n" +
 	"\x06policy\x12\x05\xbaH\x02\b\x01\"\f\n" +
 	"\n" +
 	"RoundRobin\"?\n" +
 	"\fLeastRequest\x12/\n" +
-	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCountB7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1b\x06proto3"
+	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCount\"\b\n" +
+	"\x06Random\"\xbb\x01\n" +
+	"\bRingHash\x127\n" +
+	"\ahash_on\x18\x01 \x03(\v2\x12.sluice.v1.HashKeyB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\x06hashOn\x12:\n" +
+	"\x11minimum_ring_size\x18\x02 \x01(\rB\x0e\xbaH\v\xd8\x01\x01*\x06\x18\x80\x80@(\x01R\x0fminimumRingSize\x12:\n" +
+	"\x11maximum_ring_size\x18\x03 \x01(\rB\x0e\xbaH\v\xd8\x01\x01*\x06\x18\x80\x80@(\x01R\x0fmaximumRingSize\"q\n" +
+	"\x06Maglev\x127\n" +
+	"\ahash_on\x18\x01 \x03(\v2\x12.sluice.v1.HashKeyB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\x06hashOn\x12.\n" +
+	"\n" +
+	"table_size\x18\x02 \x01(\rB\x0f\xbaH\f\xd8\x01\x01*\a\x18˖\xb1\x02(\x02R\ttableSize\"\x99\x02\n" +
+	"\aHashKey\x12/\n" +
+	"\x06header\x18\x01 \x01(\v2\x15.sluice.v1.HashHeaderH\x00R\x06header\x12/\n" +
+	"\x06cookie\x18\x02 \x01(\v2\x15.sluice.v1.HashCookieH\x00R\x06cookie\x12<\n" +
+	"\vquery_param\x18\x03 \x01(\v2\x19.sluice.v1.HashQueryParamH\x00R\n" +
+	"queryParam\x12E\n" +
+	"\x0esource_address\x18\x04 \x01(\v2\x1c.sluice.v1.HashSourceAddressH\x00R\rsourceAddress\x12\x1a\n" +
+	"\bterminal\x18\x05 \x01(\bR\bterminalB\v\n" +
+	"\x02on\x12\x05\xbaH\x02\b\x01\"\x9a\x01\n" +
+	"\n" +
+	"HashHeader\x12\x8b\x01\n" +
+	"\x04name\x18\x01 \x01(\tBw\xbaHt\xba\x01q\n" +
+	"\vheader_name\x120want a header name in lower case, such as x-beta\x1a0this.matches('^[a-z0-9!#$%&\\'*+.^_|~-]{1,256}$')R\x04name\"\xdd\x02\n" +
+	"\n" +
+	"HashCookie\x12\x84\x01\n" +
+	"\x04name\x18\x01 \x01(\tBp\xbaHm\xba\x01j\n" +
+	"\vcookie_name\x12%want a cookie's name, such as session\x1a4this.matches('^[a-zA-Z0-9!#$%&\\'*+.^_`|~-]{1,256}$')R\x04name\x12\x1b\n" +
+	"\x03ttl\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x03ttl\x12\xaa\x01\n" +
+	"\x04path\x18\x03 \x01(\tB\x95\x01\xbaH\x91\x01\xba\x01\x8d\x01\n" +
+	"\vcookie_path\x12Gwant a path such as / or /shop: no spaces, quotes, commas or semicolons\x1a5this == '' || this.matches('^/[!#-+.-:<-~-]{0,255}$')R\x04path\"\xba\x01\n" +
+	"\x0eHashQueryParam\x12\xa7\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x92\x01\xbaH\x8e\x01\xba\x01\x8a\x01\n" +
+	"\n" +
+	"query_name\x12Ewant the name of a query parameter as it stands in URLs, such as user\x1a5this.matches('^[A-Za-z0-9._~!$()*,;:@/?%+-]{1,256}$')R\x04name\"\x13\n" +
+	"\x11HashSourceAddressB7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1b\x06proto3"
 
 var (
 	file_sluice_v1_service_proto_rawDescOnce sync.Once
@@ -539,7 +1123,7 @@ func file_sluice_v1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_sluice_v1_service_proto_goTypes = []any{
 	(Service_Protocol)(0),      // 0: sluice.v1.Service.Protocol
 	(Service_ProxyProtocol)(0), // 1: sluice.v1.Service.ProxyProtocol
@@ -548,21 +1132,38 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*LoadBalancer)(nil),       // 4: sluice.v1.LoadBalancer
 	(*RoundRobin)(nil),         // 5: sluice.v1.RoundRobin
 	(*LeastRequest)(nil),       // 6: sluice.v1.LeastRequest
-	nil,                        // 7: sluice.v1.Service.LabelsEntry
+	(*Random)(nil),             // 7: sluice.v1.Random
+	(*RingHash)(nil),           // 8: sluice.v1.RingHash
+	(*Maglev)(nil),             // 9: sluice.v1.Maglev
+	(*HashKey)(nil),            // 10: sluice.v1.HashKey
+	(*HashHeader)(nil),         // 11: sluice.v1.HashHeader
+	(*HashCookie)(nil),         // 12: sluice.v1.HashCookie
+	(*HashQueryParam)(nil),     // 13: sluice.v1.HashQueryParam
+	(*HashSourceAddress)(nil),  // 14: sluice.v1.HashSourceAddress
+	nil,                        // 15: sluice.v1.Service.LabelsEntry
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
-	7, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
-	3, // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
-	4, // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
-	0, // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
-	1, // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	5, // 5: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	6, // 6: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	15, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
+	3,  // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
+	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
+	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
+	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
+	5,  // 5: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	6,  // 6: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	7,  // 7: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	8,  // 8: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	9,  // 9: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	10, // 10: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	10, // 11: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	11, // 12: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	12, // 13: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	13, // 14: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	14, // 15: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -575,6 +1176,15 @@ func file_sluice_v1_service_proto_init() {
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*LoadBalancer_RoundRobin)(nil),
 		(*LoadBalancer_LeastRequest)(nil),
+		(*LoadBalancer_Random)(nil),
+		(*LoadBalancer_RingHash)(nil),
+		(*LoadBalancer_Maglev)(nil),
+	}
+	file_sluice_v1_service_proto_msgTypes[8].OneofWrappers = []any{
+		(*HashKey_Header)(nil),
+		(*HashKey_Cookie)(nil),
+		(*HashKey_QueryParam)(nil),
+		(*HashKey_SourceAddress)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -582,7 +1192,7 @@ func file_sluice_v1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_service_proto_rawDesc), len(file_sluice_v1_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

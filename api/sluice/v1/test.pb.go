@@ -112,7 +112,9 @@ type TestRequest struct {
 	// The URL, absolute. Its scheme and port choose the listener.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
 	// Its headers.
-	Headers       map[string]string `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Headers map[string]string `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The client's IP address. Default: 127.0.0.1.
+	Source        string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,6 +168,13 @@ func (x *TestRequest) GetHeaders() map[string]string {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *TestRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
 }
 
 // TestExpectation is what must hold; what is left out is not looked at.
@@ -263,12 +272,14 @@ const file_sluice_v1_test_proto_rawDesc = "" +
 	"\x06expect\x18\x05 \x01(\v2\x1a.sluice.v1.TestExpectationB\x06\xbaH\x03\xc8\x01\x01R\x06expect\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd2\x02\n" +
 	"\vTestRequest\x12\x89\x01\n" +
 	"\x06method\x18\x01 \x01(\tBq\xbaHn\xba\x01k\n" +
 	"\x06method\x12.want an HTTP method in upper case, such as GET\x1a1this == '' || this.matches('^[A-Z][A-Z-]{0,31}$')R\x06method\x12\x18\n" +
 	"\x03url\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x03url\x12=\n" +
-	"\aheaders\x18\x03 \x03(\v2#.sluice.v1.TestRequest.HeadersEntryR\aheaders\x1a:\n" +
+	"\aheaders\x18\x03 \x03(\v2#.sluice.v1.TestRequest.HeadersEntryR\aheaders\x12\"\n" +
+	"\x06source\x18\x04 \x01(\tB\n" +
+	"\xbaH\a\xd8\x01\x01r\x02p\x01R\x06source\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfc\x02\n" +

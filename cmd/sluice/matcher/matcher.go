@@ -63,7 +63,11 @@ func (m *Matcher) Match(fleet *ir.Fleet, table string, q explain.Question) (*exp
 		}
 		v.Path, req.Path = path, path
 	}
-	e := routes.Explain(req, route.Given{Random: noShare})
+	given := route.Given{Random: noShare}
+	if http.MatchSource {
+		given.Source = q.Source
+	}
+	e := routes.Explain(req, given)
 	v.Host = e.Host
 	for _, s := range e.Steps {
 		if s.Reason != "" {
@@ -94,6 +98,13 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 		}
 		if r.Timeout > 0 {
 			v.Timeout = short(r.Timeout)
+		}
+		if r.Rewrite != nil {
+			if seen := *req; route.Rewrite(r, &seen) {
+				v.Rewritten = seen.Authority + seen.Path
+			} else {
+				v.Rewritten = fmt.Sprintf("%q, which is no path: answered 400", seen.Path)
+			}
 		}
 	}
 }

@@ -596,7 +596,9 @@ type ExplainRequest struct {
 	// The URL, absolute.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
 	// The headers.
-	Headers       []*Header `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	Headers []*Header `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	// The client's IP address; empty is 127.0.0.1.
+	Source        string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -657,6 +659,13 @@ func (x *ExplainRequest) GetHeaders() []*Header {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *ExplainRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
 }
 
 // Header is one header.
@@ -806,12 +815,13 @@ const file_sluice_admin_v1_admin_proto_rawDesc = "" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x19\n" +
 	"\bat_least\x18\x02 \x01(\rR\aatLeast\"@\n" +
 	"\fWaitResponse\x120\n" +
-	"\aproxies\x18\x01 \x03(\v2\x16.sluice.admin.v1.ProxyR\aproxies\"\x83\x01\n" +
+	"\aproxies\x18\x01 \x03(\v2\x16.sluice.admin.v1.ProxyR\aproxies\"\x9b\x01\n" +
 	"\x0eExplainRequest\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x121\n" +
-	"\aheaders\x18\x04 \x03(\v2\x17.sluice.admin.v1.HeaderR\aheaders\"2\n" +
+	"\aheaders\x18\x04 \x03(\v2\x17.sluice.admin.v1.HeaderR\aheaders\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"%\n" +

@@ -1,0 +1,54 @@
+package cluster
+
+import (
+	"net/netip"
+
+	"github.com/sluice-proxy/sluice/dataplane/balance"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
+
+// newHashing makes the picker of a policy that hashes.
+func newHashing(cfg *config.Cluster, endpoints []config.Endpoint, weights []uint32) balance.Hashing {
+	keys := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		if keys[i] = e.HashKey; keys[i] == "" {
+			keys[i] = e.Address.String()
+		}
+	}
+	if cfg.Policy == config.Maglev {
+		return balance.NewMaglev(keys, weights, cfg.TableSize)
+	}
+	return balance.NewRingHash(keys, weights, cfg.MinRingSize, cfg.MaxRingSize)
+}
+
+// Hashes tells whether PickBy is asked, with a hash of Config.HashOn: then who has a hash does not call Pick.
+func (c *Cluster) Hashes() bool { return c.hashing != nil }
+
+// PickBy chooses the endpoint of a hash; nil if there is none. Only if Hashes.
+func (c *Cluster) PickBy(hash uint64) *Endpoint {
+	i := c.hashing.PickBy(hash)
+	if i < 0 {
+		return nil
+	}
+	return c.Endpoints[i]
+}
+
+// PickTCP chooses an endpoint for a connection of a client at an address, which is all that there is to hash.
+func (c *Cluster) PickTCP(client netip.Addr) *Endpoint {
+	if !c.Hashes() {
+		return c.Pick()
+	}
+	hash, found := uint64(0), false
+	for i := range c.Config.HashOn {
+		if k := &c.Config.HashOn[i]; k.Kind == config.HashSourceAddress {
+			hash, found = balance.Combine(hash, balance.HashAddress(client)), true
+			if k.Terminal {
+				break
+			}
+		}
+	}
+	if !found {
+		return c.Pick()
+	}
+	return c.PickBy(hash)
+}

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+type Policy int
+
+// The load-balancing policies.
+const (
+	RoundRobin Policy = iota
+	LeastRequest
+	Random
+	RingHash
+	Maglev
+)
+
+// HashKind is what a HashKey looks at.
+type HashKind int
+
+// The kinds of hash keys.
+const (
+	HashHeader HashKind = iota
+	HashCookie
+	HashQueryParam
+	HashSourceAddress
+)
+
+// HashKey is one thing that a request is known by: Envoy's hash policy.
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-routeaction-hashpolicy
+type HashKey struct {
+	Kind HashKind
+	// Name is the header's, in lower case, the cookie's or the parameter's; a source address has none.
+	Name string
+	// MakeCookie: a missing cookie is made. TTL (0 is a session's) and Path are its own.
+	MakeCookie bool
+	TTL        time.Duration
+	Path       string
+	// Terminal: if there is a hash by now, what follows does not count.
+	Terminal bool
+}
+
+// Cluster is a set of endpoints that answer alike.
+type Cluster struct {
+	Name string
+	// AssignmentName is the name of its endpoints in Config.Assignments (EDS); empty is Static.
+	AssignmentName string
+	// Static are the endpoints themselves (STATIC).
+	Static         []Endpoint
+	ConnectTimeout time.Duration
+	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
+	HTTP2 bool
+	// SendProxyHeader is the version of the PROXY protocol's header that each connection begins with, 1 or 2; 0 is none.
+	SendProxyHeader int
+	// IdleTimeout closes an upstream connection without requests; 0 is never.
+	IdleTimeout time.Duration
+	Policy      Policy
+	// ChoiceCount is for LeastRequest: 2 to 100.
+	ChoiceCount uint32
+	// HashOn is for RingHash and Maglev; a request that has none of it goes to any endpoint.
+	HashOn []HashKey
+	// MinRingSize and MaxRingSize are for RingHash, TableSize, a prime number, is for Maglev.
+	MinRingSize, MaxRingSize, TableSize uint32
+	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
+	MaxConnections, MaxPending, MaxRequests uint32
+}
+
+// Assignment is the endpoints of a cluster: a ClusterLoadAssignment without priorities.
+type Assignment struct {
+	Name      string
+	Endpoints []Endpoint
+}
+
+// Endpoint is one address; Weight is at least 1.
+type Endpoint struct {
+	Address netip.AddrPort
+	Weight  uint32
+	// HashKey is what RingHash and Maglev know it by; empty is the address.
+	HashKey string
+}
