@@ -85,6 +85,7 @@ func openWebSocket(t *testing.T, address, protocol string) *webSocket {
 		}
 		return &webSocket{r, conn, func() { conn.Close() }}
 	}
+	//lint:ignore SA1019 net/http's transport refuses the field :protocol
 	client, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn)
 	if err != nil {
 		t.Fatal(err)
