@@ -372,3 +372,33 @@ func TestStickySessions(t *testing.T) {
 		t.Errorf("8 users went to %v, want both caches", users)
 	}
 }
+
+// TestRewritesExample: each service sees the host and path that the example's README says.
+func TestRewritesExample(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "rewrites")
+			// The built-in Gateway has fixed ports: the test brings one of its own.
+			e.Put(t, "gateway.yaml", "kind: Gateway\nname: default\nlisteners: [{name: http, address: 127.0.0.1, port: "+strconv.Itoa(e.port(t, "8080"))+", protocol: HTTP}]\n")
+			for number, name := range map[string]string{"9001": "api", "9002": "shop", "9003": "legacy"} {
+				e.demo(t, name, number)
+			}
+			cp := harness.StartControlPlane(t, e.Dir)
+			harness.StartProxy(t, kind, cp.Addr, "default", kind).WaitReady()
+			cp.WaitSynced("default", 1)
+			for path, want := range map[string]string{
+				"/api/users?a=b":   "Hello from api\nGET /users?a=b\nHost: localhost",
+				"/api":             "Hello from api\nGET /\nHost: localhost",
+				"/apis":            "Hello from shop\nGET /apis\nHost: localhost",
+				"/items/42/socks":  "Hello from shop\nGET /socks/by-id/42\nHost: localhost",
+				"/items/red/socks": "Hello from shop\nGET /items/red/socks\nHost: localhost",
+				"/legacy/help":     "Hello from legacy\nGET /cgi-bin/start/help\nHost: legacy.internal",
+			} {
+				if a := e.get(t, "http", "localhost", "8080", path); a.Status != 200 || !strings.HasPrefix(string(a.Body), want) {
+					t.Errorf("%s: got %d %q, want %q", path, a.Status, a.Body, want)
+				}
+			}
+		})
+	}
+}

@@ -43,7 +43,8 @@ func protocolOptions(c *ir.Cluster) *upstreampb.HttpProtocolOptions {
 	explicit := &upstreampb.HttpProtocolOptions_ExplicitHttpConfig{}
 	if c.HTTP2 {
 		explicit.ProtocolConfig = &upstreampb.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corepb.Http2ProtocolOptions{},
+			// For WebSocket and other upgrades (RFC 8441).
+			Http2ProtocolOptions: &corepb.Http2ProtocolOptions{AllowConnect: true},
 		}
 	} else {
 		explicit.ProtocolConfig = &upstreampb.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{

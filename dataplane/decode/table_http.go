@@ -95,7 +95,7 @@ var httpTable = []messageRules{
 		only("override_stream_error_on_invalid_http_message", "false"),
 	}, http2Harmless...)},
 	{message: "envoy.config.core.v3.Http2ProtocolOptions", within: clusterType, fields: append([]Field{
-		only("allow_connect", "false"),
+		harmless("allow_connect", "the upstream's SETTINGS say whether it takes extended CONNECT"),
 		harmless("max_concurrent_streams", "the upstream's own limit is kept"),
 		harmless("initial_stream_window_size", ownBuffers),
 		harmless("initial_connection_window_size", ownBuffers),

@@ -86,10 +86,11 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		return failure.Newf(failure.NoCluster, "cluster %q", name)
 	}
 	c := client.Cluster
-	if x.req.Upgrade != "" && c.Config.HTTP2 {
+	if x.req.Upgrade != "" && x.hasBody && c.Config.HTTP2 {
 		protocol := x.req.Upgrade
 		x.req.Upgrade = ""
-		return failure.Newf(failure.UpgradeRefused, "%q: cluster %q speaks HTTP/2, over which upgrades are not supported", protocol, name)
+		// RFC 8441, 5: there, all that follows the head is the other protocol's.
+		return failure.Newf(failure.UpgradeRefused, "%q: with a body, and cluster %q speaks HTTP/2", protocol, name)
 	}
 	if r.Rewrite != nil && !route.Rewrite(r.Route, x.req) {
 		return failure.Newf(failure.BadRequest, "rewritten path %q does not begin with /", x.req.Path)

@@ -133,6 +133,8 @@ func TestUpgradeAnswers(t *testing.T) {
 		{name: "to no protocol", request: askWebSocket, answer: "HTTP/1.1 101 Switching\r\n\r\n", status: 502, seen: 1},
 		{name: "with a length", request: askWebSocket, answer: strings.Replace(switching, "Connection", "Content-Length: 3\r\nConnection", 1), status: 502, seen: 1},
 		{name: "unasked", request: get("/"), answer: switching, status: 502, seen: 1},
+		{name: "with a body to HTTP/2", request: strings.Replace(askWebSocket, "\r\n\r\n", "\r\nContent-Length: 1\r\n\r\nx", 1), answer: switching,
+			change: func(r *rig) { allow(r); r.cluster.HTTP2 = true }, status: 403},
 		{name: "ambiguous framing", request: strings.Replace(askWebSocket, "\r\n\r\n", "\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 1), answer: switching, status: 400},
 	}
 	for _, test := range tests {

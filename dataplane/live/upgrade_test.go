@@ -85,6 +85,7 @@ func openWebSocket(t *testing.T, address, protocol string) *webSocket {
 		}
 		return &webSocket{r, conn, func() { conn.Close() }}
 	}
+	//lint:ignore SA1019 net/http's transport refuses the field :protocol
 	client, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -103,9 +104,14 @@ func openWebSocket(t *testing.T, address, protocol string) *webSocket {
 
 func upgrading(t *testing.T) (*Runtime, string) {
 	t.Helper()
-	at := switching(t)
+	return upgradingTo(t, switching(t), false)
+}
+
+func upgradingTo(t *testing.T, at config.Endpoint, http2 bool) (*Runtime, string) {
+	t.Helper()
 	r := newRuntime(t)
 	c := makeConfig(map[string]config.Endpoint{"a": at})
+	c.Clusters["a"].HTTP2 = http2
 	c.RouteTables["rt"] = table("rt", "a")
 	chain := httpChain("plain", "rt")
 	chain.HTTP.AllowConnect = true
@@ -141,28 +147,59 @@ func TestUpgradeAborts(t *testing.T) {
 	for _, protocol := range []string{"http/1.1", "h2c"} {
 		t.Run(protocol, func(t *testing.T) {
 			r, address := upgrading(t)
-			for range 20 {
-				w := openWebSocket(t, address, protocol)
-				w.echo(t, "x")
-				sent := make(chan struct{})
-				go func() {
-					defer close(sent)
-					// Nobody reads what comes back: the windows fill up.
-					for block := make([]byte, 64<<10); ; {
-						if _, err := io.Copy(w, bytes.NewReader(block)); err != nil {
-							return
-						}
-					}
-				}()
-				w.echoed(t, 100<<10)
-				w.close()
-				<-sent
-			}
+			abortMany(t, address, protocol)
 			for r.View().Listeners[0].UpgradesActive > 0 {
 				time.Sleep(time.Millisecond)
 			}
 			if n := r.View().Listeners[0].UpgradesTotal; n != 20 {
 				t.Errorf("%d upgrades are counted, want 20", n)
+			}
+		})
+	}
+}
+
+// abortMany opens 20 and leaves them in mid-stream.
+func abortMany(t *testing.T, address, protocol string) {
+	t.Helper()
+	for range 20 {
+		w := openWebSocket(t, address, protocol)
+		w.echo(t, "x")
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			// Nobody reads what comes back: the windows fill up.
+			for block := make([]byte, 64<<10); ; {
+				if _, err := io.Copy(w, bytes.NewReader(block)); err != nil {
+					return
+				}
+			}
+		}()
+		w.echoed(t, 100<<10)
+		w.close()
+		<-sent
+	}
+}
+
+// To an HTTP/2 upstream many share a connection: those that are left in mid-stream leave nothing behind, and it goes on.
+func TestUpgradeOverHTTP2Upstream(t *testing.T) {
+	for _, protocol := range []string{"http/1.1", "h2c"} {
+		t.Run(protocol, func(t *testing.T) {
+			far, farAddress := upgrading(t)
+			near, address := upgradingTo(t, config.Endpoint{Address: netip.MustParseAddrPort(farAddress), Weight: 1}, true)
+			steady := openWebSocket(t, address, protocol)
+			abortMany(t, address, protocol)
+			steady.echo(t, "still here")
+			steady.close()
+			for _, r := range []*Runtime{near, far} {
+				for r.View().Listeners[0].UpgradesActive > 0 {
+					time.Sleep(time.Millisecond)
+				}
+				if n := r.View().Listeners[0].UpgradesTotal; n != 21 {
+					t.Errorf("%d upgrades are counted, want 21", n)
+				}
+			}
+			if n := near.View().Clusters[0].Stats.ConnectionsTotal.Load(); n != 1 {
+				t.Errorf("%d upstream connections were made, want 1", n)
 			}
 		})
 	}

@@ -247,7 +247,7 @@ func clip(body []byte) string {
 //   - the text of an answer that the proxy made itself, with its content-type and content-length: Sluice promises its
 //     status, not Envoy's words; and whether the connection goes on after it;
 //   - transfer-encoding in an answer to HEAD, which Envoy writes where the length is not known (RFC 9112, 6.1, allows both);
-//   - the order of differing headers, and the case of their names (Envoy writes lower case);
+//   - the order of differing headers, and the case of their names (Envoy writes lower case) and of Connection's options;
 //   - of requests sent several times, all but the status and who served how many.
 func Compare(e *Exchange, nameA string, a *Outcome, nameB string, b *Outcome) []string {
 	if e.Envoy != nil {
@@ -319,7 +319,7 @@ func compareFields(what, nameA string, a []Field, nameB string, b []Field, leave
 	}
 	var wrong []string
 	for name := range names {
-		if x, y := joined(a, name), joined(b, name); x != y {
+		if x, y := joined(a, name), joined(b, name); x != y && (name != "connection" || !strings.EqualFold(x, y)) {
 			wrong = append(wrong, fmt.Sprintf("%s: %s: %s %q, %s %q", what, name, nameA, x, nameB, y))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 // doExtendedConnect asks for a protocol over HTTP/2 (RFC 8441).
 func doExtendedConnect(conn net.Conn, r *Request, a *Answer) {
+	//lint:ignore SA1019 net/http's transport refuses the field :protocol
 	client, err := (&http2.Transport{DisableCompression: true, AllowHTTP: true}).NewClientConn(conn)
 	if err != nil {
 		a.Refused = err.Error()

@@ -37,6 +37,15 @@ func (u *Upstream) handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	if p.upgrade && r.Method == http.MethodConnect && r.Header.Get(":protocol") != "" {
+		w.Header().Set("X-Echo", u.Name)
+		for _, f := range p.header {
+			w.Header().Add(f.Name, f.Value)
+		}
+		w.WriteHeader(http.StatusOK)
+		_ = u.echo(r.Body, w, http.NewResponseController(w).Flush, s)
+		return
+	}
 	if !p.early {
 		body, err := io.ReadAll(r.Body)
 		u.update(func() {
