@@ -160,9 +160,12 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		c.errorf(r.doc, field+".timeout", definition.CodeDuration, "got %s: %v", m.GetTimeout(), err)
 		ok = false
 	}
-	if m.GetRedirect() != nil {
+	switch {
+	case m.GetRedirect() != nil:
 		template.Redirect = redirect(m.GetRedirect())
-	} else {
+	case m.GetRespond() != nil:
+		template.Respond = &ir.Response{Status: int(m.GetRespond().GetStatus()), Body: m.GetRespond().GetBody()}
+	default:
 		backends := field + ".backends"
 		if r.short() {
 			backends = ""
@@ -187,7 +190,10 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 }
 
 func redirect(m *sluicev1.Redirect) *ir.Redirect {
-	return &ir.Redirect{Scheme: m.GetScheme(), Host: m.GetHost(), Port: uint16(m.GetPort()), Status: int(m.GetStatusCode())}
+	return &ir.Redirect{
+		Scheme: m.GetScheme(), Host: m.GetHost(), Port: uint16(m.GetPort()), Status: int(m.GetStatusCode()),
+		Path: m.GetPath(), Prefix: m.GetPathPrefix(), StripQuery: m.GetStripQuery(),
+	}
 }
 
 func rewrite(m *sluicev1.Rewrite) *ir.Rewrite {

@@ -87,9 +87,10 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRewrite(rule, at+".rewrite", report)
-		if rule.GetRedirect() != nil && rule.GetUpgrades() != nil {
-			report(at+".upgrades", CodeExclusive, "got upgrades and redirect, want upgrades only where there are backends")
+		if len(rule.GetBackends()) == 0 && rule.GetUpgrades() != nil {
+			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
+		checkRedirect(rule, at+".redirect", report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}

@@ -85,6 +85,10 @@ func checkShape(l *sluicev1.Listener, at string, report reporter) {
 			report(at+".backends", CodeListenerShape, "got nothing, want at least one: a listener of protocol TCP carries bytes to its own backends")
 		}
 	}
+	checkNewPath(l.GetRedirect().GetPath(), at+".redirect.path", report)
+	if l.GetRedirect().GetPathPrefix() != "" {
+		report(at+".redirect.pathPrefix", CodeListenerShape, "got pathPrefix, want path: a listener's redirect has no match whose prefix could be replaced")
+	}
 	if redirectsToItself(l) {
 		report(at+".redirect", CodeListenerShape, "got a redirect to the listener itself, want another scheme, host or port")
 	}

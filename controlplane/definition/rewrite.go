@@ -14,7 +14,6 @@ func checkRewrite(rule *sluicev1.Rule, at string, report reporter) {
 	r := rule.GetRewrite()
 	checkNewPath(r.GetPath(), at+".path", report)
 	checkNewPath(r.GetPathPrefix(), at+".pathPrefix", report)
-	byRegex := func(m *sluicev1.Match) bool { return m.GetPath().GetRegex() != "" }
 	if r.GetPathPrefix() != "" && (byRegex(rule.GetMatch()) || slices.ContainsFunc(rule.GetMatches(), byRegex)) {
 		report(at+".pathPrefix", CodeExclusive, "got pathPrefix and a match by regex, which has no prefix to replace, want pathRegex or path")
 	}
@@ -29,6 +28,18 @@ func checkRewrite(rule *sluicev1.Rule, at string, report reporter) {
 		}
 	}
 }
+
+// checkRedirect looks at the path of a rule's redirect.
+func checkRedirect(rule *sluicev1.Rule, at string, report reporter) {
+	r := rule.GetRedirect()
+	checkNewPath(r.GetPath(), at+".path", report)
+	checkNewPath(r.GetPathPrefix(), at+".pathPrefix", report)
+	if r.GetPathPrefix() != "" && (byRegex(rule.GetMatch()) || slices.ContainsFunc(rule.GetMatches(), byRegex)) {
+		report(at+".pathPrefix", CodeExclusive, "got pathPrefix and a match by regex, which has no prefix to replace, want path")
+	}
+}
+
+func byRegex(m *sluicev1.Match) bool { return m.GetPath().GetRegex() != "" }
 
 // checkNewPath looks at a path that is put in place of another's.
 func checkNewPath(path, at string, report reporter) {

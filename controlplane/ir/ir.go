@@ -216,6 +216,10 @@ type Redirect struct {
 	Port   uint16
 	// Status is 301, 302, 303, 307 or 308.
 	Status int
+	// Path is the whole path, Prefix stands for what the match's path matched (as in Rewrite); at most one is set.
+	Path, Prefix string
+	// StripQuery leaves the query out; else it is kept.
+	StripQuery bool
 }
 
 // Response is an answer of the proxy itself.

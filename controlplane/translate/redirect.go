@@ -49,7 +49,10 @@ func socketsOf(f *ir.Fleet) map[string]socket {
 //   - on a wildcard host and a listener on its scheme's own port, Envoy drops the port by itself;
 //   - else the port is stated: https://host:443/ is less pretty, and right.
 func redirect(r *ir.Redirect, host string, on socket) *routepb.RedirectAction {
-	m := &routepb.RedirectAction{HostRedirect: r.Host, ResponseCode: redirectCode(r.Status)}
+	m := &routepb.RedirectAction{HostRedirect: r.Host, ResponseCode: redirectCode(r.Status), StripQuery: r.StripQuery}
+	if r.Path != "" {
+		m.PathRewriteSpecifier = &routepb.RedirectAction_PathRedirect{PathRedirect: r.Path}
+	}
 	if r.Scheme != "" {
 		m.SchemeRewriteSpecifier = &routepb.RedirectAction_SchemeRedirect{SchemeRedirect: r.Scheme}
 	}

@@ -17,6 +17,9 @@ import (
 // make //x. So "/" for a prefix is two routes: one for /api/, which takes its slash along, and one for /api alone.
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-routeaction
 func rewritten(r *ir.Rule, m *routepb.Route) []*routepb.Route {
+	if r.Redirect != nil && r.Redirect.Prefix != "" {
+		return prefixRewritten(&r.Match, r.Redirect.Prefix, m)
+	}
 	w := r.Rewrite
 	if w == nil {
 		return []*routepb.Route{m}
@@ -38,26 +41,32 @@ func rewritten(r *ir.Rule, m *routepb.Route) []*routepb.Route {
 	return []*routepb.Route{m}
 }
 
-// prefixRewritten replaces what the match's path matched. A '/' at the end of a prefix means nothing, here as in matches;
-// a rawPrefix is bytes, and so is what stands for it.
+// prefixRewritten replaces what the match's path matched, for the backends or in a redirect. A '/' at the end of a prefix
+// means nothing, here as in matches; a rawPrefix is bytes, and so is what stands for it.
 func prefixRewritten(match *ir.Match, with string, m *routepb.Route) []*routepb.Route {
-	a := m.GetRoute()
 	switch match.PathKind {
 	case ir.PathAny: // the prefix "/"
-		a.PrefixRewrite = strings.TrimSuffix(with, "/") + "/"
-		return []*routepb.Route{m}
+		with = strings.TrimSuffix(with, "/") + "/"
 	case ir.PathPrefix:
 		if with = strings.TrimSuffix(with, "/"); with == "" {
 			alone := proto.CloneOf(m)
 			alone.Match.PathSpecifier = &routepb.RouteMatch_Path{Path: match.Path}
-			alone.GetRoute().PrefixRewrite = "/"
+			setPrefix(alone, "/")
 			m.Match.PathSpecifier = &routepb.RouteMatch_Prefix{Prefix: match.Path + "/"}
-			a.PrefixRewrite = "/"
+			setPrefix(m, "/")
 			return []*routepb.Route{alone, m}
 		}
 	}
-	a.PrefixRewrite = with
+	setPrefix(m, with)
 	return []*routepb.Route{m}
+}
+
+func setPrefix(m *routepb.Route, with string) {
+	if a := m.GetRedirect(); a != nil {
+		a.PathRewriteSpecifier = &routepb.RedirectAction_PrefixRewrite{PrefixRewrite: with}
+	} else {
+		m.GetRoute().PrefixRewrite = with
+	}
 }
 
 func substitute(pattern, substitution string) *matcherpb.RegexMatchAndSubstitute {

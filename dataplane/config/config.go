@@ -256,6 +256,11 @@ type Redirect struct {
 	Host   string
 	Port   uint16
 	Status int
+	// Path is the whole path; with a query of its own it replaces the request's too. Rewrite changes the path instead.
+	Path    string
+	Rewrite *Rewrite
+	// StripQuery leaves the request's query out.
+	StripQuery bool
 }
 
 // Response is an answer of the proxy itself.

@@ -145,6 +145,8 @@ func (d *decoder) redirect(at string, m *routepb.RedirectAction) *config.Redirec
 		Host:   m.GetHostRedirect(),
 		Port:   uint16(m.GetPortRedirect()),
 		Status: redirectStatus[m.GetResponseCode()],
+		Path:   m.GetPathRedirect(), StripQuery: m.GetStripQuery(),
+		Rewrite: d.rewrite(at, redirected{m}),
 	}
 	if m.GetPortRedirect() > math.MaxUint16 {
 		d.refuse(at+".port_redirect", "got %d, want 1 to %d", m.GetPortRedirect(), math.MaxUint16)

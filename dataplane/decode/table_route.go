@@ -142,7 +142,10 @@ var routeTableTable = []messageRules{
 		yes("host_redirect"),
 		yes("port_redirect"),
 		only("response_code", "MOVED_PERMANENTLY", "FOUND", "SEE_OTHER", "TEMPORARY_REDIRECT", "PERMANENT_REDIRECT"),
-		only("strip_query", "false"),
+		yes("path_redirect"),
+		yes("prefix_rewrite"),
+		yes("regex_rewrite"),
+		yes("strip_query"),
 	}},
 	{message: "envoy.config.route.v3.DirectResponseAction", fields: []Field{
 		yes("status"),

@@ -73,14 +73,14 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 // sendFailed notes a client that did not take our own answer.
 func (x *exchange) sendFailed() { x.failed(x.because(x.sendErr)) }
 
-func (x *exchange) redirect(r *config.Redirect) {
+func (x *exchange) redirect(r *config.Route) {
 	location := route.Location(r, x.req)
 	if !http1.ValidValue(location) {
 		x.failed(failure.Newf(failure.BadRequest, "location"))
 		x.own(400, "", message.Field{})
 		return
 	}
-	status := r.Status
+	status := r.Redirect.Status
 	if status == 0 {
 		status = 301
 	}

@@ -51,7 +51,7 @@ func (x *exchange) serve(state *State) *failure.Error {
 	x.record.Route = r.Name
 	switch {
 	case r.Redirect != nil:
-		x.redirect(r.Redirect)
+		x.redirect(r.Route)
 		return nil
 	case r.Respond != nil:
 		x.respondDirect(r.Respond)

@@ -15,19 +15,23 @@ func Rewrite(r *config.Route, req *message.Request) bool {
 	if w.Host != "" {
 		req.Authority = w.Host
 	}
-	path := withoutQuery(req.Path)
-	query := req.Path[len(path):]
+	req.Path = rewritten(w, &r.Match, req.Path)
+	return strings.HasPrefix(req.Path, "/")
+}
+
+// rewritten is a path and its query, of a request that fits a match.
+func rewritten(w *config.Rewrite, m *config.Match, path string) string {
+	bare := withoutQuery(path)
+	query := path[len(bare):]
 	switch {
 	case w.Pattern != nil:
-		req.Path = bytesOf(w.Pattern.ReplaceAllString(latin1(path), w.With)) + query
+		return bytesOf(w.Pattern.ReplaceAllString(latin1(bare), w.With)) + query
 	case w.Prefix == "":
-		return true
-	case r.Match.PathKind == config.PathExact || r.Match.PathKind == config.PathRegex:
-		req.Path = w.Prefix + query
-	default:
-		req.Path = w.Prefix + req.Path[len(r.Match.Path):]
+		return path
+	case m.PathKind == config.PathExact || m.PathKind == config.PathRegex:
+		return w.Prefix + query
 	}
-	return strings.HasPrefix(req.Path, "/")
+	return w.Prefix + path[len(m.Path):]
 }
 
 // latin1 is bytes as characters, which is how Envoy reads them for a pattern: 0x80 to 0xff are U+0080 to U+00FF. ASCII

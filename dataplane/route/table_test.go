@@ -205,9 +205,16 @@ func TestLocation(t *testing.T) {
 		{config.Redirect{Host: "b.example.com"}, "a.example.com:8080", "http://b.example.com/x?q"},
 		{config.Redirect{Scheme: "http"}, "a.example.com:80", "http://a.example.com:80/x?q"},
 		{config.Redirect{Port: 81}, "a.example.com", "http://a.example.com:81/x?q"},
+		{config.Redirect{Path: "/new"}, "a.example.com", "http://a.example.com/new?q"},
+		{config.Redirect{Path: "/new?own"}, "a.example.com", "http://a.example.com/new?own"},
+		{config.Redirect{Path: "/new?own", StripQuery: true}, "a.example.com", "http://a.example.com/new?own"},
+		{config.Redirect{Path: "/new", StripQuery: true}, "a.example.com", "http://a.example.com/new"},
+		{config.Redirect{StripQuery: true, Host: "b.test"}, "a.example.com", "http://b.test/x"},
+		{config.Redirect{Rewrite: &config.Rewrite{Prefix: "/new"}}, "a.example.com", "http://a.example.com/new?q"},
+		{config.Redirect{Rewrite: &config.Rewrite{Prefix: "/new"}, StripQuery: true}, "a.example.com", "http://a.example.com/new"},
 	} {
 		req := &message.Request{Scheme: "http", Authority: c.authority, Path: "/x?q"}
-		if got := Location(&c.redirect, req); got != c.want {
+		if got := Location(&config.Route{Redirect: &c.redirect, Match: config.Match{PathKind: config.PathSeparatedPrefix, Path: "/x"}}, req); got != c.want {
 			t.Errorf("%+v of %s: got %s, want %s", c.redirect, c.authority, got, c.want)
 		}
 	}

@@ -143,7 +143,7 @@ func (x *Route) GetUpgrades() *Upgrades {
 	return nil
 }
 
-// A Rule is what to match, and one thing to do: backends or redirect.
+// A Rule is what to match, and one thing to do: backends, redirect or respond.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A name, unique in its Route, for dumps and logs. Default: derived from the match, never from the order.
@@ -162,7 +162,9 @@ type Rule struct {
 	// Which protocols a request may switch its connection to. It replaces the Route's as a whole. Default: the Route's.
 	Upgrades *Upgrades `protobuf:"bytes,7,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
 	// What the backend sees instead of the request's own host and path. Default: it sees these.
-	Rewrite       *Rewrite `protobuf:"bytes,8,opt,name=rewrite,proto3" json:"rewrite,omitempty"`
+	Rewrite *Rewrite `protobuf:"bytes,8,opt,name=rewrite,proto3" json:"rewrite,omitempty"`
+	// Answer by itself, without any Service.
+	Respond       *Respond `protobuf:"bytes,9,opt,name=respond,proto3" json:"respond,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -253,6 +255,68 @@ func (x *Rule) GetRewrite() *Rewrite {
 	return nil
 }
 
+func (x *Rule) GetRespond() *Respond {
+	if x != nil {
+		return x.Respond
+	}
+	return nil
+}
+
+// A Respond is a fixed answer.
+type Respond struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The status: 200 to 599.
+	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	// The body, as text/plain: at most 4096 bytes of UTF-8. Default: none.
+	Body          string `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Respond) Reset() {
+	*x = Respond{}
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Respond) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Respond) ProtoMessage() {}
+
+func (x *Respond) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Respond.ProtoReflect.Descriptor instead.
+func (*Respond) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Respond) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Respond) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
 // A Rewrite changes what the backend sees. The query stays as it is.
 type Rewrite struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -271,7 +335,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +347,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +360,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Rewrite) GetHost() string {
@@ -340,7 +404,7 @@ type PathRegex struct {
 
 func (x *PathRegex) Reset() {
 	*x = PathRegex{}
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +416,7 @@ func (x *PathRegex) String() string {
 func (*PathRegex) ProtoMessage() {}
 
 func (x *PathRegex) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +429,7 @@ func (x *PathRegex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathRegex.ProtoReflect.Descriptor instead.
 func (*PathRegex) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PathRegex) GetPattern() string {
@@ -398,7 +462,7 @@ type Upgrades struct {
 
 func (x *Upgrades) Reset() {
 	*x = Upgrades{}
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +474,7 @@ func (x *Upgrades) String() string {
 func (*Upgrades) ProtoMessage() {}
 
 func (x *Upgrades) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +487,7 @@ func (x *Upgrades) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrades.ProtoReflect.Descriptor instead.
 func (*Upgrades) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Upgrades) GetDisabled() bool {
@@ -465,7 +529,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +541,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +554,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Match) GetPath() *PathMatch {
@@ -560,7 +624,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +636,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +649,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PathMatch) GetKind() isPathMatch_Kind {
@@ -691,7 +755,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +767,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +780,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -799,7 +863,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +875,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +888,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -889,7 +953,7 @@ type GrpcMatch struct {
 
 func (x *GrpcMatch) Reset() {
 	*x = GrpcMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +965,7 @@ func (x *GrpcMatch) String() string {
 func (*GrpcMatch) ProtoMessage() {}
 
 func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +978,7 @@ func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrpcMatch.ProtoReflect.Descriptor instead.
 func (*GrpcMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GrpcMatch) GetService() string {
@@ -944,7 +1008,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1020,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1033,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Backend) GetService() string {
@@ -996,14 +1060,20 @@ type Redirect struct {
 	// The port: 1 to 65535. Default: the scheme's own if scheme is set, else the listener's.
 	Port uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
 	// 301, 302, 303, 307 or 308. Default: 301.
-	StatusCode    uint32 `protobuf:"varint,4,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
+	StatusCode uint32 `protobuf:"varint,4,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
+	// The whole path. The query is kept. Default: the request's.
+	Path string `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
+	// Of a rule: this instead of what the match's path matched, as in Rewrite.
+	PathPrefix string `protobuf:"bytes,6,opt,name=path_prefix,json=pathPrefix,proto3" json:"path_prefix,omitempty"`
+	// Leave the query out. Default: false.
+	StripQuery    bool `protobuf:"varint,7,opt,name=strip_query,json=stripQuery,proto3" json:"strip_query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1085,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1098,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -1059,6 +1129,27 @@ func (x *Redirect) GetStatusCode() uint32 {
 	return 0
 }
 
+func (x *Redirect) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Redirect) GetPathPrefix() string {
+	if x != nil {
+		return x.PathPrefix
+	}
+	return ""
+}
+
+func (x *Redirect) GetStripQuery() bool {
+	if x != nil {
+		return x.StripQuery
+	}
+	return false
+}
+
 var File_sluice_v1_route_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_route_proto_rawDesc = "" +
@@ -1078,7 +1169,7 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfa\x05\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
@@ -1087,11 +1178,15 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bredirect\x18\x05 \x01(\v2\x13.sluice.v1.RedirectR\bredirect\x12#\n" +
 	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
 	"\bupgrades\x18\a \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x12,\n" +
-	"\arewrite\x18\b \x01(\v2\x12.sluice.v1.RewriteR\arewrite:\xb7\x02\xbaH\xb3\x02\x1a[\n" +
+	"\arewrite\x18\b \x01(\v2\x12.sluice.v1.RewriteR\arewrite\x12,\n" +
+	"\arespond\x18\t \x01(\v2\x12.sluice.v1.RespondR\arespond:\xeb\x02\xbaH\xe7\x02\x1a[\n" +
 	"\n" +
-	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1ai\n" +
-	"\vrule.action\x12)want exactly one of backends and redirect\x1a/(size(this.backends) > 0) != has(this.redirect)\x1ai\n" +
-	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"\xe7\x04\n" +
+	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1a\x9c\x01\n" +
+	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ai\n" +
+	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"O\n" +
+	"\aRespond\x12&\n" +
+	"\x06status\x18\x01 \x01(\rB\x0e\xbaH\v\xc8\x01\x01*\x06\x18\xd7\x04(\xc8\x01R\x06status\x12\x1c\n" +
+	"\x04body\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x04body\"\xe7\x04\n" +
 	"\aRewrite\x12\xa4\x01\n" +
 	"\x04host\x18\x01 \x01(\tB\x8f\x01\xbaH\x8b\x01\xba\x01\x84\x01\n" +
 	"\frewrite_host\x127want a host such as shop.internal or shop.internal:8080\x1a;this == '' || this.isHostname() || this.isHostAndPort(true)\xd8\x01\x01R\x04host\x12\x1f\n" +
@@ -1169,15 +1264,21 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\aBackend\x12&\n" +
 	"\aservice\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\aservice\x12&\n" +
 	"\x06weight\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=H\x00R\x06weight\x88\x01\x01B\t\n" +
-	"\a_weight\"\xb0\x02\n" +
+	"\a_weight\"\xcd\x04\n" +
 	"\bRedirect\x12,\n" +
 	"\x06scheme\x18\x01 \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x04httpR\x05httpsR\x06scheme\x12\x1e\n" +
 	"\x04host\x18\x02 \x01(\tB\n" +
 	"\xbaH\a\xd8\x01\x01r\x02h\x01R\x04host\x12\x1d\n" +
 	"\x04port\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x04port\x127\n" +
 	"\vstatus_code\x18\x04 \x01(\rB\x16\xbaH\x13*\x110\x000\xad\x020\xae\x020\xaf\x020\xb3\x020\xb4\x02R\n" +
-	"statusCode:~\xbaH{\x1ay\n" +
-	"\x12redirect.something\x12*want at least one of scheme, host and port\x1a7this.scheme != '' || this.host != '' || this.port != 0uB7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1b\x06proto3"
+	"statusCode\x12\x12\n" +
+	"\x04path\x18\x05 \x01(\tR\x04path\x12\x1f\n" +
+	"\vpath_prefix\x18\x06 \x01(\tR\n" +
+	"pathPrefix\x12\x1f\n" +
+	"\vstrip_query\x18\a \x01(\bR\n" +
+	"stripQuery:\xc4\x02\xbaH\xc0\x02\x1a\xd8\x01\n" +
+	"\x12redirect.something\x12Hwant at least one of scheme, host, port, path, pathPrefix and stripQuery\x1axthis.scheme != '' || this.host != '' || this.port != 0u || this.path != '' || this.path_prefix != '' || this.strip_query\x1ac\n" +
+	"\rredirect.path\x12'want at most one of path and pathPrefix\x1a)this.path == '' || this.path_prefix == ''B7Z5github.com/sluice-proxy/sluice/api/sluice/v1;sluicev1b\x06proto3"
 
 var (
 	file_sluice_v1_route_proto_rawDescOnce sync.Once
@@ -1191,42 +1292,44 @@ func file_sluice_v1_route_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_route_proto_rawDescData
 }
 
-var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_sluice_v1_route_proto_goTypes = []any{
 	(*Route)(nil),       // 0: sluice.v1.Route
 	(*Rule)(nil),        // 1: sluice.v1.Rule
-	(*Rewrite)(nil),     // 2: sluice.v1.Rewrite
-	(*PathRegex)(nil),   // 3: sluice.v1.PathRegex
-	(*Upgrades)(nil),    // 4: sluice.v1.Upgrades
-	(*Match)(nil),       // 5: sluice.v1.Match
-	(*PathMatch)(nil),   // 6: sluice.v1.PathMatch
-	(*HeaderMatch)(nil), // 7: sluice.v1.HeaderMatch
-	(*QueryMatch)(nil),  // 8: sluice.v1.QueryMatch
-	(*GrpcMatch)(nil),   // 9: sluice.v1.GrpcMatch
-	(*Backend)(nil),     // 10: sluice.v1.Backend
-	(*Redirect)(nil),    // 11: sluice.v1.Redirect
-	nil,                 // 12: sluice.v1.Route.LabelsEntry
+	(*Respond)(nil),     // 2: sluice.v1.Respond
+	(*Rewrite)(nil),     // 3: sluice.v1.Rewrite
+	(*PathRegex)(nil),   // 4: sluice.v1.PathRegex
+	(*Upgrades)(nil),    // 5: sluice.v1.Upgrades
+	(*Match)(nil),       // 6: sluice.v1.Match
+	(*PathMatch)(nil),   // 7: sluice.v1.PathMatch
+	(*HeaderMatch)(nil), // 8: sluice.v1.HeaderMatch
+	(*QueryMatch)(nil),  // 9: sluice.v1.QueryMatch
+	(*GrpcMatch)(nil),   // 10: sluice.v1.GrpcMatch
+	(*Backend)(nil),     // 11: sluice.v1.Backend
+	(*Redirect)(nil),    // 12: sluice.v1.Redirect
+	nil,                 // 13: sluice.v1.Route.LabelsEntry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
-	12, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
+	13, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
 	1,  // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
-	4,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
-	5,  // 3: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	5,  // 4: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	10, // 5: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	11, // 6: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	4,  // 7: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
-	2,  // 8: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
-	3,  // 9: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
-	6,  // 10: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	7,  // 11: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	8,  // 12: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
-	9,  // 13: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	5,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
+	6,  // 3: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	6,  // 4: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	11, // 5: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	12, // 6: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	5,  // 7: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	3,  // 8: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
+	2,  // 9: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
+	4,  // 10: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
+	7,  // 11: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	8,  // 12: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	9,  // 13: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
+	10, // 14: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -1235,22 +1338,22 @@ func file_sluice_v1_route_proto_init() {
 		return
 	}
 	file_sluice_v1_rules_proto_init()
-	file_sluice_v1_route_proto_msgTypes[6].OneofWrappers = []any{
+	file_sluice_v1_route_proto_msgTypes[7].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_RawPrefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_sluice_v1_route_proto_msgTypes[7].OneofWrappers = []any{}
 	file_sluice_v1_route_proto_msgTypes[8].OneofWrappers = []any{}
-	file_sluice_v1_route_proto_msgTypes[10].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[9].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_route_proto_rawDesc), len(file_sluice_v1_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -89,7 +89,7 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 	v.Rule = r.Name
 	switch {
 	case r.Redirect != nil:
-		v.Redirect = &explain.Redirect{Status: r.Redirect.Status, Location: route.Location(r.Redirect, req)}
+		v.Redirect = &explain.Redirect{Status: r.Redirect.Status, Location: route.Location(r, req)}
 	case r.Respond != nil:
 		v.Answer = &explain.Answer{Status: r.Respond.Status, Reason: strings.TrimSpace(r.Respond.Body)}
 	default:
