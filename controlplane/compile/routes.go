@@ -160,6 +160,7 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		c.errorf(r.doc, field+".timeout", definition.CodeDuration, "got %s: %v", m.GetTimeout(), err)
 		ok = false
 	}
+	template.RequestHeaders, template.ResponseHeaders = headerChanges(m.GetRequestHeaders()), headerChanges(m.GetResponseHeaders())
 	switch {
 	case m.GetRedirect() != nil:
 		template.Redirect = redirect(m.GetRedirect())
@@ -194,6 +195,20 @@ func redirect(m *sluicev1.Redirect) *ir.Redirect {
 		Scheme: m.GetScheme(), Host: m.GetHost(), Port: uint16(m.GetPort()), Status: int(m.GetStatusCode()),
 		Path: m.GetPath(), Prefix: m.GetPathPrefix(), StripQuery: m.GetStripQuery(),
 	}
+}
+
+func headerChanges(m *sluicev1.HeaderChanges) *ir.HeaderChanges {
+	if m == nil {
+		return nil
+	}
+	c := &ir.HeaderChanges{Remove: m.GetRemove()}
+	for _, h := range m.GetSet() {
+		c.Set = append(c.Set, ir.HeaderValue{Name: h.GetName(), Value: h.GetValue()})
+	}
+	for _, h := range m.GetAdd() {
+		c.Add = append(c.Add, ir.HeaderValue{Name: h.GetName(), Value: h.GetValue()})
+	}
+	return c
 }
 
 func rewrite(m *sluicev1.Rewrite) *ir.Rewrite {

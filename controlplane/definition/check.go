@@ -91,6 +91,8 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)
+		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
+		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}

@@ -101,6 +101,12 @@ func routeDefaults(r *sluicev1.Route) {
 			upgradeDefaults(&rule.Upgrades)
 		}
 		redirectDefaults(rule.GetRedirect())
+		if rule.RequestHeaders == nil {
+			rule.RequestHeaders = proto.CloneOf(r.GetRequestHeaders())
+		}
+		if rule.ResponseHeaders == nil {
+			rule.ResponseHeaders = proto.CloneOf(r.GetResponseHeaders())
+		}
 		backendDefaults(rule.GetBackends())
 	}
 }

@@ -119,7 +119,18 @@ type Rule struct {
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
 	Rewrite *Rewrite
+	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
+	RequestHeaders, ResponseHeaders *HeaderChanges
 }
+
+// HeaderChanges are done in this order. Names are in lower case; a "%%" in a value stands for "%".
+type HeaderChanges struct {
+	Remove   []string
+	Set, Add []HeaderValue
+}
+
+// HeaderValue is a header and its value.
+type HeaderValue struct{ Name, Value string }
 
 // Rewrite replaces parts of the request's URL; empty parts are kept, and so is the query. At most one of Prefix, Path and
 // Pattern is set.

@@ -201,6 +201,11 @@ func fleets() map[string]*ir.Fleet {
 				{ID: "Route/web#redirect-path", Match: ir.Match{PathKind: ir.PathPrefix, Path: "/a"}, Redirect: &ir.Redirect{Path: "/b", StripQuery: true, Host: "x.test"}},
 				{ID: "Route/web#redirect-prefix", Match: ir.Match{PathKind: ir.PathPrefix, Path: "/a"}, Redirect: &ir.Redirect{Prefix: "/b/", Host: "x.test"}},
 				{ID: "Route/web#redirect-to-root", Match: ir.Match{PathKind: ir.PathPrefix, Path: "/a"}, Redirect: &ir.Redirect{Prefix: "/", Host: "x.test"}},
+				{
+					ID: "Route/web#headers", Redirect: &ir.Redirect{Host: "x.test"},
+					RequestHeaders:  &ir.HeaderChanges{Remove: []string{"a", "b"}},
+					ResponseHeaders: &ir.HeaderChanges{Set: []ir.HeaderValue{{Name: "c", Value: "1"}}, Add: []ir.HeaderValue{{Name: "d", Value: "100%%"}, {Name: "d", Value: "2"}}},
+				},
 				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421}},
 				{ID: "Gateway/web#long", Respond: &ir.Response{Status: 404, Body: strings.Repeat("long ", 1000)}},
 			}}}}},

@@ -53,6 +53,8 @@ func route(r *ir.Rule, host string, on socket) *routepb.Route {
 	default:
 		m.Action = &routepb.Route_Route{Route: forward(r)}
 	}
+	m.RequestHeadersToRemove, m.RequestHeadersToAdd = headerChanges(r.RequestHeaders)
+	m.ResponseHeadersToRemove, m.ResponseHeadersToAdd = headerChanges(r.ResponseHeaders)
 	return m
 }
 

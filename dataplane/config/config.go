@@ -224,6 +224,20 @@ type Route struct {
 	Upgrades []Upgrade
 	// Rewrite is what the upstream sees instead; nil is the request's own. It is of Clusters.
 	Rewrite *Rewrite
+	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
+	RequestHeaders, ResponseHeaders *HeaderChanges
+}
+
+// HeaderChanges are done in this order: what is named is removed, then each of Add is done in turn. Names are in lower case.
+type HeaderChanges struct {
+	Remove []string
+	Add    []HeaderChange
+}
+
+// HeaderChange adds a header, in place of all others of its name if Overwrite is set.
+type HeaderChange struct {
+	Name, Value string
+	Overwrite   bool
 }
 
 // Rewrite replaces parts of the request's URL; empty parts are kept, and so is the query.

@@ -72,6 +72,8 @@ func (d *decoder) domain(at, domain string) {
 
 func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route {
 	r := &config.Route{Name: m.GetName(), Match: d.match(at+".match", m.GetMatch())}
+	r.RequestHeaders = d.headerChanges(at+".request_headers_to", m.GetRequestHeadersToRemove(), m.GetRequestHeadersToAdd())
+	r.ResponseHeaders = d.headerChanges(at+".response_headers_to", m.GetResponseHeadersToRemove(), m.GetResponseHeadersToAdd())
 	switch a := m.GetAction().(type) {
 	case *routepb.Route_Route:
 		d.forward(at+".route", a.Route, r)

@@ -39,6 +39,8 @@ type exchange struct {
 	// local is an answer of our own, and fields its header.
 	local  message.Response
 	fields [4]message.Field
+	// changes are the route's, for the answer's header; nil is none.
+	changes *config.HeaderChanges
 	// scratch holds what we write into heads.
 	scratch []byte
 	pump    *pump
@@ -95,7 +97,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	x.start = time.Now()
 	x.hasBody, x.responded, x.begun, x.sendErr = false, false, false, nil
 	x.sent, x.received = 0, 0
-	x.address, x.stats, x.pump = netip.AddrPort{}, nil, nil
+	x.address, x.stats, x.pump, x.changes = netip.AddrPort{}, nil, nil, nil
 	x.scratch, x.cookie = x.scratch[:0], ""
 	x.cause.Store(0)
 	x.tunnel.Store(false)

@@ -52,6 +52,7 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 	if body != "" {
 		res.Header = append(res.Header, message.Field{Name: "content-type", Value: "text/plain"})
 	}
+	change(&res.Header, x.changes)
 	x.commonHeader(res)
 	if !x.startAnswer(res, body == "") {
 		x.sendFailed()

@@ -69,6 +69,7 @@ func (x *exchange) switchTo(up upstream.Exchange, res *message.Response) *failur
 	}
 	cleanResponse(res)
 	res.Header.Add("upgrade", protocol)
+	change(&res.Header, x.changes)
 	x.commonHeader(res)
 	x.mu.Lock()
 	x.begun = true

@@ -45,9 +45,13 @@ type Route struct {
 	// The rules, in order. At least one.
 	Rules []*Rule `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`
 	// For rules that set none: which protocols a request may switch its connection to. Default: websocket.
-	Upgrades      *Upgrades `protobuf:"bytes,9,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Upgrades *Upgrades `protobuf:"bytes,9,opt,name=upgrades,proto3" json:"upgrades,omitempty"`
+	// For rules that set none: what becomes of requests' headers. Default: nothing.
+	RequestHeaders *HeaderChanges `protobuf:"bytes,10,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
+	// For rules that set none: what becomes of answers' headers. Default: nothing.
+	ResponseHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -143,6 +147,20 @@ func (x *Route) GetUpgrades() *Upgrades {
 	return nil
 }
 
+func (x *Route) GetRequestHeaders() *HeaderChanges {
+	if x != nil {
+		return x.RequestHeaders
+	}
+	return nil
+}
+
+func (x *Route) GetResponseHeaders() *HeaderChanges {
+	if x != nil {
+		return x.ResponseHeaders
+	}
+	return nil
+}
+
 // A Rule is what to match, and one thing to do: backends, redirect or respond.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -164,9 +182,14 @@ type Rule struct {
 	// What the backend sees instead of the request's own host and path. Default: it sees these.
 	Rewrite *Rewrite `protobuf:"bytes,8,opt,name=rewrite,proto3" json:"rewrite,omitempty"`
 	// Answer by itself, without any Service.
-	Respond       *Respond `protobuf:"bytes,9,opt,name=respond,proto3" json:"respond,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Respond *Respond `protobuf:"bytes,9,opt,name=respond,proto3" json:"respond,omitempty"`
+	// What becomes of a request's headers on their way to the backends. It replaces the Route's as a whole. Default: the Route's.
+	RequestHeaders *HeaderChanges `protobuf:"bytes,10,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
+	// What becomes of an answer's headers on their way to the client, be it the backend's or the proxy's own for this rule. It
+	// replaces the Route's as a whole. Default: the Route's.
+	ResponseHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Rule) Reset() {
@@ -262,6 +285,140 @@ func (x *Rule) GetRespond() *Respond {
 	return nil
 }
 
+func (x *Rule) GetRequestHeaders() *HeaderChanges {
+	if x != nil {
+		return x.RequestHeaders
+	}
+	return nil
+}
+
+func (x *Rule) GetResponseHeaders() *HeaderChanges {
+	if x != nil {
+		return x.ResponseHeaders
+	}
+	return nil
+}
+
+// HeaderChanges are done in this order: remove, then set, then add.
+type HeaderChanges struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names of headers to take out, in lower case.
+	Remove []string `protobuf:"bytes,1,rep,name=remove,proto3" json:"remove,omitempty"`
+	// Headers that are to have this value, whatever they had.
+	Set []*HeaderValue `protobuf:"bytes,2,rep,name=set,proto3" json:"set,omitempty"`
+	// Headers that are added, beside those of their name.
+	Add           []*HeaderValue `protobuf:"bytes,3,rep,name=add,proto3" json:"add,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderChanges) Reset() {
+	*x = HeaderChanges{}
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderChanges) ProtoMessage() {}
+
+func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderChanges.ProtoReflect.Descriptor instead.
+func (*HeaderChanges) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HeaderChanges) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+func (x *HeaderChanges) GetSet() []*HeaderValue {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *HeaderChanges) GetAdd() []*HeaderValue {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+// HeaderValue is a header and its value.
+type HeaderValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name, in lower case. Host and what frames a message or is about a connection (content-length, transfer-encoding,
+	// connection, upgrade, …) cannot be changed.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The value. A % in it must be written %%: variables are not supported yet.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderValue) Reset() {
+	*x = HeaderValue{}
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderValue) ProtoMessage() {}
+
+func (x *HeaderValue) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
+func (*HeaderValue) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HeaderValue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HeaderValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // A Respond is a fixed answer.
 type Respond struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -275,7 +432,7 @@ type Respond struct {
 
 func (x *Respond) Reset() {
 	*x = Respond{}
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +444,7 @@ func (x *Respond) String() string {
 func (*Respond) ProtoMessage() {}
 
 func (x *Respond) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +457,7 @@ func (x *Respond) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Respond.ProtoReflect.Descriptor instead.
 func (*Respond) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Respond) GetStatus() uint32 {
@@ -335,7 +492,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +504,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +517,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Rewrite) GetHost() string {
@@ -404,7 +561,7 @@ type PathRegex struct {
 
 func (x *PathRegex) Reset() {
 	*x = PathRegex{}
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +573,7 @@ func (x *PathRegex) String() string {
 func (*PathRegex) ProtoMessage() {}
 
 func (x *PathRegex) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +586,7 @@ func (x *PathRegex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathRegex.ProtoReflect.Descriptor instead.
 func (*PathRegex) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PathRegex) GetPattern() string {
@@ -462,7 +619,7 @@ type Upgrades struct {
 
 func (x *Upgrades) Reset() {
 	*x = Upgrades{}
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +631,7 @@ func (x *Upgrades) String() string {
 func (*Upgrades) ProtoMessage() {}
 
 func (x *Upgrades) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +644,7 @@ func (x *Upgrades) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrades.ProtoReflect.Descriptor instead.
 func (*Upgrades) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Upgrades) GetDisabled() bool {
@@ -529,7 +686,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +698,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +711,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Match) GetPath() *PathMatch {
@@ -624,7 +781,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +793,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +806,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PathMatch) GetKind() isPathMatch_Kind {
@@ -755,7 +912,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +924,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +937,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -863,7 +1020,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1032,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1045,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -953,7 +1110,7 @@ type GrpcMatch struct {
 
 func (x *GrpcMatch) Reset() {
 	*x = GrpcMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1122,7 @@ func (x *GrpcMatch) String() string {
 func (*GrpcMatch) ProtoMessage() {}
 
 func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1135,7 @@ func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrpcMatch.ProtoReflect.Descriptor instead.
 func (*GrpcMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GrpcMatch) GetService() string {
@@ -1008,7 +1165,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1177,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1190,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Backend) GetService() string {
@@ -1073,7 +1230,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_sluice_v1_route_proto_msgTypes[12]
+	mi := &file_sluice_v1_route_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1242,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[12]
+	mi := &file_sluice_v1_route_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1255,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -1154,7 +1311,7 @@ var File_sluice_v1_route_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xc0\x04\n" +
+	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xc8\x05\n" +
 	"\x05Route\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -1166,10 +1323,13 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12#\n" +
 	"\atimeout\x18\a \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
 	"\x05rules\x18\b \x03(\v2\x0f.sluice.v1.RuleB\b\xbaH\x05\x92\x01\x02\b\x01R\x05rules\x12/\n" +
-	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x1a9\n" +
+	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x12A\n" +
+	"\x0frequest_headers\x18\n" +
+	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
+	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfa\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\a\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
@@ -1179,11 +1339,22 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\atimeout\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\atimeout\x12/\n" +
 	"\bupgrades\x18\a \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x12,\n" +
 	"\arewrite\x18\b \x01(\v2\x12.sluice.v1.RewriteR\arewrite\x12,\n" +
-	"\arespond\x18\t \x01(\v2\x12.sluice.v1.RespondR\arespond:\xeb\x02\xbaH\xe7\x02\x1a[\n" +
+	"\arespond\x18\t \x01(\v2\x12.sluice.v1.RespondR\arespond\x12A\n" +
+	"\x0frequest_headers\x18\n" +
+	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
+	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders:\xeb\x02\xbaH\xe7\x02\x1a[\n" +
 	"\n" +
 	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1a\x9c\x01\n" +
 	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ai\n" +
-	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"O\n" +
+	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"\x9f\x02\n" +
+	"\rHeaderChanges\x12)\n" +
+	"\x06remove\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10@\x18\x01\"\x05r\x03\x18\x80\x02R\x06remove\x122\n" +
+	"\x03set\x18\x02 \x03(\v2\x16.sluice.v1.HeaderValueB\b\xbaH\x05\x92\x01\x02\x10@R\x03set\x122\n" +
+	"\x03add\x18\x03 \x03(\v2\x16.sluice.v1.HeaderValueB\b\xbaH\x05\x92\x01\x02\x10@R\x03add:{\xbaHx\x1av\n" +
+	"\x11headers.something\x12(want at least one of remove, set and add\x1a7size(this.remove) + size(this.set) + size(this.add) > 0\"N\n" +
+	"\vHeaderValue\x12\x1f\n" +
+	"\x04name\x18\x01 \x01(\tB\v\xbaH\b\xc8\x01\x01r\x03\x18\x80\x02R\x04name\x12\x1e\n" +
+	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x05value\"O\n" +
 	"\aRespond\x12&\n" +
 	"\x06status\x18\x01 \x01(\rB\x0e\xbaH\v\xc8\x01\x01*\x06\x18\xd7\x04(\xc8\x01R\x06status\x12\x1c\n" +
 	"\x04body\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x04body\"\xe7\x04\n" +
@@ -1292,44 +1463,52 @@ func file_sluice_v1_route_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_route_proto_rawDescData
 }
 
-var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_sluice_v1_route_proto_goTypes = []any{
-	(*Route)(nil),       // 0: sluice.v1.Route
-	(*Rule)(nil),        // 1: sluice.v1.Rule
-	(*Respond)(nil),     // 2: sluice.v1.Respond
-	(*Rewrite)(nil),     // 3: sluice.v1.Rewrite
-	(*PathRegex)(nil),   // 4: sluice.v1.PathRegex
-	(*Upgrades)(nil),    // 5: sluice.v1.Upgrades
-	(*Match)(nil),       // 6: sluice.v1.Match
-	(*PathMatch)(nil),   // 7: sluice.v1.PathMatch
-	(*HeaderMatch)(nil), // 8: sluice.v1.HeaderMatch
-	(*QueryMatch)(nil),  // 9: sluice.v1.QueryMatch
-	(*GrpcMatch)(nil),   // 10: sluice.v1.GrpcMatch
-	(*Backend)(nil),     // 11: sluice.v1.Backend
-	(*Redirect)(nil),    // 12: sluice.v1.Redirect
-	nil,                 // 13: sluice.v1.Route.LabelsEntry
+	(*Route)(nil),         // 0: sluice.v1.Route
+	(*Rule)(nil),          // 1: sluice.v1.Rule
+	(*HeaderChanges)(nil), // 2: sluice.v1.HeaderChanges
+	(*HeaderValue)(nil),   // 3: sluice.v1.HeaderValue
+	(*Respond)(nil),       // 4: sluice.v1.Respond
+	(*Rewrite)(nil),       // 5: sluice.v1.Rewrite
+	(*PathRegex)(nil),     // 6: sluice.v1.PathRegex
+	(*Upgrades)(nil),      // 7: sluice.v1.Upgrades
+	(*Match)(nil),         // 8: sluice.v1.Match
+	(*PathMatch)(nil),     // 9: sluice.v1.PathMatch
+	(*HeaderMatch)(nil),   // 10: sluice.v1.HeaderMatch
+	(*QueryMatch)(nil),    // 11: sluice.v1.QueryMatch
+	(*GrpcMatch)(nil),     // 12: sluice.v1.GrpcMatch
+	(*Backend)(nil),       // 13: sluice.v1.Backend
+	(*Redirect)(nil),      // 14: sluice.v1.Redirect
+	nil,                   // 15: sluice.v1.Route.LabelsEntry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
-	13, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
+	15, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
 	1,  // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
-	5,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
-	6,  // 3: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	6,  // 4: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	11, // 5: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	12, // 6: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	5,  // 7: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
-	3,  // 8: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
-	2,  // 9: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
-	4,  // 10: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
-	7,  // 11: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	8,  // 12: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	9,  // 13: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
-	10, // 14: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	7,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
+	2,  // 3: sluice.v1.Route.request_headers:type_name -> sluice.v1.HeaderChanges
+	2,  // 4: sluice.v1.Route.response_headers:type_name -> sluice.v1.HeaderChanges
+	8,  // 5: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	8,  // 6: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	13, // 7: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	14, // 8: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	7,  // 9: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	5,  // 10: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
+	4,  // 11: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
+	2,  // 12: sluice.v1.Rule.request_headers:type_name -> sluice.v1.HeaderChanges
+	2,  // 13: sluice.v1.Rule.response_headers:type_name -> sluice.v1.HeaderChanges
+	3,  // 14: sluice.v1.HeaderChanges.set:type_name -> sluice.v1.HeaderValue
+	3,  // 15: sluice.v1.HeaderChanges.add:type_name -> sluice.v1.HeaderValue
+	6,  // 16: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
+	9,  // 17: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	10, // 18: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	11, // 19: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
+	12, // 20: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -1338,22 +1517,22 @@ func file_sluice_v1_route_proto_init() {
 		return
 	}
 	file_sluice_v1_rules_proto_init()
-	file_sluice_v1_route_proto_msgTypes[7].OneofWrappers = []any{
+	file_sluice_v1_route_proto_msgTypes[9].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_RawPrefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_sluice_v1_route_proto_msgTypes[8].OneofWrappers = []any{}
-	file_sluice_v1_route_proto_msgTypes[9].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[10].OneofWrappers = []any{}
 	file_sluice_v1_route_proto_msgTypes[11].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_route_proto_rawDesc), len(file_sluice_v1_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

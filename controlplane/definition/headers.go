@@ -1,0 +1,57 @@
+package definition
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+)
+
+var (
+	headerName  = regexp.MustCompile("^[a-z0-9!#$%&'*+.^_|~`-]+$")
+	headerValue = regexp.MustCompile("^[\\x21-\\x7e]([\\x20-\\x7e\\t]*[\\x21-\\x7e])?$")
+)
+
+// framing are headers that say where a message ends, for whom it is, or what its connection does: changed, they would
+// make another message of it.
+var framing = []string{
+	"host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade", "te", "trailer", "expect",
+}
+
+// checkHeaders looks at changes of headers.
+func checkHeaders(c *sluicev1.HeaderChanges, at string, report reporter) {
+	name := func(name, at string) {
+		switch {
+		case name == "":
+		case !headerName.MatchString(name):
+			report(at, CodeInvalidValue, fmt.Sprintf("got %q, want a header's name in lower case", shorten(name)))
+		case slices.Contains(framing, name):
+			report(at, CodeInvalidValue, fmt.Sprintf("got %s, which is about the message or its connection and cannot be changed: for the host there is rewrite", name))
+		}
+	}
+	for i, n := range c.GetRemove() {
+		if n == "" {
+			report(fmt.Sprintf("%s.remove[%d]", at, i), CodeInvalidValue, "got nothing, want a header's name")
+		}
+		name(n, fmt.Sprintf("%s.remove[%d]", at, i))
+	}
+	for key, list := range map[string][]*sluicev1.HeaderValue{"set": c.GetSet(), "add": c.GetAdd()} {
+		seen := map[string]bool{}
+		for i, h := range list {
+			here := fmt.Sprintf("%s.%s[%d]", at, key, i)
+			name(h.GetName(), here+".name")
+			if key == "set" && seen[h.GetName()] {
+				report(here+".name", CodeInvalidValue, fmt.Sprintf("got %s twice, want it once: set leaves one value", h.GetName()))
+			}
+			seen[h.GetName()] = true
+			switch value := h.GetValue(); {
+			case value == "" || !headerValue.MatchString(value):
+				report(here+".value", CodeInvalidValue, fmt.Sprintf("got %q, want printable ASCII without white space at its ends", shorten(value)))
+			case strings.Contains(strings.ReplaceAll(value, "%%", ""), "%"):
+				report(here+".value", CodeInvalidValue, fmt.Sprintf("got %q, want %%%% for each %%: variables are not supported yet", shorten(value)))
+			}
+		}
+	}
+}
