@@ -11,7 +11,7 @@ import (
 
 var (
 	headerName  = regexp.MustCompile("^[a-z0-9!#$%&'*+.^_|~`-]+$")
-	headerValue = regexp.MustCompile("^[\\x21-\\x7e]([\\x20-\\x7e\\t]*[\\x21-\\x7e])?$")
+	headerValue = regexp.MustCompile(`^[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?$`)
 )
 
 // framing are headers that say where a message ends, for whom it is, or what its connection does: changed, they would
