@@ -3,22 +3,16 @@ package definition
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
 var (
 	headerName  = regexp.MustCompile("^[a-z0-9!#$%&'*+.^_|~`-]+$")
 	headerValue = regexp.MustCompile(`^[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?$`)
 )
-
-// framing are headers that say where a message ends, for whom it is, or what its connection does: changed, they would
-// make another message of it.
-var framing = []string{
-	"host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade", "te", "trailer", "expect",
-}
 
 // checkHeaders looks at changes of headers.
 func checkHeaders(c *sluicev1.HeaderChanges, at string, report reporter) {
@@ -27,7 +21,7 @@ func checkHeaders(c *sluicev1.HeaderChanges, at string, report reporter) {
 		case name == "":
 		case !headerName.MatchString(name):
 			report(at, CodeInvalidValue, fmt.Sprintf("got %q, want a header's name in lower case", shorten(name)))
-		case slices.Contains(framing, name):
+		case resource.FramesMessage(name):
 			report(at, CodeInvalidValue, fmt.Sprintf("got %s, which is about the message or its connection and cannot be changed: for the host there is rewrite", name))
 		}
 	}

@@ -12,7 +12,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("sluice_"+name, help, labels, nil)
 }
 
-// The metrics. docs/metrics.md lists them for people.
+// The metrics. docs/proxy.md lists them for people.
 var (
 	buildInfo = desc("build_info", "1, with the version.", "version")
 	isLive    = desc("live", "1 when serving, 0 before the first complete configuration and while draining.")

@@ -2,19 +2,14 @@ package decode
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
+	"github.com/sluice-proxy/sluice/xds/resource"
 )
-
-// framing are headers that the codecs write by themselves, or that make another message of it.
-var framing = []string{
-	"host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade", "te", "trailer", "expect",
-}
 
 // headerChanges is nil where nothing changes. at is the place without "_remove" and "_add".
 func (d *decoder) headerChanges(at string, remove []string, add []*corepb.HeaderValueOption) *config.HeaderChanges {
@@ -46,7 +41,7 @@ func (d *decoder) headerChanges(at string, remove []string, add []*corepb.Header
 // changeable is a name in lower case, if it may be changed.
 func (d *decoder) changeable(at, name string) string {
 	name = strings.ToLower(name)
-	if !http1.ValidName(name) || slices.Contains(framing, name) {
+	if !http1.ValidName(name) || resource.FramesMessage(name) {
 		d.refuse(at, "got %s, want the name of a header that is not about the message's end or its connection: %s", quote(name), notSupported)
 	}
 	return name

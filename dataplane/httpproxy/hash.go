@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/route"
 )
 
 // pick chooses an endpoint. Only a cluster that hashes costs the work of it.
@@ -49,7 +50,7 @@ func (x *exchange) hashOf(k *config.HashKey) (uint64, bool) {
 		}
 		return balance.HashText(value), value != ""
 	case config.HashQueryParam:
-		value, ok := queryParam(x.req.Path, k.Name)
+		value, ok := route.QueryValue(x.req.Path, k.Name)
 		return balance.HashText(value), ok
 	default:
 		return balance.HashAddress(x.record.Remote.Addr()), true
@@ -92,19 +93,6 @@ func cookie(h message.Header, name string) string {
 		}
 	}
 	return ""
-}
-
-// queryParam is the value of the first parameter of a name, as it stands there.
-func queryParam(path, name string) (string, bool) {
-	_, rest, _ := strings.Cut(path, "?")
-	for rest != "" {
-		var pair string
-		pair, rest, _ = strings.Cut(rest, "&")
-		if key, value, _ := strings.Cut(pair, "="); key == name {
-			return value, true
-		}
-	}
-	return "", false
 }
 
 // makeCookie makes the cookie by which the client will be known, and has the answer set it. As with Envoy its value is

@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/balance"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/message"
+	"github.com/sluice-proxy/sluice/dataplane/route"
 )
 
 func TestCookie(t *testing.T) {
@@ -29,7 +30,7 @@ func TestQueryParam(t *testing.T) {
 		{"/?u=1", "1", true}, {"/?a=2&u=1", "1", true}, {"/?u=1&u=2", "1", true}, {"/?u", "", true}, {"/?u=", "", true}, {"/?u=a=b", "a=b", true},
 		{"/?u=%31", "%31", true}, {"/?&&u=1&", "1", true}, {"/", "", false}, {"/u=1", "", false}, {"/?", "", false}, {"/?U=1&xu=1", "", false}, {"/?a=?u=1", "", false},
 	} {
-		if got, found := queryParam(c.path, "u"); got != c.want || found != c.found {
+		if got, found := route.QueryValue(c.path, "u"); got != c.want || found != c.found {
 			t.Errorf("parameter u of %q: got %q, %v, want %q, %v", c.path, got, found, c.want, c.found)
 		}
 	}

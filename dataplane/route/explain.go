@@ -53,7 +53,7 @@ func whyNot(m *config.Match, req *message.Request, path string, given *Given) st
 		return describeHeader(&m.Headers[i], req)
 	}
 	if i := matchQuery(m.Query, req.Path); i >= 0 {
-		got, ok := queryValue(req.Path, m.Query[i].Name)
+		got, ok := QueryValue(req.Path, m.Query[i].Name)
 		return fmt.Sprintf("query parameter %s: got %s, want %s", m.Query[i].Name, describeGot(got, ok), describeText(&m.Query[i].Text))
 	}
 	if m.GRPC && !isGRPC(req) {

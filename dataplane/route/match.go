@@ -132,7 +132,7 @@ func whole(re *regexp.Regexp, text string) bool { return re.MatchString(latin1(t
 func matchQuery(params []config.QueryMatch, path string) int {
 	for i := range params {
 		p := &params[i]
-		value, ok := queryValue(path, p.Name)
+		value, ok := QueryValue(path, p.Name)
 		if ok && !fitsText(&p.Text, value) || !ok && p.Kind != config.TextAbsent {
 			return i
 		}
@@ -140,9 +140,9 @@ func matchQuery(params []config.QueryMatch, path string) int {
 	return -1
 }
 
-// queryValue is the value of the first parameter of a name, as it stands in the URL; "a" is "a=". Envoy decodes nothing
+// QueryValue is the value of the first parameter of a name, as it stands in the URL; "a" is "a=". Envoy decodes nothing
 // either, and knows no other separator than '&'.
-func queryValue(path, name string) (string, bool) {
+func QueryValue(path, name string) (string, bool) {
 	_, query, _ := strings.Cut(path, "?")
 	for query != "" {
 		var one string

@@ -96,7 +96,7 @@ func TestQueryValue(t *testing.T) {
 		{"/", "p", "", false},
 		{"/?", "", "", false},
 	} {
-		if got, there := queryValue(test.path, test.name); got != test.want || there != test.there {
+		if got, there := QueryValue(test.path, test.name); got != test.want || there != test.there {
 			t.Errorf("%s of %s: got %q, %v, want %q, %v", test.name, test.path, got, there, test.want, test.there)
 		}
 	}
