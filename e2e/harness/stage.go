@@ -25,6 +25,7 @@ type Stage struct {
 //	{{upstream "v1"}}    the address of an HTTP/1.1 upstream
 //	{{h2c "grpc"}}       the address of an HTTP/2 upstream
 //	{{tcp "t"}}          the address of a TCP upstream
+//	{{echo "e"}}         the address of a TCP upstream that sends back what comes
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
 //	{{full}}             an address where connections are neither taken nor refused
@@ -57,6 +58,7 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
+		"echo":     upstream(NewEchoUpstream),
 		"proxied": func(kind, name string) string {
 			kinds := map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "tcp": NewTCPUpstream}
 			return upstream(kinds[kind], WantHeader)(name)
