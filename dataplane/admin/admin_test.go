@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestServer(t *testing.T) {
 	api := cluster.New(&config.Cluster{Name: "api", MaxRequests: 1},
-		[]config.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 2}}, nil)
+		[]config.Endpoint{{Address: config.At(netip.MustParseAddrPort("10.0.0.1:80")), Weight: 2}}, nil)
 	api.Acquire()
 	api.Acquire()
 	api.Stats.Status[2].Add(5)

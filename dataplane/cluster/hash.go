@@ -22,15 +22,12 @@ func newHashing(cfg *config.Cluster, endpoints []config.Endpoint, weights []uint
 }
 
 // Hashes tells whether PickBy is asked, with a hash of Config.HashOn: then who has a hash does not call Pick.
-func (c *Cluster) Hashes() bool { return c.hashing != nil }
+func (c *Cluster) Hashes() bool { return len(c.Config.HashOn) > 0 && c.choice.Load().hashing != nil }
 
 // PickBy chooses the endpoint of a hash; nil if there is none. Only if Hashes.
 func (c *Cluster) PickBy(hash uint64) *Endpoint {
-	i := c.hashing.PickBy(hash)
-	if i < 0 {
-		return nil
-	}
-	return c.Endpoints[i]
+	ch := c.choice.Load()
+	return ch.at(ch.hashing.PickBy(hash))
 }
 
 // PickTCP chooses an endpoint for a connection of a client at an address, which is all that there is to hash.

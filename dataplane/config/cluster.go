@@ -1,10 +1,8 @@
 package config
 
-import (
-	"net/netip"
-	"time"
-)
+import "time"
 
+// Policy is how an endpoint is chosen.
 type Policy int
 
 // The load-balancing policies.
@@ -74,7 +72,7 @@ type Assignment struct {
 
 // Endpoint is one address; Weight is at least 1.
 type Endpoint struct {
-	Address netip.AddrPort
+	Address Address
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string

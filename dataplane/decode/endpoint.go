@@ -24,7 +24,7 @@ func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []co
 		at += "."
 	}
 	var out []config.Endpoint
-	seen := map[netip.AddrPort]bool{}
+	seen := map[config.Address]bool{}
 	var sum uint64
 	for i, l := range m.GetEndpoints() {
 		for j, e := range l.GetLbEndpoints() {
@@ -54,7 +54,7 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 		return config.Endpoint{}, false
 	}
 	out := config.Endpoint{
-		Address: netip.AddrPortFrom(ip.Unmap(), uint16(socket.GetPortValue())),
+		Address: config.At(netip.AddrPortFrom(ip.Unmap(), uint16(socket.GetPortValue()))),
 		Weight:  number(m.GetLoadBalancingWeight(), 1),
 		HashKey: hashKey(m),
 	}

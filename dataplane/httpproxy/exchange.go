@@ -2,7 +2,6 @@ package httpproxy
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +50,7 @@ type exchange struct {
 	// answered is the exchange whose head is to be logged.
 	answered upstream.Exchange
 	record   accesslog.Record
-	address  netip.AddrPort
+	address  config.Address
 	stats    *cluster.Stats
 	sent     int64
 	// watched tells when the client goes away, and is to call clientGone; nil is not watched.
@@ -99,7 +98,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	x.start = time.Now()
 	x.hasBody, x.grpc, x.responded, x.begun, x.sendErr = false, false, false, false, nil
 	x.sent, x.received = 0, 0
-	x.address, x.stats, x.pump, x.changes = netip.AddrPort{}, nil, nil, nil
+	x.address, x.stats, x.pump, x.changes = config.Address{}, nil, nil, nil
 	x.scratch, x.cookie = x.scratch[:0], ""
 	x.cause.Store(0)
 	x.tunnel.Store(false)

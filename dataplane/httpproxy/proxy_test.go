@@ -159,7 +159,7 @@ func TestLocalReplies(t *testing.T) {
 		{name: "connection refused", request: get("/"), status: 503, body: noAnswer + "remote connection failure",
 			change: func(r *rig) {
 				l := r.listen()
-				r.cluster.Static = []config.Endpoint{{Address: l.Addr().(*net.TCPAddr).AddrPort(), Weight: 1}}
+				r.cluster.Static = []config.Endpoint{{Address: config.At(l.Addr().(*net.TCPAddr).AddrPort()), Weight: 1}}
 				l.Close()
 			}},
 		{name: "upstream closes", request: get("/"), origin: closing, status: 503, body: noAnswer + "connection termination"},

@@ -8,11 +8,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
@@ -57,7 +57,7 @@ type Client struct {
 // out.
 func NewClient(c *cluster.Cluster, old *Client) *Client {
 	client := &Client{Cluster: c, pools: make(map[*cluster.Endpoint]*pool, len(c.Endpoints)), pending: new(atomic.Int64)}
-	known := map[netip.AddrPort]*pool{}
+	known := map[config.Address]*pool{}
 	if old != nil {
 		client.pending = old.pending
 		for e, p := range old.pools {
@@ -155,10 +155,10 @@ func (c *Client) admit() bool {
 }
 
 // dial connects within the cluster's ConnectTimeout, and begins with the PROXY protocol's header if the cluster wants it.
-func dial(ctx context.Context, c *cluster.Cluster, address netip.AddrPort, client proxyprotocol.Header) (net.Conn, error) {
+func dial(ctx context.Context, c *cluster.Cluster, address config.Address, client proxyprotocol.Header) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: c.Config.ConnectTimeout}
 	c.Stats.ConnectionsTotal.Add(1)
-	conn, err := dialer.DialContext(ctx, "tcp", address.String())
+	conn, err := dialer.DialContext(ctx, address.Network(), address.String())
 	if version := c.Config.SendProxyHeader; err == nil && version != 0 {
 		// A new socket has room for it: it does not wait.
 		if _, err = conn.Write(header(version, client)); err != nil {
