@@ -72,6 +72,8 @@ type exchange struct {
 	alarm *alarm.Alarm
 	// routeTimeout and idleTimeout are set before the alarm is.
 	routeTimeout, idleTimeout time.Duration
+	// upgrading, set before the alarm is: as with Envoy, such a request does not end before its connection does.
+	upgrading bool
 
 	mu sync.Mutex
 	// Guarded by mu: what is to be broken off.
@@ -146,8 +148,8 @@ func (x *exchange) end() {
 
 // watch begins to look after the time, and after the client.
 func (x *exchange) watch(r *config.Route) {
-	if x.routeTimeout = r.Timeout; x.req.Upgrade != "" {
-		// As with Envoy: its timeout begins when the client has sent everything, which is never.
+	if x.routeTimeout, x.upgrading = r.Timeout, x.req.Upgrade != ""; x.upgrading {
+		// Its timeout begins when the client has sent everything, which is never.
 		x.routeTimeout = 0
 	}
 	x.idleTimeout = x.p.config.StreamIdleTimeout
@@ -193,7 +195,7 @@ func (x *exchange) look() time.Time {
 	case x.routeTimeout > 0 && end >= 0 && since >= end+int64(x.routeTimeout):
 		x.breakOff(failure.ResponseTimeout)
 	case x.idleTimeout > 0 && since-x.activity.Load() >= int64(x.idleTimeout):
-		if end < 0 {
+		if end < 0 || x.upgrading {
 			x.breakOff(failure.RequestIdle)
 		} else {
 			x.breakOff(failure.StreamIdle)
