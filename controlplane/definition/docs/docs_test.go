@@ -80,7 +80,7 @@ func TestNotFound(t *testing.T) {
 		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules, upgrades, requestHeaders, responseHeaders; did you mean rules?",
 		"Route.rules.retry":          "Route.rules.retry: retries are not supported yet",
 		"Route.rules.timeout.x":      "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
-		"Service.endpoints[0].wight": "Service.endpoints.wight: got an unknown field, want one of address, weight, hashKey; did you mean weight?",
+		"Service.endpoints[0].wight": "Service.endpoints.wight: got an unknown field, want one of address, weight, zone, priority, hashKey; did you mean weight?",
 	} {
 		_, err := Lookup(path)
 		var notFound *NotFoundError
