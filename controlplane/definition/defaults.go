@@ -30,6 +30,7 @@ const (
 	defaultMinRingSize    = 1024
 	defaultMaxRingSize    = 1 << 20
 	defaultTableSize      = 65537
+	defaultPanicThreshold = "0%"
 
 	defaultHeaderBytes    = "60Ki"
 	defaultHeaderCount    = 100
@@ -125,8 +126,12 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.Protocol = sluicev1.Service_HTTP1
 	}
 	if s.GetLoadBalancer() == nil {
-		s.LoadBalancer = &sluicev1.LoadBalancer{Policy: &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}}
+		s.LoadBalancer = &sluicev1.LoadBalancer{}
 	}
+	if s.GetLoadBalancer().GetPolicy() == nil {
+		s.LoadBalancer.Policy = &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}
+	}
+	orText(&s.LoadBalancer.PanicThreshold, defaultPanicThreshold)
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
 	}
@@ -264,6 +269,15 @@ func ParseDuration(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	return time.ParseDuration(text)
+}
+
+// ParsePercent reads whole percents of the language; "" is 0. Of a checked message it never fails.
+func ParsePercent(text string) (uint32, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(text, "%"), 10, 7)
+	return uint32(n), err
 }
 
 // ParseSize reads a size of the language, in bytes; "" is 0. Of a checked message it never fails.

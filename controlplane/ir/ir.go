@@ -296,6 +296,10 @@ type Cluster struct {
 	HashOn []HashKey
 	// MinRingSize and MaxRingSize are for RingHash: 1 to 1048576, in order. TableSize is for Maglev: a prime number.
 	MinRingSize, MaxRingSize, TableSize uint32
+	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
+	PanicThreshold uint32
+	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
+	ZoneWeights map[string]uint32
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
@@ -306,6 +310,10 @@ type Endpoint struct {
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
+	// Zone is where it is; empty is nowhere in particular. It is there for ZoneWeights.
+	Zone string
+	// Priority: 0 is used first. None is missing before the greatest.
+	Priority uint32
 }
 
 // Certificate is a chain and its key, both PEM.

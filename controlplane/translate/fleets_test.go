@@ -227,6 +227,27 @@ func fleets() map[string]*ir.Fleet {
 			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
 		},
 
+		// Zones, priorities and panic, of policies that hash and that do not.
+		"zones": {
+			Name: "zones",
+			Clusters: []ir.Cluster{
+				{
+					Name: "hashed", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1024,
+					HashOn: []ir.HashKey{{Kind: ir.HashSourceAddress}}, ZoneWeights: map[string]uint32{"a": 1},
+					Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 1, Zone: "a"}},
+				},
+				{
+					Name: "weighted", ConnectTimeout: 5 * time.Second, PanicThreshold: 50, ZoneWeights: map[string]uint32{"a": 0, "b": 7},
+					Endpoints: []ir.Endpoint{
+						{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 1, Zone: "b", Priority: 1},
+						{Address: netip.MustParseAddrPort("10.0.0.2:80"), Weight: 1, Zone: "b"},
+						{Address: netip.MustParseAddrPort("10.0.0.3:80"), Weight: 3, Zone: "a"},
+						{Address: netip.MustParseAddrPort("10.0.0.4:80"), Weight: 1, Zone: "b"},
+					},
+				},
+			},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{

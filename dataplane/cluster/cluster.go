@@ -52,7 +52,9 @@ type Stats struct {
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
 	// Retries are requests sent again.
-	Retries                  atomic.Int64
+	Retries atomic.Int64
+	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
+	PanicPicks               atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx.
 	Status [6]atomic.Int64
@@ -75,6 +77,8 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 			// An address that stands twice is one endpoint with two shares: its load is one too.
 			loads[e.Address] = load
 		}
+		load.set(Told, e.Unhealthy)
+		load.set(Draining, e.Draining)
 		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Load: load})
 	}
 	c.Refresh()

@@ -80,7 +80,7 @@ func TestNotFound(t *testing.T) {
 		"Route.rules.backends.srvice": "Route.rules.backends.srvice: got an unknown field, want one of service, weight; did you mean service?",
 		"Route.rules.retry":           "Route.rules.retry: retries are not supported yet",
 		"Route.rules.timeout.x":       "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
-		"Service.endpoints[0].wight":  "Service.endpoints.wight: got an unknown field, want one of address, weight, hashKey; did you mean weight?",
+		"Service.endpoints[0].wight":  "Service.endpoints.wight: got an unknown field, want one of address, weight, zone, priority, hashKey; did you mean weight?",
 	} {
 		_, err := Lookup(path)
 		var notFound *NotFoundError
