@@ -23,7 +23,7 @@ func assignment(c *ir.Cluster) *endpointpb.ClusterLoadAssignment {
 		e := &c.Endpoints[i]
 		locality.LbEndpoints = append(locality.LbEndpoints, &endpointpb.LbEndpoint{
 			HostIdentifier: &endpointpb.LbEndpoint_Endpoint{Endpoint: &endpointpb.Endpoint{
-				Address: address(e.Address, false),
+				Address: endpointAddress(e.Address),
 			}},
 			LoadBalancingWeight: wrapperspb.UInt32(e.Weight),
 			Metadata:            hashKey(e),
@@ -31,6 +31,14 @@ func assignment(c *ir.Cluster) *endpointpb.ClusterLoadAssignment {
 	}
 	m.Endpoints = append(m.Endpoints, locality)
 	return m
+}
+
+// endpointAddress is where an endpoint answers.
+func endpointAddress(a ir.Address) *corepb.Address {
+	if a.Path != "" {
+		return &corepb.Address{Address: &corepb.Address_Pipe{Pipe: &corepb.Pipe{Path: a.Path}}}
+	}
+	return address(a.AddrPort, false)
 }
 
 // address is a TCP address. bothFamilies takes IPv4 on an IPv6 socket.

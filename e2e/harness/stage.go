@@ -27,6 +27,7 @@ type Stage struct {
 //	{{tcp "t"}}          the address of a TCP upstream
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
+//	{{unix "tcp" "t"}}   one of them, or "proxied" followed by one, on a unix socket
 //	{{full}}             an address where connections are neither taken nor refused
 func NewStage(tb testing.TB, files []txtar.File) *Stage {
 	tb.Helper()
@@ -39,6 +40,7 @@ func NewStage(tb testing.TB, files []txtar.File) *Stage {
 func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 	tb.Helper()
 	type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
+	kinds := map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "tcp": NewTCPUpstream}
 	upstream := func(kind maker, options ...func(*Upstream)) func(string) string {
 		return func(name string) string {
 			if s.Upstreams[name] == nil {
@@ -57,9 +59,13 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
-		"proxied": func(kind, name string) string {
-			kinds := map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "tcp": NewTCPUpstream}
-			return upstream(kinds[kind], WantHeader)(name)
+		"proxied":  func(kind, name string) string { return upstream(kinds[kind], WantHeader)(name) },
+		"unix": func(kind, name string) string {
+			options := []func(*Upstream){OnUnix(tb)}
+			if rest, ok := strings.CutPrefix(kind, "proxied "); ok {
+				kind, options = rest, append(options, WantHeader)
+			}
+			return upstream(kinds[kind], options...)(name)
 		},
 		"full": func() string { return full(tb) },
 		"dead": func() string { return Loopback(tb) },
