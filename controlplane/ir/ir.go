@@ -306,7 +306,7 @@ type Cluster struct {
 
 // Endpoint is one address; Weight is at least 1.
 type Endpoint struct {
-	Address netip.AddrPort
+	Address Address
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string

@@ -68,7 +68,7 @@ func joined(fields []Field, name string) string {
 //	x-echo-raw: HTTP/1.1 2\r\n    HTTP/1: these bytes (Go escapes) are the whole answer, then close
 type Upstream struct {
 	Name string
-	// Addr is 127.0.0.1:port.
+	// Addr is 127.0.0.1:port, or unix:/path.
 	Addr string
 
 	listener net.Listener
