@@ -136,6 +136,10 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.LoadBalancer.Policy = &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}
 	}
 	orText(&s.LoadBalancer.PanicThreshold, defaultPanicThreshold)
+	if s.CircuitBreaker == nil {
+		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
+	}
+	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
 	}
