@@ -31,6 +31,8 @@ const (
 	defaultMaxRingSize    = 1 << 20
 	defaultTableSize      = 65537
 	defaultPanicThreshold = "0%"
+	defaultMinWeight      = "10%"
+	defaultAggression     = 1
 
 	defaultHeaderBytes    = "60Ki"
 	defaultHeaderCount    = 100
@@ -127,6 +129,12 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.LoadBalancer.Policy = &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}
 	}
 	orText(&s.LoadBalancer.PanicThreshold, defaultPanicThreshold)
+	if slow := SlowStartOf(s.GetLoadBalancer()); slow != nil {
+		orText(&slow.MinWeightPercent, defaultMinWeight)
+		if slow.Aggression == 0 {
+			slow.Aggression = defaultAggression
+		}
+	}
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
 	}

@@ -22,7 +22,13 @@ type choice struct {
 
 // Refresh looks anew at who may be chosen. Whoever changes the health of an endpoint calls it; it takes the time of
 // building the policy's tables, and requests go on meanwhile.
-func (c *Cluster) Refresh() { c.choice.Store(c.choose()) }
+func (c *Cluster) Refresh() {
+	// Of two at once the later sees all that the earlier saw.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.choice.Store(c.choose())
+	c.schedule()
+}
 
 // choose spreads the requests over the priorities.
 func (c *Cluster) choose() *choice {
@@ -129,7 +135,7 @@ func (c *Cluster) hashLeaf(members []int, shares []float64) *choice {
 // leaf chooses among endpoints by a policy that does not hash.
 func (c *Cluster) leaf(members []int) *choice {
 	ch := &choice{endpoints: c.endpointsAt(members)}
-	weights := c.weights(members)
+	weights := c.eased(members, c.weights(members))
 	switch c.Config.Policy {
 	case config.Random:
 		ch.picker = balance.NewRandom(len(weights))
