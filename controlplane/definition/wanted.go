@@ -29,7 +29,7 @@ var wants = map[protoreflect.FullName]string{
 }
 
 const (
-	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080"
+	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, or unix:/path"
 	wantedURL     = "an absolute URL such as https://shop.example.com/cart"
 )
 

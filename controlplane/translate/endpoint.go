@@ -48,7 +48,7 @@ func assignment(c *ir.Cluster) *endpointpb.ClusterLoadAssignment {
 		}
 		locality.LbEndpoints = append(locality.LbEndpoints, &endpointpb.LbEndpoint{
 			HostIdentifier: &endpointpb.LbEndpoint_Endpoint{Endpoint: &endpointpb.Endpoint{
-				Address: address(e.Address, false),
+				Address: endpointAddress(e.Address),
 			}},
 			LoadBalancingWeight: wrapperspb.UInt32(e.Weight),
 			Metadata:            hashKey(e),
@@ -56,6 +56,14 @@ func assignment(c *ir.Cluster) *endpointpb.ClusterLoadAssignment {
 	}
 	slices.SortStableFunc(m.Endpoints, func(a, b *endpointpb.LocalityLbEndpoints) int { return cmp.Compare(a.Priority, b.Priority) })
 	return m
+}
+
+// endpointAddress is where an endpoint answers.
+func endpointAddress(a ir.Address) *corepb.Address {
+	if a.Path != "" {
+		return &corepb.Address{Address: &corepb.Address_Pipe{Pipe: &corepb.Pipe{Path: a.Path}}}
+	}
+	return address(a.AddrPort, false)
 }
 
 // address is a TCP address. bothFamilies takes IPv4 on an IPv6 socket.

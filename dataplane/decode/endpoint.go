@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -60,15 +61,13 @@ func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []co
 // endpoint reads one; false leaves it out. The path is built only for a refusal: there may be many thousands.
 func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (config.Endpoint, bool) {
 	here := func() string { return fmt.Sprintf("%sendpoints[%d].lb_endpoints[%d]", at, i, j) }
-	socket := m.GetEndpoint().GetAddress().GetSocketAddress()
-	ip, err := netip.ParseAddr(socket.GetAddress())
-	if err != nil || ip.Zone() != "" || socket.GetPortValue() == 0 || socket.GetPortValue() > 65535 {
-		d.missing(here(), "got %s, want an IP address and a port",
-			quote(fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())))
+	address, err := endpointAddress(m.GetEndpoint().GetAddress())
+	if err != "" {
+		d.missing(here(), "%s", err)
 		return config.Endpoint{}, false
 	}
 	out := config.Endpoint{
-		Address: config.At(netip.AddrPortFrom(ip.Unmap(), uint16(socket.GetPortValue()))),
+		Address: address,
 		Weight:  number(m.GetLoadBalancingWeight(), 1),
 		HashKey: hashKey(m),
 	}
@@ -80,4 +79,38 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 		out.Draining = true
 	}
 	return out, true
+}
+
+// maxSocketPath is what a sockaddr_un holds, without the NUL, in bytes.
+const maxSocketPath = 107
+
+// endpointAddress reads an address that can be connected to. The text says what is wrong with it; "" is nothing.
+func endpointAddress(m *corepb.Address) (config.Address, string) {
+	if pipe := m.GetPipe(); pipe != nil {
+		path := pipe.GetPath()
+		if wrong := socketPath(path); wrong != "" {
+			return config.Address{}, wrong
+		}
+		return config.Address{Path: path}, ""
+	}
+	socket := m.GetSocketAddress()
+	ip, err := netip.ParseAddr(socket.GetAddress())
+	if err != nil || ip.Zone() != "" || socket.GetPortValue() == 0 || socket.GetPortValue() > 65535 {
+		return config.Address{}, fmt.Sprintf("got %s, want an IP address and a port", quote(fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())))
+	}
+	return config.At(netip.AddrPortFrom(ip.Unmap(), uint16(socket.GetPortValue()))), ""
+}
+
+// socketPath says what is wrong with a unix socket's path; "" is nothing. As Envoy, it is taken as it stands; '@' first is
+// Linux's abstract namespace.
+func socketPath(path string) string {
+	switch {
+	case path == "" || path == "@":
+		return fmt.Sprintf("got the path %s, want one of a unix socket", quote(path))
+	case len(path) > maxSocketPath:
+		return fmt.Sprintf("got a path of %d bytes, want at most %d", len(path), maxSocketPath)
+	case strings.ContainsRune(path, 0):
+		return fmt.Sprintf("got a NUL in the path %s, want none", quote(path))
+	}
+	return ""
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // Exchange is one request and its answer on an upstream connection. One goroutine may write (WriteRequest, Write,
@@ -139,8 +140,8 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 		done()
 		return nil, e, err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		return &tcpConn{TCPConn: tcp, done: done}, e, nil
+	if stream, ok := conn.(socket.Stream); ok {
+		return &streamConn{Stream: stream, done: done}, e, nil
 	}
 	return &countedConn{Conn: conn, done: done}, e, nil
 }
@@ -187,22 +188,22 @@ func header(version int, client proxyprotocol.Header) []byte {
 	return proxyprotocol.AppendV2(nil, client)
 }
 
-// tcpConn counts its connection out when it is closed. It keeps TCPConn's methods, splice among them.
-type tcpConn struct {
-	*net.TCPConn
+// streamConn counts its connection out when it is closed. It is still one of the system's, for splice and the like.
+type streamConn struct {
+	socket.Stream
 	once sync.Once
 	done func()
 }
 
-func (c *tcpConn) Close() error {
+func (c *streamConn) Close() error {
 	c.once.Do(c.done)
-	return c.TCPConn.Close()
+	return c.Stream.Close()
 }
 
 // NetConn is the connection that is counted: its bytes are the same.
-func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
+func (c *streamConn) NetConn() net.Conn { return c.Stream }
 
-// countedConn is tcpConn for any connection.
+// countedConn is streamConn for any connection.
 type countedConn struct {
 	net.Conn
 	once sync.Once

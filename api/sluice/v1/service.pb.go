@@ -260,7 +260,8 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 // An Endpoint is one address of a Service. Short form: the address alone.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080.
+	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080. Or a unix socket:
+	// unix:/run/app.sock, whose path is absolute and of at most 107 bytes, or unix:@name in Linux's abstract namespace.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The share, relative to the other endpoints: 1 to 1,000,000. Default: 1.
 	Weight *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
