@@ -16,7 +16,7 @@ type choice struct {
 	// picker chooses an index of parts or of endpoints. hashing is the picker, if Config.HashOn says on what; else nil.
 	picker  balance.Picker
 	hashing balance.Hashing
-	// panicking: the ill are among the endpoints.
+	// panicking: the ill are among the endpoints below. It stands above a leaf, so that leaves need not look.
 	panicking bool
 }
 
@@ -97,8 +97,15 @@ func (c *Cluster) level(members []int, panicking bool) *choice {
 			ch = c.leaf(usable)
 		}
 	}
-	ch.panicking = panicking
-	return ch
+	if !panicking {
+		return ch
+	}
+	all := balance.NewPercent([]int{100})
+	in := &choice{parts: []*choice{ch}, picker: all, panicking: true}
+	if ch.hashing != nil {
+		in.hashing = all
+	}
+	return in
 }
 
 func (c *Cluster) weights(members []int) []uint32 {
@@ -155,18 +162,23 @@ func (c *Cluster) leaf(members []int) *choice {
 func (c *Cluster) Pick() *Endpoint {
 	ch := c.choice.Load()
 	for ch.parts != nil {
-		ch = ch.parts[ch.picker.Pick()]
+		ch = c.down(ch, ch.picker.Pick())
 	}
-	return c.at(ch, ch.picker.Pick())
+	return ch.at(ch.picker.Pick())
+}
+
+// down is one of a choice's parts.
+func (c *Cluster) down(ch *choice, i int) *choice {
+	if ch.panicking {
+		c.Stats.PanicPicks.Add(1)
+	}
+	return ch.parts[i]
 }
 
 // at is an endpoint of a leaf by the index that a picker chose; nil for none.
-func (c *Cluster) at(ch *choice, i int) *Endpoint {
+func (ch *choice) at(i int) *Endpoint {
 	if i < 0 {
 		return nil
-	}
-	if ch.panicking {
-		c.Stats.PanicPicks.Add(1)
 	}
 	return ch.endpoints[i]
 }

@@ -28,9 +28,9 @@ func (c *Cluster) Hashes() bool { return len(c.Config.HashOn) > 0 && c.choice.Lo
 func (c *Cluster) PickBy(hash uint64) *Endpoint {
 	ch := c.choice.Load()
 	for ch.parts != nil {
-		ch = ch.parts[ch.hashing.PickBy(hash)]
+		ch = c.down(ch, ch.hashing.PickBy(hash))
 	}
-	return c.at(ch, ch.hashing.PickBy(hash))
+	return ch.at(ch.hashing.PickBy(hash))
 }
 
 // PickTCP chooses an endpoint for a connection of a client at an address, which is all that there is to hash.
