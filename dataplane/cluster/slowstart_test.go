@@ -113,18 +113,13 @@ func TestCloseEndsSlowStart(t *testing.T) {
 		list, _ := built(site{0, "a", 0, 2, 0, 0, 1})
 		c := New(cfg, list, nil)
 		c.Close()
+		// Whoever changes somebody's health may still call it.
+		c.Refresh()
 		before := c.choice.Load()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if c.choice.Load() != before {
 			t.Error("it goes on after Close")
-		}
-		c.Refresh()
-		c.mu.Lock()
-		armed := c.timer != nil && c.timer.Stop()
-		c.mu.Unlock()
-		if armed {
-			t.Error("a Refresh after Close begins it again")
 		}
 		if c.Pick() == nil {
 			t.Error("got nobody")
