@@ -94,6 +94,7 @@ func routeDefaults(r *sluicev1.Route) {
 	orList(&r.Hosts, "*")
 	orText(&r.Timeout, defaultTimeout)
 	upgradeDefaults(&r.Upgrades)
+	retryDefaults(r.GetRetry())
 	names := RuleNames(r)
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
@@ -107,6 +108,10 @@ func routeDefaults(r *sluicev1.Route) {
 			}
 			upgradeDefaults(&rule.Upgrades)
 		}
+		if rule.Retry == nil && len(rule.GetBackends()) > 0 {
+			rule.Retry = proto.CloneOf(r.GetRetry())
+		}
+		retryDefaults(rule.GetRetry())
 		redirectDefaults(rule.GetRedirect())
 		if rule.RequestHeaders == nil {
 			rule.RequestHeaders = proto.CloneOf(r.GetRequestHeaders())

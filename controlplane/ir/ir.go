@@ -124,6 +124,8 @@ type Rule struct {
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
 	Rewrite *Rewrite
+	// Retry says when a request is sent again; nil is never. It is of Backends.
+	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
 }
@@ -302,6 +304,8 @@ type Cluster struct {
 	SlowStart *SlowStart
 	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
 	ZoneWeights map[string]uint32
+	// Retries limits the requests that are being sent again; nil is translate's default.
+	Retries *RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }

@@ -32,6 +32,7 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamOptions: pack(protocolOptions(c))},
 	}
+	retryLimit(m.GetCircuitBreakers().GetThresholds()[0], c.Retries)
 	if c.ProxyProtocol != 0 {
 		m.TransportSocket = sendProxyHeader(c.ProxyProtocol)
 	}

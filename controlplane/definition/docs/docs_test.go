@@ -78,7 +78,6 @@ func TestNotFound(t *testing.T) {
 		"Rout":                        "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
 		"":                            ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
 		"Route.rules.backends.srvice": "Route.rules.backends.srvice: got an unknown field, want one of service, weight; did you mean service?",
-		"Route.rules.retry":           "Route.rules.retry: retries are not supported yet",
 		"Route.rules.timeout.x":       "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
 		"Service.endpoints[0].wight":  "Service.endpoints.wight: got an unknown field, want one of address, weight, zone, priority, hashKey; did you mean weight?",
 	} {
