@@ -30,8 +30,10 @@ type Cluster struct {
 
 // Endpoint is one address. Versions of a cluster share the Load of an address.
 type Endpoint struct {
-	Address config.Address
-	Weight  uint32
+	Address  config.Address
+	Weight   uint32
+	Priority uint32
+	Locality config.Locality
 	*Load
 }
 
@@ -92,7 +94,7 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		}
 		load.set(Told, e.Unhealthy)
 		load.set(Draining, e.Draining)
-		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Load: load})
+		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Priority: e.Priority, Locality: e.Locality, Load: load})
 	}
 	c.Refresh()
 	return c
