@@ -223,6 +223,9 @@ func render(fleets []*ir.Fleet) string {
 			if c.PanicThreshold > 0 {
 				fmt.Fprintf(&b, " panic below %d %%", c.PanicThreshold)
 			}
+			if c.SlowStart != nil {
+				fmt.Fprintf(&b, " slow start %+v", *c.SlowStart)
+			}
 			if c.ZoneWeights != nil {
 				fmt.Fprintf(&b, " zones %v", c.ZoneWeights)
 			}

@@ -300,6 +300,8 @@ type Cluster struct {
 	MinRingSize, MaxRingSize, TableSize uint32
 	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
 	PanicThreshold uint32
+	// SlowStart is of RoundRobin and LeastRequest; nil is none.
+	SlowStart *SlowStart
 	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
 	ZoneWeights map[string]uint32
 	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
@@ -309,6 +311,16 @@ type Cluster struct {
 	Retries RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
+}
+
+// SlowStart gives a new endpoint its share little by little.
+type SlowStart struct {
+	// Window is how long it takes, more than 0.
+	Window time.Duration
+	// Aggression is 1 for an even growth, more for a faster one at first.
+	Aggression float64
+	// MinWeight is what it gets at least, in percent of its weight: 1 to 100.
+	MinWeight uint32
 }
 
 // Endpoint is one address; Weight is at least 1.

@@ -254,7 +254,12 @@ func written() map[string]*ir.Fleet {
 					Endpoints: []ir.Endpoint{{Address: at("10.0.0.1:80"), Weight: 1, Zone: "a"}},
 				},
 				{
+					Name: "least", ConnectTimeout: 5 * time.Second, Policy: ir.LeastRequest, ChoiceCount: 2,
+					SlowStart: &ir.SlowStart{Window: time.Minute, Aggression: 1, MinWeight: 10},
+				},
+				{
 					Name: "weighted", ConnectTimeout: 5 * time.Second, PanicThreshold: 50, ZoneWeights: map[string]uint32{"a": 0, "b": 7},
+					SlowStart: &ir.SlowStart{Window: 1500 * time.Millisecond, Aggression: 1.5, MinWeight: 1},
 					Endpoints: []ir.Endpoint{
 						{Address: at("10.0.0.1:80"), Weight: 1, Zone: "b", Priority: 1},
 						{Address: at("10.0.0.2:80"), Weight: 1, Zone: "b"},

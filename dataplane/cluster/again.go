@@ -9,16 +9,18 @@ func (c *Cluster) PickAgain(tried []*Endpoint, times int) *Endpoint {
 }
 
 // PickAgainBy is PickAgain by a hash: each time by another one, which follows from it, so that a key's second endpoint is
-// the same each time too. Only if Hashes. Envoy does so with maglev; on a ring it walks to the next points.
+// the same each time too. The priority is the key's own all the while. Only if Hashes. Envoy does so with maglev; on a ring it
+// walks to the next points.
 func (c *Cluster) PickAgainBy(hash uint64, tried []*Endpoint, times int) *Endpoint {
 	n := uint64(0)
+	leaf := c.leafOf(hash)
 	return pickAgain(func() *Endpoint {
 		by := hash
 		if n > 0 {
 			by ^= ^uint64(0) - n + 1
 		}
 		n++
-		return c.PickBy(by)
+		return leaf.at(leaf.hashing.PickBy(by))
 	}, tried, times)
 }
 

@@ -87,6 +87,7 @@ func (c *Client) Close() {
 	if c.closed.Swap(true) {
 		return
 	}
+	c.Cluster.Close()
 	seen := map[*pool]bool{}
 	for _, p := range c.pools {
 		if !seen[p] {
