@@ -33,6 +33,8 @@ type Group struct {
 	Away func() bool
 	// Delay is how long the upstream waits with its answer, so that some requests are under way at any moment.
 	Delay time.Duration
+	// Most is how many requests a client sends on a connection before it closes it; 0 is no bound.
+	Most int
 	// Pause is the time between two requests on average; 0 is 50 ms.
 	Pause time.Duration
 }
@@ -153,7 +155,7 @@ func (c *Crowd) live(g *Group) {
 
 // talk uses a connection until it ends.
 func (c *Crowd) talk(g *Group, line caller, turn *int) {
-	for first := true; c.ctx.Err() == nil; first = false {
+	for n := 0; c.ctx.Err() == nil && (g.Most == 0 || n < g.Most); n++ {
 		*turn++
 		asked, err := line.ask(g.Paths[*turn%len(g.Paths)])
 		if !errors.Is(err, errNotSent) {
@@ -161,7 +163,7 @@ func (c *Crowd) talk(g *Group, line caller, turn *int) {
 		}
 		if err != nil && !errors.Is(err, errNotSent) {
 			what := "a request"
-			if first {
+			if n == 0 {
 				what = "the first request"
 			}
 			c.failed(g, what, err)
