@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -265,11 +266,13 @@ func TestReplaceBySignal(t *testing.T) {
 	}
 	told.wait(t, "READY=1\nSTATUS=serving")
 	settle(t, crowd, 5)
-	select {
-	case <-old.Done():
-	case <-time.After(harness.Patience):
-		t.Fatal("the old process has not ended")
-	}
+	// Not Done, which waits for the end of the log: that is the next process's by now.
+	harness.Eventually(t, nil, "the old process ends", func() error {
+		if err := syscall.Kill(old.PID(), 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("it is there: %v", err)
+		}
+		return nil
+	})
 	judge(t, crowd)
 	_ = syscall.Kill(pid, syscall.SIGTERM)
 	told.wait(t, "STOPPING=1\nSTATUS=draining")
