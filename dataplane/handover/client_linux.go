@@ -13,6 +13,7 @@ import (
 
 // Predecessor is the process whose place is to be taken.
 type Predecessor struct {
+	path string
 	line *line
 	// Descriptors are its own; who takes them closes them.
 	Descriptors []Received
@@ -26,14 +27,11 @@ type Predecessor struct {
 
 // Ask looks for a process at a path, and gets its descriptors. Nil without an error: nobody is there. Close must follow.
 func Ask(path string, me Identity) (*Predecessor, error) {
-	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, nil
+	conn, err := dial(path)
+	if conn == nil || err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("handover: %w", err)
-	}
-	p := &Predecessor{line: &line{conn}, ended: make(chan struct{})}
+	p := &Predecessor{path: path, line: &line{conn}, ended: make(chan struct{})}
 	if err := p.ask(me); err != nil {
 		_ = conn.Close()
 		p.drop()
@@ -45,6 +43,18 @@ func Ask(path string, me Identity) (*Predecessor, error) {
 		p.answer, _, p.err = p.line.receive(0)
 	}()
 	return p, nil
+}
+
+// dial connects; nil without an error is that nobody is there.
+func dial(path string) (*net.UnixConn, error) {
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("handover: %w", err)
+	}
+	return conn, nil
 }
 
 func (p *Predecessor) ask(me Identity) (err error) {
@@ -101,6 +111,15 @@ func (p *Predecessor) Take(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(p.err, io.EOF), errors.Is(p.err, syscall.ECONNRESET):
+		// One that lives takes the next who comes.
+		conn, err := dial(p.path)
+		if conn != nil {
+			_ = conn.Close()
+			return fmt.Errorf("handover: the process before has broken off: %w", p.err)
+		}
+		if err != nil {
+			return err
+		}
 		return ErrGone
 	case p.err != nil:
 		return fmt.Errorf("handover: %w", errors.Join(p.err, sent))

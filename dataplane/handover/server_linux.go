@@ -78,6 +78,7 @@ func (s *Server) Close() {
 // Run serves until somebody has taken over (true), or the context ends. Then the Server is closed.
 func (s *Server) Run(ctx context.Context) bool {
 	ctx, cancel := context.WithCancel(ctx)
+	defer s.Close() // whoever has begun to
 	defer cancel()
 	context.AfterFunc(ctx, s.Close)
 	yielded := make(chan struct{})
@@ -119,7 +120,11 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 			continue
 		}
 		if !s.busy.CompareAndSwap(false, true) {
-			_ = (&line{conn}).send(&message{Refused: "another process is taking over"}, nil) // it will see the end
+			l := &line{conn}
+			// What is not read would reset the connection, and our answer with it.
+			if _, _, err := l.receive(helloTime); err == nil {
+				_ = l.send(&message{Refused: "another process is taking over"}, nil) // else it sees the end
+			}
 			_ = conn.Close()
 			continue
 		}
@@ -132,9 +137,13 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 			defer func() { done <- struct{}{} }()
 			defer s.busy.Store(false)
 			defer conn.Close()
-			stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+			// If this one ends before, the next sees that, and that nobody is at the path (ErrGone).
+			stop := context.AfterFunc(ctx, func() {
+				s.Close()
+				_ = conn.Close()
+			})
 			defer stop()
-			switch pid, err := s.hand(ctx, &line{conn}); {
+			switch pid, err := s.hand(&line{conn}, stop); {
 			case err != nil && ctx.Err() == nil:
 				s.options.Logger.Error("the next process has not taken over; this one goes on", "pid", pid, "error", err)
 			case err == nil:
@@ -145,8 +154,9 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 	}
 }
 
-// hand gives everything to the next process. It yields only if that is ready.
-func (s *Server) hand(ctx context.Context, l *line) (pid int, err error) {
+// hand gives everything to the next process. It yields only if that is ready; stays tells whether this one has not ended
+// meanwhile, and is called once, after which its end does not disturb.
+func (s *Server) hand(l *line, stays func() bool) (pid int, err error) {
 	pid, err = l.trusted()
 	if err != nil {
 		return pid, err
@@ -166,8 +176,6 @@ func (s *Server) hand(ctx context.Context, l *line) (pid int, err error) {
 	}
 	ready, _, err := l.receive(s.options.Patience)
 	switch {
-	case ctx.Err() != nil:
-		return pid, ctx.Err() // this one ends anyhow: the next may go on (ErrGone)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("it was not ready within %v", s.options.Patience)
 		return pid, errors.Join(err, l.send(&message{Refused: err.Error()}, nil))
@@ -175,6 +183,8 @@ func (s *Server) hand(ctx context.Context, l *line) (pid int, err error) {
 		return pid, fmt.Errorf("it has gone before it was ready: %w", err)
 	case !ready.Ready:
 		return pid, errors.New("got another message than that it is ready")
+	case !stays():
+		return pid, errors.New("this process ends")
 	}
 	s.options.Yield(pid)
 	// The next one's socket is about to stand at the path.
