@@ -15,7 +15,9 @@ import (
 // given is a socket that somebody else has bound, and its descriptor for us.
 func given(t *testing.T, network, address string) (*net.TCPListener, *os.File) {
 	t.Helper()
-	l, err := net.Listen(network, address)
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // those of a service manager are not, and what Close may do to a socket would fail
+	l, err := plain.Listen(t.Context(), network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
