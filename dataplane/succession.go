@@ -146,9 +146,10 @@ func (s *succession) offer(ctx context.Context, runtime *live.Runtime, admin net
 	server, err := handover.Listen(handover.Options{
 		Path: s.path, Me: s.me, Logger: s.logger,
 		Descriptors: func() ([]handover.Descriptor, func()) { return s.descriptors(runtime, admin) },
+		Failed:      func() { runtime.Share(false) },
 		Yield: func(pid int) {
 			s.logger.Info("the next process has taken over", "pid", pid)
-			runtime.Share()
+			runtime.Share(true)
 			yield(pid)
 		},
 	})
@@ -159,10 +160,12 @@ func (s *succession) offer(ctx context.Context, runtime *live.Runtime, admin net
 	server.Run(ctx)
 }
 
-// descriptors are all that listens. Until done is called they stay.
+// descriptors are all that listens. Until done is called they stay. They are shared from now on: if this process ends before the
+// next is ready, that one goes on with them.
 func (s *succession) descriptors(runtime *live.Runtime, admin net.Listener) (list []handover.Descriptor, done func()) {
 	sockets, done := runtime.Sockets()
 	for _, socket := range sockets {
+		socket.Share(true)
 		if !socket.Kept() {
 			list = append(list, handover.Descriptor{Kind: plainSocket, Conn: socket})
 		}

@@ -163,3 +163,67 @@ func TestSuccession(t *testing.T) {
 		t.Error("somebody listens still")
 	}
 }
+
+// TestHeirOfTheDying: a process that is told to end while its heir gets ready leaves it sockets that work.
+func TestHeirOfTheDying(t *testing.T) {
+	port := freePort(t)
+	cp := xdstest.Start(t, nil)
+	resources := fleet(t, upstream(t, "one"), time.Second, "")
+	resources[2] = listenerAt(t, port, "")
+	cp.Set("east", resources...)
+	path := filepath.Join(t.TempDir(), "s")
+	heirOf := func(server string) *heir {
+		return startHeir(t, func(o *dataplane.Options) {
+			text, err := bootstrap.Write(bootstrap.Options{Server: server, Fleet: "east", ID: "e"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Bootstrap, o.Handover = text, path
+		})
+	}
+	first := heirOf(cp.Addr)
+	await(t, "the first", first.ready)
+	// The second's control plane comes when the first has gone.
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	taking := make(chan struct{})
+	second := startHeir(t, func(o *dataplane.Options) {
+		text, err := bootstrap.Write(bootstrap.Options{Server: address, Fleet: "east", ID: "e"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Bootstrap, o.Handover = text, path
+		o.Listening = func(net.Addr) { close(taking) }
+	})
+	await(t, "the second to have the sockets", taking)
+	first.stop()
+	if err := await(t, "the first's end", first.ended); err != nil {
+		t.Error(err)
+	}
+	late, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	go func() {
+		for {
+			conn, err := late.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", cp.Addr)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(to, conn); _ = to.Close() }()
+			go func() { _, _ = io.Copy(conn, to); _ = conn.Close() }()
+		}
+	}()
+	await(t, "the second", second.ready)
+	if status, body := get(t, fmt.Sprintf("http://127.0.0.1:%d/", port)); status != 200 || body != "one" {
+		t.Errorf("got %d %q", status, body)
+	}
+	second.stop()
+	if err := await(t, "the second's end", second.ended); err != nil {
+		t.Error(err)
+	}
+}

@@ -55,6 +55,8 @@ type Options struct {
 	Me   Identity
 	// Descriptors are asked for when somebody comes; done is called when they are sent, or cannot be.
 	Descriptors func() (list []Descriptor, done func())
+	// Failed is called when somebody who was given them has not taken over.
+	Failed func()
 	// Yield is called when the next is ready, with its process id (0 if it is not to be seen from here): when it returns this
 	// process takes nothing new.
 	Yield func(pid int)

@@ -35,6 +35,7 @@ func hold(t *testing.T, path string, patience time.Duration, give ...Descriptor)
 	s, err := Listen(Options{
 		Path: path, Me: me, Patience: patience, Logger: slog.New(slog.DiscardHandler),
 		Descriptors: func() ([]Descriptor, func()) { return give, func() {} },
+		Failed:      func() {},
 		Yield:       func(pid int) { p.yielded <- pid },
 	})
 	if err != nil {

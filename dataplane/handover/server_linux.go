@@ -145,6 +145,7 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 			defer stop()
 			switch pid, err := s.hand(&line{conn}, stop); {
 			case err != nil && ctx.Err() == nil:
+				s.options.Failed()
 				s.options.Logger.Error("the next process has not taken over; this one goes on", "pid", pid, "error", err)
 			case err == nil:
 				close(yielded)

@@ -109,7 +109,7 @@ func TestKept(t *testing.T) {
 func TestBorrowed(t *testing.T) {
 	for name, free := range map[string]func(*Inherited, *Socket){
 		"not owned yet": func(*Inherited, *Socket) {},
-		"shared":        func(i *Inherited, s *Socket) { i.Own(); s.Share() },
+		"shared":        func(i *Inherited, s *Socket) { i.Own(); s.Share(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := &Inherited{}

@@ -123,8 +123,8 @@ const (
 	lastCalls = time.Second
 )
 
-// Share says that somebody else has the socket too: what waits in the queue when we close is his.
-func (s *Socket) Share() { s.shared.Store(true) }
+// Share says whether another process has the socket too: what waits in the queue when we close is his.
+func (s *Socket) Share(shared bool) { s.shared.Store(shared) }
 
 // Kept tells whether the socket is the service manager's.
 func (s *Socket) Kept() bool { return s.kept }

@@ -14,11 +14,11 @@ func (r *Runtime) Sockets() (sockets []*listener.Socket, done func()) {
 	return sockets, r.mu.Unlock
 }
 
-// Share says that another process has all sockets too: Drain leaves to it who waits in their queues.
-func (r *Runtime) Share() {
+// Share says whether another process has all sockets too: then Drain leaves to it who waits in their queues.
+func (r *Runtime) Share(shared bool) {
 	sockets, done := r.Sockets()
 	defer done()
 	for _, s := range sockets {
-		s.Share()
+		s.Share(shared)
 	}
 }
