@@ -54,7 +54,9 @@ func (c *compiler) cluster(s *service) bool {
 			continue
 		}
 		sum += uint64(e.GetWeight())
-		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey()})
+		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{
+			Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey(), Zone: e.GetZone(), Priority: e.GetPriority(),
+		})
 	}
 	if sum > maxWeight {
 		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
 // longestDuration is a year: more is a slip.
@@ -72,6 +72,9 @@ func isPEM(text string) bool {
 func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
+	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
+	checkHeaders(r.GetRequestHeaders(), "requestHeaders", report)
+	checkHeaders(r.GetResponseHeaders(), "responseHeaders", report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
@@ -84,6 +87,10 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			}
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
+		checkDuration(rule.GetIdleTimeout(), at+".idleTimeout", report)
+		if len(rule.GetBackends()) == 0 && rule.GetIdleTimeout() != "" {
+			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
+		}
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRewrite(rule, at+".rewrite", report)
@@ -162,7 +169,7 @@ func checkService(s *sluicev1.Service, report reporter) {
 		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
 	}
 	checkBalancing(s, report)
-	first := map[netip.AddrPort]int{}
+	first := map[ir.Address]int{}
 	for i, e := range s.GetEndpoints() {
 		at := itemPath("endpoints", i) + ".address"
 		address, err := ParseAddress(e.GetAddress())

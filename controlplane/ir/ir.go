@@ -52,12 +52,14 @@ const (
 
 // FilterChain is what happens to a connection. Exactly one of HTTP and TCP is set.
 type FilterChain struct {
-	// Name is "gateway/listener/certificate", or "gateway/listener" without TLS. Default chains end in "/default".
+	// Name is "gateway/listener/certificate", or "gateway/listener" where nothing is presented. Default chains end in "/default".
 	Name string
 	// ServerNames are exact or "*.suffix", lower case. Empty fits all.
 	ServerNames []string
-	// Certificate is the name of the Certificate to present; empty is plaintext.
+	// Certificate is the name of the Certificate to present; empty is plaintext, or TLS that is passed through.
 	Certificate string
+	// Passthrough is TLS that is not terminated: the chain takes connections that begin with a ClientHello, and no others.
+	Passthrough bool
 	HTTP        *HTTP
 	TCP         *TCP
 	// Unlogged writes no access log.
@@ -115,6 +117,9 @@ type Rule struct {
 	Respond  *Response
 	// Timeout is for the whole request. 0 is none.
 	Timeout time.Duration
+	// IdleTimeout is for a request that moves neither way, in place of the listener's; 0 is never, nil the listener's. It is
+	// of Backends.
+	IdleTimeout *time.Duration
 	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
@@ -291,16 +296,24 @@ type Cluster struct {
 	HashOn []HashKey
 	// MinRingSize and MaxRingSize are for RingHash: 1 to 1048576, in order. TableSize is for Maglev: a prime number.
 	MinRingSize, MaxRingSize, TableSize uint32
+	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
+	PanicThreshold uint32
+	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
+	ZoneWeights map[string]uint32
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
 
 // Endpoint is one address; Weight is at least 1.
 type Endpoint struct {
-	Address netip.AddrPort
+	Address Address
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
+	// Zone is where it is; empty is nowhere in particular. It is there for ZoneWeights.
+	Zone string
+	// Priority: 0 is used first. None is missing before the greatest.
+	Priority uint32
 }
 
 // Certificate is a chain and its key, both PEM.

@@ -7,6 +7,7 @@ import (
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	upstreampb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
@@ -34,6 +35,7 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 	if c.ProxyProtocol != 0 {
 		m.TransportSocket = sendProxyHeader(c.ProxyProtocol)
 	}
+	m.CommonLbConfig = &clusterpb.Cluster_CommonLbConfig{HealthyPanicThreshold: &typepb.Percent{Value: float64(c.PanicThreshold)}}
 	balancing(m, c)
 	return m
 }

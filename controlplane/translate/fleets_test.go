@@ -38,7 +38,7 @@ func fleets() map[string]*ir.Fleet {
 			}}}},
 			Clusters: []ir.Cluster{{
 				Name: "hello", ConnectTimeout: 5 * time.Second,
-				Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("127.0.0.1:3000"), Weight: 1}},
+				Endpoints: []ir.Endpoint{{Address: at("127.0.0.1:3000"), Weight: 1}},
 			}},
 		},
 
@@ -67,7 +67,7 @@ func fleets() map[string]*ir.Fleet {
 				}}}},
 				{Name: "web/https", Hosts: []ir.VirtualHost{
 					{Name: "*.example.com", Host: "*.example.com", Rules: []ir.Rule{{
-						ID: "Route/shop#all", Timeout: 30 * time.Second,
+						ID: "Route/shop#all", Timeout: 30 * time.Second, IdleTimeout: new(90 * time.Second),
 						Backends: []ir.Backend{{Cluster: "shop-v1", Weight: 90}, {Cluster: "shop-v2", Weight: 10}, {Cluster: "shop-v3", Weight: 0}},
 					}}},
 					{Name: "api.example.com", Host: "api.example.com", Rules: []ir.Rule{{
@@ -79,11 +79,12 @@ func fleets() map[string]*ir.Fleet {
 				{
 					Name: "api", ConnectTimeout: 250 * time.Millisecond, HTTP2: true, Policy: ir.LeastRequest, ChoiceCount: 3,
 					Endpoints: []ir.Endpoint{
-						{Address: netip.MustParseAddrPort("10.0.0.1:8080"), Weight: 1},
-						{Address: netip.MustParseAddrPort("[2001:db8::2]:8080"), Weight: 2},
+						{Address: at("10.0.0.1:8080"), Weight: 1},
+						{Address: at("[2001:db8::2]:8080"), Weight: 2},
+						{Address: ir.Address{Path: "/run/app.sock"}, Weight: 3},
 					},
 				},
-				{Name: "shop-v1", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.1.1:80"), Weight: 1}}},
+				{Name: "shop-v1", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.1.1:80"), Weight: 1}}},
 				{
 					Name: "sticky", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1 << 20,
 					HashOn: []ir.HashKey{
@@ -93,7 +94,7 @@ func fleets() map[string]*ir.Fleet {
 						{Kind: ir.HashQueryParam, Name: "user"},
 						{Kind: ir.HashSourceAddress},
 					},
-					Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
+					Endpoints: []ir.Endpoint{{Address: at("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
 				},
 				{Name: "table", ConnectTimeout: 5 * time.Second, Policy: ir.Maglev, TableSize: 65537, HashOn: []ir.HashKey{{Kind: ir.HashCookie, Name: "s", MakeCookie: true}}},
 				{Name: "dice", ConnectTimeout: 5 * time.Second, Policy: ir.Random},
@@ -212,6 +213,42 @@ func fleets() map[string]*ir.Fleet {
 			Clusters: []ir.Cluster{{Name: "web", ConnectTimeout: 5 * time.Second}},
 		},
 
+		"tls": {
+			Name: "edge",
+			Listeners: []ir.Listener{{
+				Name:    "0.0.0.0:443",
+				Address: netip.MustParseAddrPort("0.0.0.0:443"),
+				Chains: []ir.FilterChain{
+					{Name: "web/any/default", Passthrough: true, MaxConnections: 9, TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}}},
+					{Name: "web/ended/shop", ServerNames: []string{"shop.test"}, Certificate: "shop", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}, IdleTimeout: time.Minute}},
+					{Name: "web/passed", ServerNames: []string{"*.a.test", "a.test"}, Passthrough: true, TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}}},
+				},
+			}},
+			Clusters:     []ir.Cluster{{Name: "passed", ConnectTimeout: 5 * time.Second}},
+			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
+		},
+
+		// Zones, priorities and panic, of policies that hash and that do not.
+		"zones": {
+			Name: "zones",
+			Clusters: []ir.Cluster{
+				{
+					Name: "hashed", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1024,
+					HashOn: []ir.HashKey{{Kind: ir.HashSourceAddress}}, ZoneWeights: map[string]uint32{"a": 1},
+					Endpoints: []ir.Endpoint{{Address: at("10.0.0.1:80"), Weight: 1, Zone: "a"}},
+				},
+				{
+					Name: "weighted", ConnectTimeout: 5 * time.Second, PanicThreshold: 50, ZoneWeights: map[string]uint32{"a": 0, "b": 7},
+					Endpoints: []ir.Endpoint{
+						{Address: at("10.0.0.1:80"), Weight: 1, Zone: "b", Priority: 1},
+						{Address: at("10.0.0.2:80"), Weight: 1, Zone: "b"},
+						{Address: at("10.0.0.3:80"), Weight: 3, Zone: "a"},
+						{Address: at("10.0.0.4:80"), Weight: 1, Zone: "b"},
+					},
+				},
+			},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{
@@ -232,9 +269,9 @@ func fleets() map[string]*ir.Fleet {
 				},
 			},
 			Clusters: []ir.Cluster{
-				{Name: "postgres", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.5:5432"), Weight: 1}}},
-				{Name: "redis-a", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.6:6379"), Weight: 1}}},
-				{Name: "redis-b", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.7:6379"), Weight: 1}}},
+				{Name: "postgres", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.5:5432"), Weight: 1}}},
+				{Name: "redis-a", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.6:6379"), Weight: 1}}},
+				{Name: "redis-b", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.7:6379"), Weight: 1}}},
 				{Name: "redis-c", ConnectTimeout: 5 * time.Second},
 			},
 		},
@@ -250,3 +287,5 @@ func rewriting(name string, m ir.Match, w ir.Rewrite) ir.Rule {
 func rule(name string, m ir.Match) ir.Rule {
 	return ir.Rule{ID: "Route/web#" + name, Match: m, Backends: []ir.Backend{{Cluster: "web", Weight: 1}}}
 }
+
+func at(address string) ir.Address { return ir.Address{AddrPort: netip.MustParseAddrPort(address)} }

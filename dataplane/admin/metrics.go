@@ -45,6 +45,7 @@ var (
 	clusterResets            = desc("cluster_resets_total", "Upstreams that went away before the end of their answer.", "cluster")
 	clusterTimeouts          = desc("cluster_timeouts_total", "Requests that took too long.", "cluster")
 	clusterRetries           = desc("cluster_retries_total", "Requests sent again.", "cluster")
+	clusterPanicPicks        = desc("cluster_panic_picks_total", "Endpoints chosen, ill or not, since too few of their priority were healthy (Envoy's lb_healthy_panic).", "cluster")
 	clusterEndpoints         = desc("cluster_endpoints", "Endpoints.", "cluster")
 
 	xdsConnected = desc("xds_connected", "1 while the control plane's stream is open.")
@@ -112,6 +113,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(clusterResets, stats.Resets.Load(), name)
 		counter(clusterTimeouts, stats.Timeouts.Load(), name)
 		counter(clusterRetries, stats.Retries.Load(), name)
+		counter(clusterPanicPicks, stats.PanicPicks.Load(), name)
 		gauge(clusterEndpoints, float64(len(cl.Endpoints)), name)
 	}
 	if options.XDS == nil {

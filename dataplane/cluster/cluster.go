@@ -5,26 +5,26 @@
 package cluster
 
 import (
-	"net/netip"
 	"sync/atomic"
 
-	"github.com/sluice-proxy/sluice/dataplane/balance"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
 
-// Cluster is one version of a cluster. Read-only after New; what counts is behind pointers that versions share.
+// Cluster is one version of a cluster. Read-only after New, but for who may be chosen; what counts is behind pointers
+// that versions share.
 type Cluster struct {
 	Config    *config.Cluster
 	Endpoints []*Endpoint
 	Stats     *Stats
-	picker    balance.Picker
-	// hashing is the picker, if Config.HashOn says on what; else nil.
-	hashing balance.Hashing
+	// given are Endpoints as they were configured.
+	given []config.Endpoint
+	// choice is replaced by Refresh.
+	choice atomic.Pointer[choice]
 }
 
 // Endpoint is one address. Versions of a cluster share the Load of an address.
 type Endpoint struct {
-	Address netip.AddrPort
+	Address config.Address
 	Weight  uint32
 	*Load
 }
@@ -36,8 +36,10 @@ type Load struct {
 	// Requests and Failures are counted since the endpoint was first seen; a failure is a connection or an answer that
 	// did not come.
 	Requests, Failures atomic.Int64
+	// illness is a set of Illness. It is written seldom.
+	illness atomic.Uint32
 	// Endpoints that are busy on different cores share no cache line.
-	_ [40]byte
+	_ [36]byte
 }
 
 // Stats counts for a cluster, through all its versions.
@@ -50,7 +52,9 @@ type Stats struct {
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
 	// Retries are requests sent again.
-	Retries                  atomic.Int64
+	Retries atomic.Int64
+	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
+	PanicPicks               atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx.
 	Status [6]atomic.Int64
@@ -58,15 +62,14 @@ type Stats struct {
 
 // New makes a version of a cluster. Stats and the Load of addresses that stay are those of old, which may be nil.
 func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluster {
-	c := &Cluster{Config: cfg, Stats: &Stats{}}
-	loads := map[netip.AddrPort]*Load{}
+	c := &Cluster{Config: cfg, Stats: &Stats{}, given: endpoints}
+	loads := map[config.Address]*Load{}
 	if old != nil {
 		c.Stats = old.Stats
 		for _, e := range old.Endpoints {
 			loads[e.Address] = e.Load
 		}
 	}
-	weights := make([]uint32, 0, len(endpoints))
 	for _, e := range endpoints {
 		load := loads[e.Address]
 		if load == nil {
@@ -74,38 +77,12 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 			// An address that stands twice is one endpoint with two shares: its load is one too.
 			loads[e.Address] = load
 		}
-		weight := max(1, e.Weight)
-		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: weight, Load: load})
-		weights = append(weights, weight)
+		load.set(Told, e.Unhealthy)
+		load.set(Draining, e.Draining)
+		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Load: load})
 	}
-	switch cfg.Policy {
-	case config.Random:
-		c.picker = balance.NewRandom(len(weights))
-	case config.RingHash, config.Maglev:
-		hashing := newHashing(cfg, endpoints, weights)
-		c.picker = hashing
-		if len(cfg.HashOn) > 0 {
-			c.hashing = hashing
-		}
-	case config.LeastRequest:
-		active := make([]*atomic.Int64, len(c.Endpoints))
-		for i, e := range c.Endpoints {
-			active[i] = &e.Active
-		}
-		c.picker = balance.NewLeastRequest(weights, int(cfg.ChoiceCount), active)
-	default:
-		c.picker = balance.NewRoundRobin(weights)
-	}
+	c.Refresh()
 	return c
-}
-
-// Pick chooses an endpoint; nil if there is none.
-func (c *Cluster) Pick() *Endpoint {
-	i := c.picker.Pick()
-	if i < 0 {
-		return nil
-	}
-	return c.Endpoints[i]
 }
 
 // Acquire counts a request in, unless Config.MaxRequests are under way. After true, Release must follow.

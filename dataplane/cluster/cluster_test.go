@@ -8,7 +8,7 @@ import (
 )
 
 func endpoint(address string, weight uint32) config.Endpoint {
-	return config.Endpoint{Address: netip.MustParseAddrPort(address), Weight: weight}
+	return config.Endpoint{Address: config.At(netip.MustParseAddrPort(address)), Weight: weight}
 }
 
 func TestNewKeepsWhatStays(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 func endpoints(hashKeys bool, ports ...uint16) []config.Endpoint {
 	var out []config.Endpoint
 	for i, port := range ports {
-		e := config.Endpoint{Address: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port), Weight: 1}
+		e := config.Endpoint{Address: config.At(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port)), Weight: 1}
 		if hashKeys {
 			e.HashKey = fmt.Sprint("key-", i)
 		}

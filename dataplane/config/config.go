@@ -282,5 +282,3 @@ type Response struct {
 	Status int
 	Body   string
 }
-
-// Policy is how an endpoint is chosen.

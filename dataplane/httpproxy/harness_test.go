@@ -89,7 +89,7 @@ func newRig(t testing.TB, o origin, change ...func(*rig)) *rig {
 	}
 	var endpoints []config.Endpoint
 	if o != nil {
-		endpoints = []config.Endpoint{{Address: r.origin(o), Weight: 1}}
+		endpoints = []config.Endpoint{{Address: config.At(r.origin(o)), Weight: 1}}
 	} else {
 		endpoints = r.cluster.Static
 	}

@@ -39,7 +39,7 @@ func plainOrigin(tb testing.TB, answer string) config.Endpoint {
 			}()
 		}
 	}()
-	return config.Endpoint{Address: l.Addr().(*net.TCPAddr).AddrPort(), Weight: 1}
+	return config.Endpoint{Address: config.At(l.Addr().(*net.TCPAddr).AddrPort()), Weight: 1}
 }
 
 // BenchmarkRoutes is a whole request through the proxy, to routes all over a table: 100,000 routes should cost what 10 do.

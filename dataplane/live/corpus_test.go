@@ -20,7 +20,7 @@ func corpusProxy(t *testing.T) *http1test.Proxy {
 	}
 	t.Cleanup(origin.Close)
 	r := newRuntime(t)
-	c := makeConfig(map[string]config.Endpoint{"origin": {Address: netip.MustParseAddrPort(origin.Addr), Weight: 1}})
+	c := makeConfig(map[string]config.Endpoint{"origin": {Address: config.At(netip.MustParseAddrPort(origin.Addr)), Weight: 1}})
 	c.RouteTables["rt"] = table("rt", "origin")
 	for _, name := range []string{"web", "http10"} {
 		chain := httpChain(name, "rt")

@@ -66,7 +66,7 @@ func origin(t *testing.T, name string) config.Endpoint {
 		fmt.Fprintf(w, "%s %s %s %s", name, r.Method, r.URL.Path, body)
 	}))
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
-	return config.Endpoint{Address: netip.MustParseAddrPort(s.Listener.Addr().String()), Weight: 1}
+	return config.Endpoint{Address: config.At(netip.MustParseAddrPort(s.Listener.Addr().String())), Weight: 1}
 }
 
 // makeConfig is a configuration of clusters with one endpoint each.

@@ -72,7 +72,7 @@ func TestGRPC(t *testing.T) {
 	t.Cleanup(func() { server.Stop(); <-served })
 
 	r := newRuntime(t)
-	c := makeConfig(map[string]config.Endpoint{"grpc": {Address: l.Addr().(*net.TCPAddr).AddrPort(), Weight: 1}})
+	c := makeConfig(map[string]config.Endpoint{"grpc": {Address: config.At(l.Addr().(*net.TCPAddr).AddrPort()), Weight: 1}})
 	c.Clusters["grpc"].HTTP2 = true
 	c.RouteTables["rt"] = table("rt", "grpc")
 	c.Listeners["web"] = on("web", "127.0.0.1:0", httpChain("plain", "rt"))

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -46,7 +45,7 @@ func duplex(t *testing.T) config.Endpoint {
 		_ = server.Serve(l)
 	}()
 	t.Cleanup(func() { server.Close(); <-done })
-	return config.Endpoint{Address: l.Addr().(*net.TCPAddr).AddrPort(), Weight: 1}
+	return config.Endpoint{Address: config.At(l.Addr().(*net.TCPAddr).AddrPort()), Weight: 1}
 }
 
 // TestFullDuplex is a gRPC stream through the proxy: HTTP/2 on both sides, each side speaking in turn, and trailers.
@@ -100,7 +99,7 @@ func TestTranslation(t *testing.T) {
 	r := newRuntime(t)
 	c := makeConfig(map[string]config.Endpoint{"h1": {}, "h2": duplex(t)})
 	echo := origin(t, "A")
-	c.Clusters["h1"].Static = []config.Endpoint{{Address: netip.AddrPort(echo.Address), Weight: 1}}
+	c.Clusters["h1"].Static = []config.Endpoint{{Address: echo.Address, Weight: 1}}
 	c.Clusters["h2"].HTTP2 = true
 	for _, name := range []string{"h1", "h2"} {
 		c.RouteTables[name] = table(name, name)

@@ -402,7 +402,7 @@ func TestTCP(t *testing.T) {
 		}
 	}()
 	endpoint := config.Endpoint{Weight: 1}
-	endpoint.Address = echo.Addr().(*net.TCPAddr).AddrPort()
+	endpoint.Address = config.At(echo.Addr().(*net.TCPAddr).AddrPort())
 	log := t.TempDir() + "/log"
 	c := makeConfig(map[string]config.Endpoint{"echo": endpoint})
 	c.Listeners["tcp"] = tcpListener("echo", log)

@@ -27,7 +27,7 @@ func forwarded(t *testing.T) config.Endpoint {
 		fmt.Fprint(w, r.Header.Get("X-Forwarded-For"))
 	}))
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
-	return config.Endpoint{Address: netip.MustParseAddrPort(s.Listener.Addr().String()), Weight: 1}
+	return config.Endpoint{Address: config.At(netip.MustParseAddrPort(s.Listener.Addr().String())), Weight: 1}
 }
 
 // lines is a log that any goroutine may read.
@@ -231,7 +231,7 @@ func TestOwnConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c.Clusters["v1"].Static[0].Address = netip.MustParseAddrPort(l.Addr().String())
+	c.Clusters["v1"].Static[0].Address = config.At(netip.MustParseAddrPort(l.Addr().String()))
 	apply(t, r, c)
 	saw := make(chan string)
 	go func() {

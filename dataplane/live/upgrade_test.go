@@ -46,7 +46,7 @@ func switching(t *testing.T) config.Endpoint {
 	})
 	// The proxy's connections have ended by then: clean-ups go backwards, and each test drains.
 	t.Cleanup(func() { l.Close(); serving.Wait() })
-	return config.Endpoint{Address: netip.MustParseAddrPort(l.Addr().String()), Weight: 1}
+	return config.Endpoint{Address: config.At(netip.MustParseAddrPort(l.Addr().String())), Weight: 1}
 }
 
 // webSocket is the client's side of one.
@@ -185,7 +185,7 @@ func TestUpgradeOverHTTP2Upstream(t *testing.T) {
 	for _, protocol := range []string{"http/1.1", "h2c"} {
 		t.Run(protocol, func(t *testing.T) {
 			far, farAddress := upgrading(t)
-			near, address := upgradingTo(t, config.Endpoint{Address: netip.MustParseAddrPort(farAddress), Weight: 1}, true)
+			near, address := upgradingTo(t, config.Endpoint{Address: config.At(netip.MustParseAddrPort(farAddress)), Weight: 1}, true)
 			steady := openWebSocket(t, address, protocol)
 			abortMany(t, address, protocol)
 			steady.echo(t, "still here")

@@ -34,7 +34,7 @@ type dialer struct {
 }
 
 func (d *dialer) DialTCP(context.Context, proxyprotocol.Header) (net.Conn, *cluster.Endpoint, error) {
-	endpoint := &cluster.Endpoint{Address: netip.MustParseAddrPort(d.address), Load: &cluster.Load{}}
+	endpoint := &cluster.Endpoint{Address: config.At(netip.MustParseAddrPort(d.address)), Load: &cluster.Load{}}
 	if len(d.fail) > 0 {
 		err := d.fail[0]
 		d.fail = d.fail[1:]

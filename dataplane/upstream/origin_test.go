@@ -90,7 +90,7 @@ const (
 // TestOrigins: a connection serves the client's that it was made for, and ends with it.
 func TestOrigins(t *testing.T) {
 	address, requests, ended := told(t)
-	client := NewClient(cluster.New(announced(1), []config.Endpoint{{Address: address, Weight: 1}}, nil), nil)
+	client := NewClient(cluster.New(announced(1), []config.Endpoint{{Address: config.At(address), Weight: 1}}, nil), nil)
 	defer client.Close()
 	one, two := clientAt("203.0.113.1:1"), clientAt("203.0.113.2:1")
 	for range 3 {
@@ -136,7 +136,7 @@ func TestOrigins(t *testing.T) {
 // or the header is another.
 func TestOriginsOutliveVersions(t *testing.T) {
 	address, requests, ended := told(t)
-	endpoints := []config.Endpoint{{Address: address, Weight: 1}}
+	endpoints := []config.Endpoint{{Address: config.At(address), Weight: 1}}
 	versions := []*Client{NewClient(cluster.New(announced(1), endpoints, nil), nil)}
 	last := func() *Client { return versions[len(versions)-1] }
 	become := func(cfg *config.Cluster, endpoints []config.Endpoint) {
@@ -195,7 +195,7 @@ func TestOriginsOfHTTP2(t *testing.T) {
 	}()
 	cfg := announced(2)
 	cfg.HTTP2 = true
-	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: l.Addr().(*net.TCPAddr).AddrPort(), Weight: 1}}, nil), nil)
+	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: config.At(l.Addr().(*net.TCPAddr).AddrPort()), Weight: 1}}, nil), nil)
 	defer client.Close()
 	e := client.Cluster.Endpoints[0]
 	one, two := clientAt("203.0.113.1:1"), clientAt("203.0.113.2:1")
@@ -227,7 +227,7 @@ func TestOriginsOfHTTP2(t *testing.T) {
 // TestDialTCPTells: a TCP connection begins with its client's header.
 func TestDialTCPTells(t *testing.T) {
 	address, _, ended := told(t)
-	client := NewClient(cluster.New(announced(1), []config.Endpoint{{Address: address, Weight: 1}}, nil), nil)
+	client := NewClient(cluster.New(announced(1), []config.Endpoint{{Address: config.At(address), Weight: 1}}, nil), nil)
 	defer client.Close()
 	conn, _, err := client.DialTCP(context.Background(), clientAt("203.0.113.1:1").Header)
 	if err != nil {

@@ -2,12 +2,12 @@ package upstream
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
 	"github.com/sluice-proxy/sluice/dataplane/http2"
@@ -17,7 +17,7 @@ import (
 // pool is the connections to one address.
 type pool struct {
 	// Read-only after newPool.
-	address netip.AddrPort
+	address config.Address
 	http2   bool
 	stats   *cluster.Stats
 	// version is that of the PROXY protocol's header that connections begin with; 0 is none. announced is what it says.
@@ -43,7 +43,7 @@ type pool struct {
 	shared
 }
 
-func newPool(address netip.AddrPort, http2 bool, version int, stats *cluster.Stats) *pool {
+func newPool(address config.Address, http2 bool, version int, stats *cluster.Stats) *pool {
 	return &pool{address: address, http2: http2, version: version, stats: stats, owners: 1}
 }
 

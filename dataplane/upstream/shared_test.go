@@ -75,7 +75,7 @@ func (m *many) client(t *testing.T, change func(*config.Cluster)) (*Client, *clu
 	cfg := settings()
 	cfg.HTTP2 = true
 	change(cfg)
-	c := NewClient(cluster.New(cfg, []config.Endpoint{{Address: m.address, Weight: 1}}, nil), nil)
+	c := NewClient(cluster.New(cfg, []config.Endpoint{{Address: config.At(m.address), Weight: 1}}, nil), nil)
 	t.Cleanup(c.Close)
 	return c, c.Cluster.Endpoints[0]
 }

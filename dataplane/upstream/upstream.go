@@ -8,14 +8,15 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // Exchange is one request and its answer on an upstream connection. One goroutine may write (WriteRequest, Write,
@@ -57,7 +58,7 @@ type Client struct {
 // out.
 func NewClient(c *cluster.Cluster, old *Client) *Client {
 	client := &Client{Cluster: c, pools: make(map[*cluster.Endpoint]*pool, len(c.Endpoints)), pending: new(atomic.Int64)}
-	known := map[netip.AddrPort]*pool{}
+	known := map[config.Address]*pool{}
 	if old != nil {
 		client.pending = old.pending
 		for e, p := range old.pools {
@@ -138,8 +139,8 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 		done()
 		return nil, e, err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		return &tcpConn{TCPConn: tcp, done: done}, e, nil
+	if stream, ok := conn.(socket.Stream); ok {
+		return &streamConn{Stream: stream, done: done}, e, nil
 	}
 	return &countedConn{Conn: conn, done: done}, e, nil
 }
@@ -155,10 +156,10 @@ func (c *Client) admit() bool {
 }
 
 // dial connects within the cluster's ConnectTimeout, and begins with the PROXY protocol's header if the cluster wants it.
-func dial(ctx context.Context, c *cluster.Cluster, address netip.AddrPort, client proxyprotocol.Header) (net.Conn, error) {
+func dial(ctx context.Context, c *cluster.Cluster, address config.Address, client proxyprotocol.Header) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: c.Config.ConnectTimeout}
 	c.Stats.ConnectionsTotal.Add(1)
-	conn, err := dialer.DialContext(ctx, "tcp", address.String())
+	conn, err := dialer.DialContext(ctx, address.Network(), address.String())
 	if version := c.Config.SendProxyHeader; err == nil && version != 0 {
 		// A new socket has room for it: it does not wait.
 		if _, err = conn.Write(header(version, client)); err != nil {
@@ -186,22 +187,22 @@ func header(version int, client proxyprotocol.Header) []byte {
 	return proxyprotocol.AppendV2(nil, client)
 }
 
-// tcpConn counts its connection out when it is closed. It keeps TCPConn's methods, splice among them.
-type tcpConn struct {
-	*net.TCPConn
+// streamConn counts its connection out when it is closed. It is still one of the system's, for splice and the like.
+type streamConn struct {
+	socket.Stream
 	once sync.Once
 	done func()
 }
 
-func (c *tcpConn) Close() error {
+func (c *streamConn) Close() error {
 	c.once.Do(c.done)
-	return c.TCPConn.Close()
+	return c.Stream.Close()
 }
 
 // NetConn is the connection that is counted: its bytes are the same.
-func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
+func (c *streamConn) NetConn() net.Conn { return c.Stream }
 
-// countedConn is tcpConn for any connection.
+// countedConn is streamConn for any connection.
 type countedConn struct {
 	net.Conn
 	once sync.Once

@@ -81,7 +81,7 @@ func exchange(t *testing.T, client *Client) {
 func TestPoolsOutliveVersions(t *testing.T) {
 	stays, stayed := origin(t)
 	goes, gone := origin(t)
-	both := []config.Endpoint{{Address: stays, Weight: 1}, {Address: goes, Weight: 1}}
+	both := []config.Endpoint{{Address: config.At(stays), Weight: 1}, {Address: config.At(goes), Weight: 1}}
 	first := NewClient(cluster.New(settings(), both, nil), nil)
 	exchange(t, first)
 	exchange(t, first)
@@ -110,7 +110,7 @@ func TestDialTCP(t *testing.T) {
 	address, ended := origin(t)
 	cfg := settings()
 	cfg.MaxConnections = 1
-	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: address, Weight: 1}}, nil), nil)
+	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: config.At(address), Weight: 1}}, nil), nil)
 	defer client.Close()
 	conn, e, err := client.DialTCP(context.Background(), proxyprotocol.Header{})
 	if err != nil {
@@ -140,7 +140,7 @@ func TestDialTimeout(t *testing.T) {
 	cfg := settings()
 	cfg.ConnectTimeout = time.Nanosecond
 	address, _ := origin(t)
-	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: address, Weight: 1}}, nil), nil)
+	client := NewClient(cluster.New(cfg, []config.Endpoint{{Address: config.At(address), Weight: 1}}, nil), nil)
 	defer client.Close()
 	var why *failure.Error
 	_, err := client.Dial(context.Background(), client.Cluster.Pick(), &Origin{})

@@ -19,7 +19,11 @@ type Field struct{ Name, Value string }
 type Seen struct {
 	Upstream string
 	// Proxy is what the PROXY protocol's header of its connection says: "v1 203.0.113.1:4711 192.0.2.1:443", "v2 local".
-	Proxy  string
+	Proxy string
+	// SNI, ALPN and Client are of its connection's TLS: the name that was asked for, the protocol that was agreed on, and the
+	// name of the certificate that the proxy showed.
+	SNI, ALPN, Client string
+
 	Proto  string
 	Method string
 	Path   string
@@ -64,7 +68,7 @@ func joined(fields []Field, name string) string {
 //	x-echo-raw: HTTP/1.1 2\r\n    HTTP/1: these bytes (Go escapes) are the whole answer, then close
 type Upstream struct {
 	Name string
-	// Addr is 127.0.0.1:port.
+	// Addr is 127.0.0.1:port, or unix:/path.
 	Addr string
 
 	listener net.Listener
@@ -231,6 +235,7 @@ func (u *Upstream) serveTCP(c net.Conn) {
 	data, err := io.ReadAll(c)
 	u.update(func() {
 		s.Body, s.Proxy = data, said(c)
+		s.secured(c)
 		if err != nil {
 			s.Broken = err.Error()
 		}
