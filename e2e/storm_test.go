@@ -26,9 +26,10 @@ type storm struct {
 	// timeout is the services' connect timeout, in seconds.
 	timeout int
 	// option is the edited listeners' idle timeout in seconds; limit is how many connections they may have, guest whether
-	// there is one more listener.
-	option, limit int
-	guest         bool
+	// there is one more listener; proxied, whether the PROXY protocol's header is taken, without which all of a listener is
+	// another for Envoy.
+	option, limit  int
+	guest, proxied bool
 	// order is the rules'.
 	order []string
 	// renewed counts the certificate's renewals.
@@ -69,8 +70,11 @@ func (s *storm) files() map[string]string {
 		if s.guest {
 			text += stormGuest
 		}
-		fmt.Fprintf(&gateways, "%s---\n", strings.NewReplacer("KIND", kind,
-			"OPTIONS", fmt.Sprintf("idleTimeout: %ds, limits: {connections: %d}", s.option, s.limit)).Replace(text))
+		options := fmt.Sprintf("idleTimeout: %ds, limits: {connections: %d}", s.option, s.limit)
+		if s.proxied {
+			options += ", proxyProtocol: {optional: true}"
+		}
+		fmt.Fprintf(&gateways, "%s---\n", strings.NewReplacer("KIND", kind, "OPTIONS", options).Replace(text))
 	}
 	fmt.Fprintf(&route, "kind: Route\nname: shop\ngateways: [%s]\nhosts: [shop.example.com]\nrules:\n", strings.Join(harness.Kinds, ", "))
 	for _, name := range s.order {
@@ -118,10 +122,13 @@ var stormEdits = []struct {
 	{"service", "CDS", func(s *storm) { s.timeout++ }},
 	{"listener", "LDS", func(s *storm) { s.guest = !s.guest }},
 	{"option", "LDS", func(s *storm) {
-		if s.random.IntN(2) == 0 {
+		switch s.random.IntN(3) {
+		case 0:
 			s.option++
-		} else {
+		case 1:
 			s.limit++
+		case 2:
+			s.proxied = !s.proxied
 		}
 	}},
 	{"certificate", "SDS", func(s *storm) { s.renewed++ }},
