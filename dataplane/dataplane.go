@@ -167,7 +167,7 @@ func Run(ctx context.Context, options Options) error {
 		group.Go(func() error { return ignoreEnd(ctx, controlPlane.Run(ctx, assembler)) })
 	}
 	group.Go(func() error {
-		if err := place.take(ctx, assembler.Ready()); err != nil || ctx.Err() != nil {
+		if err := place.take(ctx, assembler.Ready(), func() bool { return refused(controlPlane) }); err != nil || ctx.Err() != nil {
 			return err
 		}
 		options.Logger.Info("serving")
@@ -337,6 +337,19 @@ func xdsOf(c *client.Client) func() admin.XDS {
 		s := c.Stats()
 		return admin.XDS{Connected: s.Connected, FallenBack: s.FallenBack, Updates: s.Updates, Rejects: s.Rejects}
 	}
+}
+
+// refused tells whether a proxy has refused any of what it was sent.
+func refused(c *client.Client) bool {
+	if c == nil {
+		return false
+	}
+	for _, n := range c.Stats().Rejects {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func viewOf(v *live.View) admin.View {

@@ -77,11 +77,18 @@ func (s *succession) close() {
 	}
 }
 
-// take makes this process the owner of its place, when it is ready. After an error the process before goes on.
-func (s *succession) take(ctx context.Context, ready <-chan struct{}) error {
+// take makes this process the owner of its place, when it is ready. After an error the process before goes on. refused tells
+// whether this one has not accepted all that it was sent.
+func (s *succession) take(ctx context.Context, ready <-chan struct{}, refused func() bool) error {
 	if s.before != nil {
 		select {
 		case <-ready:
+			// A listener that is no longer wanted is one thing, and one that this program cannot serve another.
+			if lost := s.sockets.Waiting(); len(lost) > 0 && refused() {
+				err := fmt.Errorf("handover: a part of the configuration was refused, and nothing here serves %s", strings.Join(lost, ", "))
+				s.logger.Error("the process before goes on", "pid", s.before.PID, "error", err)
+				return err
+			}
 		case <-s.before.Ended(): // it has given up waiting, or is gone
 		case <-ctx.Done():
 			return nil

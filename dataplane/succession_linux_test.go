@@ -227,3 +227,53 @@ func TestHeirOfTheDying(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestHeirOfLess: a program that cannot serve a listener that the one before serves does not take its place. One whose listener is
+// no longer wanted does.
+func TestHeirOfLess(t *testing.T) {
+	for name, test := range map[string]struct {
+		extra string
+		takes bool
+	}{
+		"refused":    {`"transparent":true,`, false},
+		"not wanted": {"", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			port := freePort(t)
+			one := upstream(t, "one")
+			serve := func(listener bool, extra string) string {
+				cp := xdstest.Start(t, nil)
+				resources := fleet(t, one, time.Second, "")
+				if resources[2] = listenerAt(t, port, extra); !listener {
+					resources = resources[:2]
+				}
+				cp.Set("east", resources...)
+				return cp.Addr
+			}
+			path := filepath.Join(t.TempDir(), "s")
+			heirOf := func(server string) *heir {
+				return startHeir(t, func(o *dataplane.Options) {
+					text, err := bootstrap.Write(bootstrap.Options{Server: server, Fleet: "east", ID: "e"})
+					if err != nil {
+						t.Fatal(err)
+					}
+					o.Bootstrap, o.Handover = text, path
+				})
+			}
+			first := heirOf(serve(true, ""))
+			await(t, "the first", first.ready)
+			second := heirOf(serve(!test.takes, test.extra))
+			if test.takes {
+				await(t, "the second", second.ready)
+				await(t, "the first to yield", first.pid)
+				return
+			}
+			if err := await(t, "the second's end", second.ended); err == nil || !strings.Contains(err.Error(), "a part of the configuration was refused, and nothing here serves 127.0.0.1:") {
+				t.Error(err)
+			}
+			if status, body := get(t, fmt.Sprintf("http://127.0.0.1:%d/", port)); status != 200 || body != "one" {
+				t.Errorf("got %d %q", status, body)
+			}
+		})
+	}
+}

@@ -29,7 +29,7 @@ const (
 	// maxMessage bounds a message, in bytes; maxDescriptors what is handed over.
 	maxMessage     = 4096
 	maxDescriptors = 65536
-	// answerTime is how long the other side may take for what needs no work; helloTime is for a process that comes too many.
+	// answerTime is how long the other side may take for what needs no work; helloTime is for what somebody says who comes.
 	answerTime = 10 * time.Second
 	helloTime  = time.Second
 	// defaultPatience is how long the next process may take to be ready: longer than a configuration takes to warm (15 s).

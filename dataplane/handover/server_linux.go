@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -18,8 +17,8 @@ type Server struct {
 	listener *net.UnixListener
 	// file is the socket in the file system, by which Close knows it from that of the next.
 	file os.FileInfo
-	// busy: somebody is taking over.
-	busy   atomic.Bool
+	// busy has whoever is taking over.
+	busy   chan struct{}
 	closed sync.Once
 }
 
@@ -28,7 +27,7 @@ func Listen(options Options) (*Server, error) {
 	if options.Patience <= 0 {
 		options.Patience = defaultPatience
 	}
-	s := &Server{options: options}
+	s := &Server{options: options, busy: make(chan struct{}, 1)}
 	if err := s.listen(); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
@@ -119,12 +118,14 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 			}
 			continue
 		}
-		if !s.busy.CompareAndSwap(false, true) {
-			l := &line{conn}
-			// What is not read would reset the connection, and our answer with it.
-			if _, _, err := l.receive(helloTime); err == nil {
-				_ = l.send(&message{Refused: "another process is taking over"}, nil) // else it sees the end
-			}
+		l := &line{conn}
+		pid, err := s.meet(l)
+		if err == nil && !s.claim(ctx) {
+			err = errors.New("another process is taking over")
+			err = errors.Join(err, l.send(&message{Refused: err.Error()}, nil))
+		}
+		if err != nil {
+			s.options.Logger.Error("somebody who came has not taken over", "pid", pid, "error", err)
 			_ = conn.Close()
 			continue
 		}
@@ -135,7 +136,7 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 		running++
 		go func() {
 			defer func() { done <- struct{}{} }()
-			defer s.busy.Store(false)
+			defer func() { <-s.busy }()
 			defer conn.Close()
 			// If this one ends before, the next sees that, and that nobody is at the path (ErrGone).
 			stop := context.AfterFunc(ctx, func() {
@@ -143,7 +144,7 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 				_ = conn.Close()
 			})
 			defer stop()
-			switch pid, err := s.hand(&line{conn}, stop); {
+			switch err := s.hand(l, pid, stop); {
 			case err != nil && ctx.Err() == nil:
 				s.options.Failed()
 				s.options.Logger.Error("the next process has not taken over; this one goes on", "pid", pid, "error", err)
@@ -155,14 +156,27 @@ func (s *Server) accept(ctx context.Context, yielded chan<- struct{}) {
 	}
 }
 
-// hand gives everything to the next process. It yields only if that is ready; stays tells whether this one has not ended
-// meanwhile, and is called once, after which its end does not disturb.
-func (s *Server) hand(l *line, stays func() bool) (pid int, err error) {
+// claim waits a little for whoever was there, and is gone: he may be about to be noticed.
+func (s *Server) claim(ctx context.Context) bool {
+	wait := time.NewTimer(helloTime)
+	defer wait.Stop()
+	select {
+	case s.busy <- struct{}{}:
+		return true
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// meet finds out who has come, and whether he may take this one's place.
+func (s *Server) meet(l *line) (pid int, err error) {
 	pid, err = l.trusted()
 	if err != nil {
 		return pid, err
 	}
-	hello, _, err := l.receive(answerTime)
+	// What is not read would reset the connection, and our answer with it.
+	hello, _, err := l.receive(helloTime)
 	if err != nil {
 		return pid, err
 	}
@@ -172,20 +186,26 @@ func (s *Server) hand(l *line, stays func() bool) (pid int, err error) {
 		return pid, errors.Join(err, l.send(&message{Refused: err.Error()}, nil))
 	}
 	s.options.Logger.Info("the next process is here", "pid", pid, "version", hello.Version)
+	return pid, nil
+}
+
+// hand gives everything to the next process. It yields only if that is ready; stays tells whether this one has not ended
+// meanwhile, and is called once, after which its end does not disturb.
+func (s *Server) hand(l *line, pid int, stays func() bool) error {
 	if err := s.give(l); err != nil {
-		return pid, err
+		return err
 	}
 	ready, _, err := l.receive(s.options.Patience)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("it was not ready within %v", s.options.Patience)
-		return pid, errors.Join(err, l.send(&message{Refused: err.Error()}, nil))
+		return errors.Join(err, l.send(&message{Refused: err.Error()}, nil))
 	case err != nil:
-		return pid, fmt.Errorf("it has gone before it was ready: %w", err)
+		return fmt.Errorf("it has gone before it was ready: %w", err)
 	case !ready.Ready:
-		return pid, errors.New("got another message than that it is ready")
+		return errors.New("got another message than that it is ready")
 	case !stays():
-		return pid, errors.New("this process ends")
+		return errors.New("this process ends")
 	}
 	s.options.Yield(pid)
 	// The next one's socket is about to stand at the path.
@@ -194,7 +214,7 @@ func (s *Server) hand(l *line, stays func() bool) (pid int, err error) {
 		// It was ready, and has everything: it must do without our word (ErrGone).
 		s.options.Logger.Warn("the next process did not hear that this one is done", "error", err)
 	}
-	return pid, nil
+	return nil
 }
 
 func (s *Server) give(l *line) error {

@@ -135,6 +135,19 @@ func (i *Inherited) take(place Place) (l *net.TCPListener, kept bool, err error)
 	return nil, false, nil
 }
 
+// Waiting names those that a process before has, and no Bind has taken yet.
+func (i *Inherited) Waiting() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var names []string
+	for _, s := range i.sockets {
+		if !s.kept {
+			names = append(names, s.address.String())
+		}
+	}
+	return names
+}
+
 // Unused names those that no Bind has taken yet, and closes those of them that are not kept.
 func (i *Inherited) Unused() (kept, closed []string) {
 	if i == nil {
