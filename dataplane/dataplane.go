@@ -339,19 +339,6 @@ func xdsOf(c *client.Client) func() admin.XDS {
 	}
 }
 
-// refused tells whether a proxy has refused any of what it was sent.
-func refused(c *client.Client) bool {
-	if c == nil {
-		return false
-	}
-	for _, n := range c.Stats().Rejects {
-		if n > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 func viewOf(v *live.View) admin.View {
 	view := admin.View{
 		Clusters: v.Clusters, Connections: v.Connections, MaxConnections: v.MaxConnections,

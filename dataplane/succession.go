@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/live"
 	"github.com/sluice-proxy/sluice/xds/bootstrap"
+	"github.com/sluice-proxy/sluice/xds/client"
 )
 
 // The kinds of descriptors that are handed over. A kept one's is followed by its name.
@@ -114,6 +115,19 @@ func (s *succession) take(ctx context.Context, ready <-chan struct{}, refused fu
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// refused tells whether a proxy has refused any of what it was sent.
+func refused(c *client.Client) bool {
+	if c == nil {
+		return false
+	}
+	for _, n := range c.Stats().Rejects {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // whenOwner does what only one process may, or not, if the end comes before. not may be nil.

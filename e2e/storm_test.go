@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"bytes"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -152,14 +155,15 @@ func TestEditStorm(t *testing.T) {
 	t.Logf("SLUICE_STORM_SEED=%d", seed)
 	s := newStorm(seed)
 	stage := harness.NewStage(t, nil)
-	authority := harness.NewAuthority(t)
 	written := map[string]string{}
+	presented, newest := -1, (*pem.Block)(nil)
 	write := func() {
-		if s.renewed != len(written["certificates"]) || s.renewed == 0 {
-			certificate, key := authority.Server(t)
+		if s.renewed != presented {
+			presented = s.renewed
+			certificate, key := harness.SelfSigned(t, "shop.example.com")
+			newest, _ = pem.Decode([]byte(certificate))
 			stage.Put(t, "shop.key", key)
 			stage.Put(t, "shop.crt", certificate)
-			written["certificates"] = strings.Repeat("x", s.renewed)
 		}
 		for name, text := range s.files() {
 			if written[name] != text {
@@ -216,6 +220,19 @@ func TestEditStorm(t *testing.T) {
 		}
 	}
 	t.Logf("edits: %v", done)
+	for _, kind := range harness.Kinds {
+		harness.Eventually(t, proxies[kind].Process, kind+": the last certificate", func() error {
+			conn, err := tls.Dial("tcp", stage.Addr(t, "127.0.0.1", kind+"-https"), &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			if !bytes.Equal(conn.ConnectionState().PeerCertificates[0].Raw, newest.Bytes) {
+				return errNotYet
+			}
+			return nil
+		})
+	}
 	for kind, crowd := range crowds {
 		for name, told := range crowd.Stop() {
 			t.Logf("%s: %-12s %6d requests on %4d connections, %d asked to end, %d closed", kind, name, told.Requests,

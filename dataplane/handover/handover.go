@@ -80,6 +80,3 @@ type message struct {
 
 // ErrGone is Take's: the process before is gone, so that there is nobody to wait for.
 var ErrGone = errors.New("handover: the process before is gone")
-
-// errSystem is why nothing is handed over.
-var errSystem = errors.New("handover: only Linux can hand over descriptors so")

@@ -2,7 +2,13 @@
 
 package handover
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// errSystem is why nothing is handed over.
+var errSystem = errors.New("handover: only Linux can hand over descriptors so")
 
 // Server is of Linux.
 type Server struct{}

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // Group is the clients of one listener that do the same. Each has one connection, keeps it, and sends the next request after a
@@ -185,33 +183,39 @@ func (c *Crowd) talk(g *Group, line caller, turn *int) {
 }
 
 func (g *Group) dial() (caller, error) {
-	conn, err := net.DialTimeout("tcp", g.Addr, Patience)
+	cfg := &tls.Config{ServerName: g.Host, InsecureSkipVerify: true}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if g.Proto == "HTTP/2" {
+		return g.dialHTTP2(ctx, cfg)
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", g.Addr)
 	if err != nil {
 		return nil, err
 	}
 	if g.TLS {
-		cfg := &tls.Config{ServerName: g.Host, InsecureSkipVerify: true}
-		if g.Proto == "HTTP/2" {
-			cfg.NextProtos = []string{"h2"}
-		}
 		secure := tls.Client(conn, cfg)
-		_ = secure.SetDeadline(time.Now().Add(Patience))
-		if err := secure.Handshake(); err != nil {
+		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("handshake: %w", err)
 		}
-		_ = secure.SetDeadline(time.Time{})
 		conn = secure
 	}
-	if g.Proto != "HTTP/2" {
-		return &oneByOne{group: g, conn: conn, reader: bufio.NewReader(conn)}, nil
+	return &oneByOne{group: g, conn: conn, reader: bufio.NewReader(conn)}, nil
+}
+
+func (g *Group) dialHTTP2(ctx context.Context, cfg *tls.Config) (caller, error) {
+	transport := &http.Transport{TLSClientConfig: cfg, DisableCompression: true, Protocols: new(http.Protocols)}
+	scheme := "http"
+	if transport.Protocols.SetUnencryptedHTTP2(!g.TLS); g.TLS {
+		transport.Protocols.SetHTTP2(true)
+		scheme = "https"
 	}
-	line, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn)
+	conn, err := transport.NewClientConn(ctx, scheme, g.Addr)
 	if err != nil {
-		_ = conn.Close()
 		return nil, err
 	}
-	return &streams{group: g, conn: line}, nil
+	return &streams{group: g, scheme: scheme, conn: conn}, nil
 }
 
 // oneByOne is a connection of HTTP/1.1, or of lines over TCP.
@@ -269,36 +273,32 @@ func (l *oneByOne) pause(ctx context.Context, d time.Duration) (asked, closed bo
 
 // streams is a connection of HTTP/2.
 type streams struct {
-	group *Group
-	conn  *http2.ClientConn
+	group  *Group
+	scheme string
+	conn   *http.ClientConn
 }
 
 func (l *streams) close() { _ = l.conn.Close() }
 
 func (l *streams) ask(path string) (asked bool, err error) {
-	if !l.conn.ReserveNewRequest() {
-		return true, errNotSent
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	scheme := "http"
-	if l.group.TLS {
-		scheme = "https"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+l.group.Host+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.scheme+"://"+l.group.Host+path, nil)
 	if err != nil {
 		return false, err
 	}
 	req.Header.Set("X-Echo-Delay", l.group.Delay.String())
+	if l.conn.Reserve() != nil {
+		return true, errNotSent // GOAWAY has come
+	}
 	resp, err := l.conn.RoundTrip(req)
 	if err != nil && strings.Contains(err.Error(), "client conn not usable") {
-		// GOAWAY came between; the request was never sent.
-		return true, errNotSent
+		return true, errNotSent // it came between
 	}
 	if err != nil {
 		return false, err
 	}
-	return !l.conn.CanTakeNewRequest(), whole(resp)
+	return l.conn.Err() != nil, whole(resp)
 }
 
 func (l *streams) pause(ctx context.Context, d time.Duration) (asked, closed bool) {
@@ -307,6 +307,5 @@ func (l *streams) pause(ctx context.Context, d time.Duration) (asked, closed boo
 	case <-ctx.Done():
 	}
 	// After GOAWAY it ends when its last stream has: both at once is the rule.
-	state := l.conn.State()
-	return state.Closing || state.Closed, false
+	return l.conn.Err() != nil, false
 }
