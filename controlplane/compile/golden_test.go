@@ -308,10 +308,14 @@ func renderAction(r ir.Rule) string {
 	case r.Respond != nil:
 		return fmt.Sprintf(" respond %d %q", r.Respond.Status, r.Respond.Body)
 	}
+	text := renderBackends(r.Backends)
 	if r.Rewrite != nil {
-		return renderBackends(r.Backends) + fmt.Sprintf(" rewrite %+v", *r.Rewrite)
+		text += fmt.Sprintf(" rewrite %+v", *r.Rewrite)
 	}
-	return renderBackends(r.Backends)
+	if r.Retry != nil {
+		text += fmt.Sprintf(" retry %+v", *r.Retry)
+	}
+	return text
 }
 
 func renderBackends(backends []ir.Backend) string {

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"cmp"
 	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
@@ -76,6 +77,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHeaders(r.GetRequestHeaders(), "requestHeaders", report)
 	checkHeaders(r.GetResponseHeaders(), "responseHeaders", report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
+	checkRetry(r.GetRetry(), r.GetTimeout(), "retry", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
 		at := itemPath("rules", i)
@@ -93,6 +95,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		}
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
+		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
 		checkRewrite(rule, at+".rewrite", report)
 		if len(rule.GetBackends()) == 0 && rule.GetUpgrades() != nil {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
@@ -169,6 +172,7 @@ func checkService(s *sluicev1.Service, report reporter) {
 		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
 	}
 	checkBalancing(s, report)
+	checkCircuitBreaker(s.GetCircuitBreaker(), report)
 	first := map[ir.Address]int{}
 	for i, e := range s.GetEndpoints() {
 		at := itemPath("endpoints", i) + ".address"

@@ -92,6 +92,7 @@ func routeDefaults(r *sluicev1.Route) {
 	orList(&r.Hosts, "*")
 	orText(&r.Timeout, defaultTimeout)
 	upgradeDefaults(&r.Upgrades)
+	retryDefaults(r.GetRetry())
 	names := RuleNames(r)
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
@@ -105,6 +106,10 @@ func routeDefaults(r *sluicev1.Route) {
 			}
 			upgradeDefaults(&rule.Upgrades)
 		}
+		if rule.Retry == nil && len(rule.GetBackends()) > 0 {
+			rule.Retry = proto.CloneOf(r.GetRetry())
+		}
+		retryDefaults(rule.GetRetry())
 		redirectDefaults(rule.GetRedirect())
 		if rule.RequestHeaders == nil {
 			rule.RequestHeaders = proto.CloneOf(r.GetRequestHeaders())
@@ -131,6 +136,10 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.LoadBalancer.Policy = &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}
 	}
 	orText(&s.LoadBalancer.PanicThreshold, defaultPanicThreshold)
+	if s.CircuitBreaker == nil {
+		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
+	}
+	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
 	}

@@ -124,6 +124,8 @@ type Rule struct {
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
 	Rewrite *Rewrite
+	// Retry says when a request is sent again; nil is never. It is of Backends.
+	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
 }
@@ -300,6 +302,11 @@ type Cluster struct {
 	PanicThreshold uint32
 	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
 	ZoneWeights map[string]uint32
+	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
+	// be in one proxy.
+	MaxConnections, MaxPending, MaxRequests uint32
+	// Retries limits the requests that are being sent again.
+	Retries RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
@@ -312,6 +319,8 @@ type Endpoint struct {
 	HashKey string
 	// Zone is where it is; empty is nowhere in particular. It is there for ZoneWeights.
 	Zone string
+	// Drain: it gets nothing new.
+	Drain bool
 	// Priority: 0 is used first. None is missing before the greatest.
 	Priority uint32
 }

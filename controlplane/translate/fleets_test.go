@@ -10,6 +10,22 @@ import (
 
 // fleets are the inputs of the golden tests: one for each subject.
 func fleets() map[string]*ir.Fleet {
+	all := written()
+	for _, f := range all {
+		for i := range f.Clusters {
+			// As compile fills it in.
+			if c := &f.Clusters[i]; c.MaxConnections == 0 {
+				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
+				if c.Retries == (ir.RetryLimit{}) {
+					c.Retries.Budget = &ir.RetryBudget{Percent: 80, Least: 10}
+				}
+			}
+		}
+	}
+	return all
+}
+
+func written() map[string]*ir.Fleet {
 	idle := 5 * time.Minute
 	http := func(table string) *ir.HTTP {
 		return &ir.HTTP{
@@ -249,6 +265,27 @@ func fleets() map[string]*ir.Fleet {
 			},
 		},
 
+		"retries": {
+			Name:      "retries",
+			Listeners: []ir.Listener{{Name: "0.0.0.0:80", Address: netip.MustParseAddrPort("0.0.0.0:80"), Chains: []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}}}},
+			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+				retrying("any-method", ir.Match{}, ir.Retry{Conditions: []string{"5xx", "retriable-4xx"}, PerTryTimeout: time.Second}),
+				retrying("get", ir.Match{Method: "GET"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
+				retrying("post", ir.Match{Method: "POST"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
+				retrying("post-of-codes", ir.Match{Method: "POST"}, ir.Retry{StatusCodes: []uint32{429}}),
+				retrying("grpc", ir.Match{GRPC: true}, ir.Retry{Conditions: []string{"5xx", "unavailable"}}),
+				retrying("grpc-twice", ir.Match{GRPC: true}, ir.Retry{Conditions: []string{"5xx", "unavailable"}, NonIdempotent: true}),
+				retrying("untouched", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, SameEndpoint: true}),
+				retrying("codes", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, StatusCodes: []uint32{429}}),
+			}}}}},
+			Clusters: []ir.Cluster{
+				{Name: "web", ConnectTimeout: 5 * time.Second},
+				{Name: "web-budget", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Budget: &ir.RetryBudget{Percent: 12.5, Least: 1}}},
+				{Name: "web-max", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Max: 7}},
+				{Name: "web-none", ConnectTimeout: 5 * time.Second, MaxConnections: 1, MaxPending: 2, MaxRequests: 3},
+			},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{
@@ -281,6 +318,13 @@ func fleets() map[string]*ir.Fleet {
 func rewriting(name string, m ir.Match, w ir.Rewrite) ir.Rule {
 	r := rule(name, m)
 	r.Rewrite = &w
+	return r
+}
+
+func retrying(name string, m ir.Match, t ir.Retry) ir.Rule {
+	t.Attempts, t.BackOffBase, t.BackOffMax, t.BodyBytes = 2, 25*time.Millisecond, 250*time.Millisecond, 64<<10
+	r := rule(name, m)
+	r.Retry = &t
 	return r
 }
 

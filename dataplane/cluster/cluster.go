@@ -51,8 +51,11 @@ type Stats struct {
 	ConnectFailures, ConnectTimeouts    atomic.Int64
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
-	// Retries are requests sent again.
-	Retries atomic.Int64
+	// Retries are requests sent again, and RetriesActive those of which it is not known yet what came of it. RetrySuccesses
+	// are requests answered below 500 in the end; RetriesExhausted were sent again as often as their route allows, and
+	// RetryOverflows not, for the circuit breaker's sake.
+	Retries, RetriesActive                           atomic.Int64
+	RetrySuccesses, RetriesExhausted, RetryOverflows atomic.Int64
 	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
 	PanicPicks               atomic.Int64
 	BytesSent, BytesReceived atomic.Int64

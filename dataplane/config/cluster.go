@@ -69,6 +69,9 @@ type Cluster struct {
 	LocalityWeighted bool
 	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
 	MaxConnections, MaxPending, MaxRequests uint32
+	// MaxRetries is how many retries may be under way (Envoy's default: 3), unless there is a RetryBudget.
+	MaxRetries  uint32
+	RetryBudget *RetryBudget
 }
 
 // Assignment is the endpoints of a cluster: a ClusterLoadAssignment.

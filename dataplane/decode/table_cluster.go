@@ -62,8 +62,8 @@ var clusterTable = []messageRules{
 		yes("max_connections"),
 		yes("max_pending_requests"),
 		yes("max_requests"),
-		harmless("max_retries", "there are no retries to limit"),
-		harmless("retry_budget", "there are no retries to limit"),
+		yes("max_retries"),
+		{Name: "retry_budget", Support: Implemented, Note: "of the requests under way, waiting ones among them"},
 		harmless("track_remaining", forStats),
 	}},
 	{message: "envoy.config.core.v3.TransportSocket", within: clusterType, fields: []Field{

@@ -4,8 +4,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"text/template"
 
@@ -18,6 +20,8 @@ type Stage struct {
 	Ports     map[string]int
 	Upstreams map[string]*Upstream
 	signers   signers
+	// tries counts requests with x-echo-first; Play begins anew.
+	tries atomic.Int64
 }
 
 type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
@@ -52,7 +56,7 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 	upstream := func(kind maker, options ...func(*Upstream)) func(string) string {
 		return func(name string) string {
 			if s.Upstreams[name] == nil {
-				s.Upstreams[name] = kind(tb, name, options...)
+				s.Upstreams[name] = kind(tb, name, append(slices.Clone(options), func(u *Upstream) { u.tries = &s.tries })...)
 			}
 			return s.Upstreams[name].Addr
 		}
