@@ -166,6 +166,32 @@ func TestNginxReplacement(t *testing.T) {
 	}
 }
 
+// TestTLS: one port, told apart by server names.
+func TestTLS(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			e := loadExample(t, "tls")
+			e.demo(t, "web", "9001")
+			e.demo(t, "inner", "9002")
+			e.demo(t, "lines", "7001", "--tcp")
+			cp := harness.StartControlPlane(t, e.Dir)
+			harness.StartProxy(t, kind, cp.Addr, "default", kind).WaitReady()
+			cp.WaitSynced("default", 1)
+			e.wantFrom(t, e.get(t, "https", "web.localhost", "8443", "/"), 200, "web")
+			a := e.get(t, "https", "inner.localhost", "8443", "/")
+			e.wantFrom(t, a, 200, "inner")
+			if a.Certificate != "inner.localhost" {
+				t.Errorf("got the certificate of %q, want inner.localhost's: it is passed through", a.Certificate)
+			}
+			lines := harness.Do(&harness.Request{Addr: e.addr(t, "8443"), TLS: true, SNI: "lines.localhost", Proto: "TCP", Body: []byte("hello\n")}, false)
+			if string(lines.Body) != "lines: hello\n" {
+				t.Errorf("lines: got %q, %s", lines.Body, lines.Refused)
+			}
+		})
+	}
+}
+
 // TestMixedFleet: a Go proxy and an Envoy in one fleet share the port; each gets connections, and either serves on alone.
 func TestMixedFleet(t *testing.T) {
 	e := loadExample(t, "mixed-fleet")

@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
-// socket is the listeners of the language on one address and port, sorted by name. Only HTTPS listeners share one.
+// socket is the listeners of the language on one address and port, sorted by name. Only those told apart by server names share one.
 type socket struct {
 	address   netip.AddrPort
 	listeners []*listener
@@ -48,7 +48,7 @@ func (s *socket) owner(host string) *listener {
 func (c *compiler) socket(s *socket) ir.Listener {
 	// Who shares a socket agrees.
 	out := ir.Listener{Name: s.address.String(), Address: s.address, ProxyProtocol: proxyHeader(s.listeners[0].msg)}
-	if first := s.listeners[0]; !first.https() {
+	if first := s.listeners[0]; !first.tls() {
 		out.Chains = []ir.FilterChain{{
 			Name: first.name, HTTP: first.http(), TCP: first.tcpProxy(), MaxConnections: first.msg.GetLimits().GetConnections(), Unlogged: first.unlogged(),
 		}}
@@ -61,6 +61,10 @@ func (c *compiler) socket(s *socket) ir.Listener {
 		}
 	}
 	for _, l := range s.listeners {
+		if l.passes() {
+			out.Chains = append(out.Chains, l.passthrough()...)
+			continue
+		}
 		if l.msg.GetStrictSni() {
 			continue
 		}
@@ -78,7 +82,7 @@ func (c *compiler) socket(s *socket) ir.Listener {
 		}
 	}
 	slices.SortFunc(out.Chains, func(a, b ir.FilterChain) int { return cmp.Compare(a.Name, b.Name) })
-	if l := s.fallback(); l != nil {
+	if l := s.fallback(); l != nil && !l.passes() {
 		chain := newChain(l, l.certs[0])
 		chain.Name += "/default"
 		out.Default = chain
@@ -86,8 +90,8 @@ func (c *compiler) socket(s *socket) ir.Listener {
 	return out
 }
 
-// fallback is the listener for clients whose server name nobody covers: the one for any host, else the first. Nil: they
-// are refused.
+// fallback is the listener for clients whose server name nobody covers: the one for any host, else the first of HTTPS,
+// whose Routes see the host again. Nil: they are refused.
 func (s *socket) fallback() *listener {
 	for _, l := range s.listeners {
 		if slices.Contains(l.msg.GetHosts(), anyHost) {
@@ -98,11 +102,31 @@ func (s *socket) fallback() *listener {
 		}
 	}
 	for _, l := range s.listeners {
-		if !l.msg.GetStrictSni() {
+		if !l.msg.GetStrictSni() && !l.tcp() {
 			return l
 		}
 	}
 	return nil
+}
+
+// passthrough is the chains of a listener that does not terminate TLS: one for its names, and one for all others.
+func (l *listener) passthrough() []ir.FilterChain {
+	chain := ir.FilterChain{Name: l.name, Passthrough: true, TCP: l.tcpProxy(), MaxConnections: l.msg.GetLimits().GetConnections(), Unlogged: l.unlogged()}
+	var chains []ir.FilterChain
+	any := chain
+	for _, host := range l.msg.GetHosts() {
+		if host != anyHost {
+			chain.ServerNames = append(chain.ServerNames, host)
+		}
+	}
+	if slices.Sort(chain.ServerNames); len(chain.ServerNames) > 0 {
+		chains = append(chains, chain)
+	}
+	if slices.Contains(l.msg.GetHosts(), anyHost) {
+		any.Name += "/default"
+		chains = append(chains, any)
+	}
+	return chains
 }
 
 // certificateNames gives a chain the names of its certificate, limited to what the listener's hosts cover and no other
@@ -161,7 +185,7 @@ func (s *chainSet) claim(chain *ir.FilterChain, name string) {
 func newChain(l *listener, cert *certificate) *ir.FilterChain {
 	name := cert.doc.Ref.Name
 	return &ir.FilterChain{
-		Name: l.name + "/" + name, Certificate: name, HTTP: l.http(), MaxConnections: l.msg.GetLimits().GetConnections(), Unlogged: l.unlogged(),
+		Name: l.name + "/" + name, Certificate: name, HTTP: l.http(), TCP: l.tcpProxy(), MaxConnections: l.msg.GetLimits().GetConnections(), Unlogged: l.unlogged(),
 	}
 }
 

@@ -38,8 +38,18 @@ type listener struct {
 	joins []*route
 }
 
-func (l *listener) https() bool { return l.msg.GetProtocol() == sluicev1.Listener_HTTPS }
-func (l *listener) tcp() bool   { return l.msg.GetProtocol() == sluicev1.Listener_TCP }
+// tls: connections are told apart by their server names.
+func (l *listener) tls() bool {
+	return l.msg.GetProtocol() == sluicev1.Listener_HTTPS || l.msg.GetProtocol() == sluicev1.Listener_TLS
+}
+
+// tcp: bytes are carried to backends.
+func (l *listener) tcp() bool {
+	return l.msg.GetProtocol() == sluicev1.Listener_TCP || l.msg.GetProtocol() == sluicev1.Listener_TLS
+}
+
+// passes: TLS is not terminated.
+func (l *listener) passes() bool { return l.tcp() && l.tls() && len(l.msg.GetCertificates()) == 0 }
 
 // joinable: Routes can answer here.
 func (l *listener) joinable() bool { return !l.tcp() && l.msg.GetRedirect() == nil }
@@ -92,7 +102,7 @@ func (c *compiler) listener(l *listener) bool {
 		l.backends, good = c.backends(d, l.field+".backends", m.GetBackends())
 		ok = c.hashesTCP(d, l.field+".backends", m.GetBackends()) && ok && good
 	}
-	if l.https() {
+	if l.tls() && !l.passes() {
 		// A certificate that cannot be had leaves the others to serve.
 		for i, name := range m.GetCertificates() {
 			if cert := c.certs[name]; cert != nil {
@@ -154,7 +164,7 @@ func (c *compiler) gatewayRef(d *definition.Document, field, ref string) ([]*lis
 		switch {
 		case l.msg.GetName() != listenerName:
 		case l.tcp():
-			return wrong("got listener %s, which is TCP, want one of HTTP or HTTPS", ref)
+			return wrong("got listener %s, which is %s, want one of HTTP or HTTPS", ref, l.msg.GetProtocol())
 		case !l.joinable():
 			return wrong("got listener %s, which answers every request with a redirect, want one that does not", ref)
 		default:

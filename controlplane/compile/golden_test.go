@@ -247,6 +247,9 @@ func renderChain(b *strings.Builder, kind string, c ir.FilterChain) {
 	if c.Certificate != "" {
 		fmt.Fprintf(b, " certificate %s", c.Certificate)
 	}
+	if c.Passthrough {
+		b.WriteString(" passed through")
+	}
 	if c.Unlogged {
 		b.WriteString(" unlogged")
 	}

@@ -84,7 +84,7 @@ func (c *compiler) conflicts(l *listener, others []*listener) bool {
 		switch {
 		case l.address != o.address && !overlap(l.address.Addr(), o.address.Addr()):
 			continue
-		case l.address == o.address && l.https() && o.https():
+		case l.address == o.address && l.tls() && o.tls():
 			// It is read before the server name, which tells them apart.
 			if mine, other := proxyHeader(l.msg), proxyHeader(o.msg); mine != other {
 				c.errorf(d, l.field+".proxyProtocol", definition.CodePortConflict,
@@ -100,7 +100,7 @@ func (c *compiler) conflicts(l *listener, others []*listener) bool {
 			}
 		case l.address == o.address:
 			c.errorf(d, l.field+".port", definition.CodePortConflict,
-				"got %s, which Gateway/%s (%s) has already, want another port; only HTTPS listeners with distinct hosts share one", l.address, o.name, at)
+				"got %s, which Gateway/%s (%s) has already, want another port; only HTTPS and TLS listeners with distinct hosts share one", l.address, o.name, at)
 			return true
 		default:
 			c.errorf(d, l.field+".port", definition.CodePortConflict,

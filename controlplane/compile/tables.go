@@ -22,7 +22,10 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 		}
 	}
 	for _, s := range sockets(f.listeners) {
-		out.Listeners = append(out.Listeners, c.socket(s))
+		// With strictSNI, and no certificate that covers a host, there is nobody to listen for: Envoy refuses such a listener.
+		if l := c.socket(s); len(l.Chains) > 0 || l.Default != nil {
+			out.Listeners = append(out.Listeners, l)
+		}
 		for _, l := range s.listeners {
 			for _, cert := range l.certs {
 				certs[cert.doc.Ref.Name] = true

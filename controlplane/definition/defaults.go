@@ -68,6 +68,8 @@ func listenerDefaults(l *sluicev1.Listener) {
 	orText(&l.IdleTimeout, defaultIdleTimeout)
 	if l.GetProtocol() != sluicev1.Listener_TCP {
 		orList(&l.Hosts, "*")
+	}
+	if l.GetProtocol() != sluicev1.Listener_TCP && l.GetProtocol() != sluicev1.Listener_TLS {
 		if l.Limits == nil {
 			l.Limits = &sluicev1.Limits{}
 		}

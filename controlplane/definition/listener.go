@@ -57,22 +57,13 @@ func checkShape(l *sluicev1.Listener, at string, report reporter) {
 			report(at+"."+field, CodeListenerShape, fmt.Sprintf("got %s on a listener of protocol %s, want none%s", field, l.GetProtocol(), remedy))
 		}
 	}
-	const needsHTTPS, needsTCP = ": only HTTPS takes it", ": only TCP takes it; HTTP and HTTPS are served by Routes"
-	switch l.GetProtocol() {
-	case sluicev1.Listener_HTTP:
-		unwanted(len(l.GetCertificates()) > 0, "certificates", needsHTTPS)
-		unwanted(l.GetStrictSni(), "strictSNI", needsHTTPS)
-		unwanted(len(l.GetBackends()) > 0, "backends", needsTCP)
-	case sluicev1.Listener_HTTPS:
-		if len(l.GetCertificates()) == 0 {
-			report(at+".certificates", CodeListenerShape, "got nothing, want at least one: a listener of protocol HTTPS needs a Certificate")
-		}
-		unwanted(len(l.GetBackends()) > 0, "backends", needsTCP)
-	case sluicev1.Listener_TCP:
-		const needsHTTP = ": only HTTP and HTTPS take it"
-		unwanted(len(l.GetHosts()) > 0, "hosts", needsHTTP)
-		unwanted(len(l.GetCertificates()) > 0, "certificates", needsHTTPS)
-		unwanted(l.GetStrictSni(), "strictSNI", needsHTTPS)
+	const (
+		needsTLS  = ": only HTTPS and TLS take it"
+		needsTCP  = ": only TCP and TLS take it; HTTP and HTTPS are served by Routes"
+		needsHTTP = ": only HTTP and HTTPS take it"
+	)
+	// carries is for listeners of bytes.
+	carries := func() {
 		unwanted(l.GetRedirect() != nil, "redirect", needsHTTP)
 		limits := l.GetLimits()
 		unwanted(limits.GetHeaderBytes() != "", "limits.headerBytes", needsHTTP)
@@ -82,8 +73,27 @@ func checkShape(l *sluicev1.Listener, at string, report reporter) {
 		unwanted(limits.GetStreams() != 0, "limits.streams", needsHTTP)
 		unwanted(limits.GetRequestsPerConnection() != 0, "limits.requestsPerConnection", needsHTTP)
 		if len(l.GetBackends()) == 0 {
-			report(at+".backends", CodeListenerShape, "got nothing, want at least one: a listener of protocol TCP carries bytes to its own backends")
+			report(at+".backends", CodeListenerShape, fmt.Sprintf("got nothing, want at least one: a listener of protocol %s carries bytes to its own backends", l.GetProtocol()))
 		}
+	}
+	switch l.GetProtocol() {
+	case sluicev1.Listener_HTTP:
+		unwanted(len(l.GetCertificates()) > 0, "certificates", needsTLS)
+		unwanted(l.GetStrictSni(), "strictSNI", needsTLS)
+		unwanted(len(l.GetBackends()) > 0, "backends", needsTCP)
+	case sluicev1.Listener_HTTPS:
+		if len(l.GetCertificates()) == 0 {
+			report(at+".certificates", CodeListenerShape, "got nothing, want at least one: a listener of protocol HTTPS needs a Certificate")
+		}
+		unwanted(len(l.GetBackends()) > 0, "backends", needsTCP)
+	case sluicev1.Listener_TCP:
+		unwanted(len(l.GetHosts()) > 0, "hosts", ": TCP shows no host; TLS does")
+		unwanted(len(l.GetCertificates()) > 0, "certificates", needsTLS)
+		unwanted(l.GetStrictSni(), "strictSNI", needsTLS)
+		carries()
+	case sluicev1.Listener_TLS:
+		unwanted(l.GetStrictSni() && len(l.GetCertificates()) == 0, "strictSNI", " without certificates: what is passed through is chosen by hosts alone")
+		carries()
 	}
 	checkNewPath(l.GetRedirect().GetPath(), at+".redirect.path", report)
 	if l.GetRedirect().GetPathPrefix() != "" {

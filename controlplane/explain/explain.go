@@ -248,7 +248,11 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 	}
 	chain := choose(c.listener, e.target.serverName)
 	if chain == nil {
-		r.Answer = &Answer{Reason: fmt.Sprintf("the TLS handshake is refused: no certificate covers %q, and strictSNI is set", e.target.serverName)}
+		why := "no certificate covers %q, and strictSNI is set"
+		if slices.ContainsFunc(c.listener.Chains, func(c ir.FilterChain) bool { return c.TCP != nil }) {
+			why = "no listener of this socket takes the server name %q"
+		}
+		r.Answer = &Answer{Reason: "the TLS handshake is refused: " + fmt.Sprintf(why, e.target.serverName)}
 		return r, rankRefused, nil
 	}
 	gateway, listener, _ := strings.Cut(chain.Name, "/")

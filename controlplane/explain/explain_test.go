@@ -78,6 +78,12 @@ kind: Test
 name: nowhere
 request: {url: "https://shop.example.com:1/"}
 expect: {status: 404}
+---
+kind: Gateway
+name: bytes
+listeners:
+  - {name: passed, port: 9444, protocol: TLS, hosts: ["*.passed.test"], backends: [{service: v1}]}
+  - {name: ended, port: 9444, protocol: TLS, hosts: [ended.test], certificates: [shop], backends: [{service: v2}]}
 `
 
 func compiled(t *testing.T) (*compile.Output, []*definition.Document) {
@@ -125,6 +131,9 @@ func TestExplain(t *testing.T) {
 			want: []string{"web/https/shop/default", "Route/shop#all"},
 		},
 		{name: "tcp", req: Request{URL: "tcp://localhost:7000"}, want: []string{"web/lines", "75% Service/v1", "25% Service/v2"}, not: "GET"},
+		{name: "passed through", req: Request{URL: "https://a.passed.test:9444"}, want: []string{"bytes/passed  (", "100% Service/v1"}, not: "certificate"},
+		{name: "terminated", req: Request{URL: "https://ended.test:9444"}, want: []string{"bytes/ended/shop", "100% Service/v2"}},
+		{name: "passed through for nobody", req: Request{URL: "https://other.test:9444"}, want: []string{"handshake is refused", `takes the server name "other.test"`}},
 		{name: "redirecting listener", req: Request{Fleet: "default", URL: "http://shop.example.com:8080/"}, want: []string{"answer      301, Location: https://shop"}},
 		{
 			name: "two fleets", req: Request{URL: "http://shop.example.com:8080/"},

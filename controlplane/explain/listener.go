@@ -69,10 +69,10 @@ func scheme(l *ir.Listener) string {
 	switch {
 	case first == nil:
 		return ""
+	case first.Certificate != "" || first.Passthrough:
+		return "https"
 	case first.TCP != nil:
 		return "tcp"
-	case first.Certificate != "":
-		return "https"
 	default:
 		return "http"
 	}

@@ -52,12 +52,14 @@ const (
 
 // FilterChain is what happens to a connection. Exactly one of HTTP and TCP is set.
 type FilterChain struct {
-	// Name is "gateway/listener/certificate", or "gateway/listener" without TLS. Default chains end in "/default".
+	// Name is "gateway/listener/certificate", or "gateway/listener" where nothing is presented. Default chains end in "/default".
 	Name string
 	// ServerNames are exact or "*.suffix", lower case. Empty fits all.
 	ServerNames []string
-	// Certificate is the name of the Certificate to present; empty is plaintext.
+	// Certificate is the name of the Certificate to present; empty is plaintext, or TLS that is passed through.
 	Certificate string
+	// Passthrough is TLS that is not terminated: the chain takes connections that begin with a ClientHello, and no others.
+	Passthrough bool
 	HTTP        *HTTP
 	TCP         *TCP
 	// Unlogged writes no access log.

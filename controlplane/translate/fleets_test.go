@@ -233,6 +233,21 @@ func fleets() map[string]*ir.Fleet {
 			},
 		},
 
+		"tls": {
+			Name: "edge",
+			Listeners: []ir.Listener{{
+				Name:    "0.0.0.0:443",
+				Address: netip.MustParseAddrPort("0.0.0.0:443"),
+				Chains: []ir.FilterChain{
+					{Name: "web/any/default", Passthrough: true, MaxConnections: 9, TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}}},
+					{Name: "web/ended/shop", ServerNames: []string{"shop.test"}, Certificate: "shop", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}, IdleTimeout: time.Minute}},
+					{Name: "web/passed", ServerNames: []string{"*.a.test", "a.test"}, Passthrough: true, TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}}},
+				},
+			}},
+			Clusters:     []ir.Cluster{{Name: "passed", ConnectTimeout: 5 * time.Second}},
+			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{

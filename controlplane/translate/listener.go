@@ -37,7 +37,7 @@ func listener(l *ir.Listener, tickets bool, bySource map[string]bool) *listenerp
 	}
 	tls := false
 	for i := range l.Chains {
-		tls = tls || l.Chains[i].Certificate != ""
+		tls = tls || l.Chains[i].Certificate != "" || l.Chains[i].Passthrough
 		m.FilterChains = append(m.FilterChains, filterChain(&l.Chains[i], tickets, bySource))
 	}
 	if l.Default != nil {
@@ -60,8 +60,12 @@ func listener(l *ir.Listener, tickets bool, bySource map[string]bool) *listenerp
 // filterChain is what happens to a connection. Each certificate has its own, so that adding one drains nobody.
 func filterChain(c *ir.FilterChain, tickets bool, bySource map[string]bool) *listenerpb.FilterChain {
 	m := &listenerpb.FilterChain{Name: c.Name}
-	if len(c.ServerNames) > 0 {
+	if len(c.ServerNames) > 0 || c.Passthrough {
 		m.FilterChainMatch = &listenerpb.FilterChainMatch{ServerNames: c.ServerNames}
+	}
+	if c.Passthrough {
+		// For all names it would take plaintext too.
+		m.FilterChainMatch.TransportProtocol = "tls"
 	}
 	if c.Certificate != "" {
 		m.TransportSocket = &corepb.TransportSocket{

@@ -32,12 +32,14 @@ type exchange struct {
 	random uint64
 	// hasBody: the request has one.
 	hasBody bool
+	// grpc: it is a gRPC call, and answers of our own must be gRPC's.
+	grpc bool
 	// responded: a final head was handed to the stream, for reply.
 	responded bool
 	sendErr   error
 	// local is an answer of our own, and fields its header.
 	local  message.Response
-	fields [4]message.Field
+	fields [6]message.Field
 	// changes are the route's, for the answer's header; nil is none.
 	changes *config.HeaderChanges
 	// scratch holds what we write into heads.
@@ -103,7 +105,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	}
 	x.s, x.c = s, c
 	x.start = time.Now()
-	x.hasBody, x.responded, x.begun, x.sendErr = false, false, false, nil
+	x.hasBody, x.grpc, x.responded, x.begun, x.sendErr = false, false, false, false, nil
 	x.sent, x.received = 0, 0
 	x.address, x.stats, x.pump, x.changes = config.Address{}, nil, nil, nil
 	x.scratch, x.cookie, x.flag = x.scratch[:0], "", ""
@@ -115,6 +117,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	if s != nil {
 		x.req = s.Request()
 		x.hasBody = x.req.ContentLength != 0
+		x.grpc = x.req.GRPC()
 		if !x.hasBody {
 			x.bodyEnd.Store(0)
 		}

@@ -26,6 +26,9 @@ type Request struct {
 	TLS  bool
 	// SNI is the server name in the handshake; empty sends none.
 	SNI string
+	// Cert names the certificate that the client shows, "ca/a.test": see Stage. Certificate is it.
+	Cert        string
+	Certificate *tls.Certificate
 	// Proto is HTTP/1.1, HTTP/1.0, HTTP/2, RAW or TCP.
 	Proto string
 	// Authority is the Host.
@@ -104,6 +107,10 @@ func dial(r *Request, a *Answer) (net.Conn, error) {
 	}
 	// The certificates are self-signed: which one came is looked at, not who vouches for it.
 	cfg := &tls.Config{ServerName: r.SNI, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
+	if r.Certificate != nil {
+		// Whatever the server says that it takes.
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return r.Certificate, nil }
+	}
 	switch r.Proto {
 	case "HTTP/2":
 		cfg.NextProtos = []string{"h2", "http/1.1"}

@@ -27,6 +27,9 @@ func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	r := e.Request
 	r.Addr = s.Addr(tb, e.At, e.Port)
 	r.Authority = s.numbers(r.Authority)
+	if r.Cert != "" {
+		r.Certificate = s.signers.pair(tb, r.Cert)
+	}
 	for _, u := range s.Upstreams {
 		u.Take()
 	}
@@ -131,7 +134,7 @@ func (o *Outcome) Check(e *Exchange, kind string) []string {
 			report("client: got %s, want status %d", a.Refused, expect.Status)
 			continue
 		case a.Status != expect.Status:
-			report("client: got status %d %s, want %d", a.Status, clip(a.Body), expect.Status)
+			report("client: got status %d %s %v, want %d", a.Status, clip(a.Body), a.Header, expect.Status)
 			continue
 		}
 		wrong = append(wrong, check("client", expect.Client, a.value, a.Trailer, a.Body)...)
@@ -189,6 +192,12 @@ func (s *Seen) value(name string) string {
 		return s.Proto
 	case ":proxy":
 		return s.Proxy
+	case ":sni":
+		return s.SNI
+	case ":alpn":
+		return s.ALPN
+	case ":client":
+		return s.Client
 	case ":method":
 		return s.Method
 	case ":path":
@@ -296,7 +305,7 @@ func Compare(e *Exchange, nameA string, a *Outcome, nameB string, b *Outcome) []
 	}
 	for i := range a.Seen {
 		x, y := a.Seen[i], b.Seen[i]
-		for _, name := range []string{":proto", ":method", ":path", ":authority"} {
+		for _, name := range []string{":proto", ":method", ":path", ":authority", ":sni", ":alpn", ":client"} {
 			if x.value(name) != y.value(name) {
 				differ("upstream saw "+name, x.value(name), y.value(name))
 			}

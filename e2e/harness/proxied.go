@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 
@@ -63,6 +64,9 @@ func describe(h proxyprotocol.Header, text bool) string {
 
 // said is what the header of an upstream's connection says; empty for those that want none.
 func said(c net.Conn) string {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
 	if h, ok := c.(*headerConn); ok {
 		return h.said
 	}

@@ -194,6 +194,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.TLS = true
 		case key == "sni":
 			r.SNI = value
+		case key == "cert":
+			r.Cert = value
 		case key == "at":
 			e.At = value
 		case key == "upgrade":

@@ -20,8 +20,13 @@ type Stage struct {
 	Ports     map[string]int
 	Upstreams map[string]*Upstream
 	// tries counts requests with x-echo-first; Play begins anew.
-	tries atomic.Int64
+	tries   atomic.Int64
+	signers signers
 }
+
+type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
+
+var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "tcp": NewTCPUpstream}
 
 // NewStage writes files with their placeholders filled in:
 //
@@ -29,8 +34,13 @@ type Stage struct {
 //	{{upstream "v1"}}    the address of an HTTP/1.1 upstream
 //	{{h2c "grpc"}}       the address of an HTTP/2 upstream
 //	{{tcp "t"}}          the address of a TCP upstream
+//	{{echo "e"}}         the address of a TCP upstream that sends back what comes
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
+//	{{secure "tcp" "t" "ca/a.test"}} one of them that speaks TLS, with a certificate that the authority ca has signed for a.test
+//	{{mutual "tcp" "t" "ca/a.test"}} one that also wants a certificate of ca's of its clients
+//	{{authority "ca"}}   the path of an authority's own certificate
+//	{{certificate "ca/a.test"}} and {{key "ca/a.test"}}: the paths of a certificate that it has signed
 //	{{full}}             an address where connections are neither taken nor refused
 func NewStage(tb testing.TB, files []txtar.File) *Stage {
 	tb.Helper()
@@ -42,7 +52,6 @@ func NewStage(tb testing.TB, files []txtar.File) *Stage {
 // Write writes more files, or others of the same names, with the same ports and upstreams. Each appears at once.
 func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 	tb.Helper()
-	type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
 	upstream := func(kind maker, options ...func(*Upstream)) func(string) string {
 		return func(name string) string {
 			if s.Upstreams[name] == nil {
@@ -61,12 +70,21 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
+		"echo":     upstream(NewEchoUpstream),
 		"proxied": func(kind, name string) string {
-			kinds := map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "tcp": NewTCPUpstream}
-			return upstream(kinds[kind], WantHeader)(name)
+			return upstream(makers[kind], WantHeader)(name)
 		},
-		"full": func() string { return full(tb) },
-		"dead": func() string { return Loopback(tb) },
+		"secure": func(kind, name, cert string) string {
+			return upstream(makers[kind], WantTLS(s.signers.server(tb, kind, cert)))(name)
+		},
+		"mutual": func(kind, name, cert string) string {
+			return upstream(makers[kind], WantTLS(s.signers.mutual(tb, kind, cert)))(name)
+		},
+		"authority":   func(name string) string { return s.signers.write(tb, s.signers.authority(tb, name).PEM) },
+		"certificate": func(name string) string { return s.signers.write(tb, s.signers.signed(tb, name).certificate) },
+		"key":         func(name string) string { return s.signers.write(tb, s.signers.signed(tb, name).key) },
+		"full":        func() string { return full(tb) },
+		"dead":        func() string { return Loopback(tb) },
 	}
 	for _, f := range files {
 		t, err := template.New(f.Name).Funcs(funcs).Parse(string(f.Data))

@@ -20,7 +20,11 @@ type Field struct{ Name, Value string }
 type Seen struct {
 	Upstream string
 	// Proxy is what the PROXY protocol's header of its connection says: "v1 203.0.113.1:4711 192.0.2.1:443", "v2 local".
-	Proxy  string
+	Proxy string
+	// SNI, ALPN and Client are of its connection's TLS: the name that was asked for, the protocol that was agreed on, and the
+	// name of the certificate that the proxy showed.
+	SNI, ALPN, Client string
+
 	Proto  string
 	Method string
 	Path   string
@@ -108,6 +112,17 @@ func WantHeader(u *Upstream) { u.listener = headerListener{u.listener} }
 func NewTCPUpstream(tb testing.TB, name string, options ...func(*Upstream)) *Upstream {
 	u := newUpstream(tb, name, options)
 	u.serve = u.serveTCP
+	u.start()
+	return u
+}
+
+// NewEchoUpstream sends back what comes, as it comes.
+func NewEchoUpstream(tb testing.TB, name string, options ...func(*Upstream)) *Upstream {
+	u := newUpstream(tb, name, options)
+	u.serve = func(c net.Conn) {
+		u.add(&Seen{Upstream: u.Name, Proto: "TCP"})
+		_, _ = io.Copy(c, c)
+	}
 	u.start()
 	return u
 }
@@ -224,6 +239,7 @@ func (u *Upstream) serveTCP(c net.Conn) {
 	data, err := io.ReadAll(c)
 	u.update(func() {
 		s.Body, s.Proxy = data, said(c)
+		s.secured(c)
 		if err != nil {
 			s.Broken = err.Error()
 		}

@@ -33,6 +33,7 @@ func (u *Upstream) exchange(c net.Conn, r *bufio.Reader, w *bufio.Writer) (s *Se
 		return nil, false, err
 	}
 	s = &Seen{Upstream: u.Name, Proxy: said(c)}
+	s.secured(c)
 	parts := strings.Split(first, " ")
 	if len(parts) != 3 {
 		u.add(s)

@@ -20,6 +20,7 @@ func (u *Upstream) startHTTP2() {
 		},
 	}
 	u.server.Protocols.SetUnencryptedHTTP2(true)
+	u.server.Protocols.SetHTTP2(true)
 	u.wg.Go(func() { _ = u.server.Serve(u.listener) })
 }
 
@@ -28,6 +29,7 @@ func (u *Upstream) handle(w http.ResponseWriter, r *http.Request) {
 		Upstream: u.Name, Proxy: said(connOf(r.Context())), Proto: r.Proto, Method: r.Method, Path: r.RequestURI, Authority: r.Host,
 		Header: flat(r.Header),
 	}
+	s.secured(connOf(r.Context()))
 	p, err := u.plan(s)
 	if err != nil {
 		s.Broken = err.Error()

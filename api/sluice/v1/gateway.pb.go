@@ -34,6 +34,9 @@ const (
 	Listener_HTTPS Listener_Protocol = 2
 	// Bytes, carried to the listener's own backends.
 	Listener_TCP Listener_Protocol = 3
+	// TLS, told apart by the client's server name (SNI), to the listener's own backends: passed through untouched, or, with
+	// certificates, terminated here, so that the backends get what was in it.
+	Listener_TLS Listener_Protocol = 4
 )
 
 // Enum value maps for Listener_Protocol.
@@ -43,12 +46,14 @@ var (
 		1: "HTTP",
 		2: "HTTPS",
 		3: "TCP",
+		4: "TLS",
 	}
 	Listener_Protocol_value = map[string]int32{
 		"PROTOCOL_UNSPECIFIED": 0,
 		"HTTP":                 1,
 		"HTTPS":                2,
 		"TCP":                  3,
+		"TLS":                  4,
 	}
 )
 
@@ -165,7 +170,7 @@ func (x *Gateway) GetListeners() []*Listener {
 	return nil
 }
 
-// A Listener is one address and port. Listeners of one fleet may share an address and port only as HTTPS listeners
+// A Listener is one address and port. Listeners of one fleet may share an address and port only as HTTPS and TLS listeners
 // with distinct hosts.
 type Listener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -175,24 +180,25 @@ type Listener struct {
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// The TCP port: 1 to 65535.
 	Port uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
-	// How connections are read: HTTP, HTTPS or TCP.
+	// How connections are read: HTTP, HTTPS, TCP or TLS.
 	Protocol Listener_Protocol `protobuf:"varint,4,opt,name=protocol,proto3,enum=sluice.v1.Listener_Protocol" json:"protocol,omitempty"`
-	// HTTP and HTTPS: the hosts that this listener serves; a Route joins it with those of its hosts that fit.
-	// Default: all hosts.
+	// HTTP and HTTPS: the hosts that this listener serves; a Route joins it with those of its hosts that fit. TLS: the server
+	// names (SNI) whose connections it takes; others are refused, unless another listener of the socket takes them. Default:
+	// all hosts, and clients that send no server name.
 	Hosts []string `protobuf:"bytes,5,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	// HTTPS: the names of the Certificates to present, chosen by the client's server name (SNI). The first is also
-	// presented to a client that sends no server name, or one that no certificate covers.
+	// HTTPS, and TLS that is terminated here: the names of the Certificates to present, chosen by the client's server name
+	// (SNI). The first is also presented to a client of this listener whose server name no certificate covers, or who sends none.
 	Certificates []string `protobuf:"bytes,6,rep,name=certificates,proto3" json:"certificates,omitempty"`
-	// HTTPS: refuse the handshake of a client whose server name no certificate covers. Default: false.
+	// With certificates: refuse the handshake of a client whose server name no certificate covers. Default: false.
 	StrictSni bool `protobuf:"varint,7,opt,name=strict_sni,json=strictSNI,proto3" json:"strict_sni,omitempty"`
 	// HTTP and HTTPS: answer every request with a redirect; no Route joins such a listener.
 	Redirect *Redirect `protobuf:"bytes,8,opt,name=redirect,proto3" json:"redirect,omitempty"`
-	// TCP: where the bytes go.
+	// TCP and TLS: where the bytes go.
 	Backends []*Backend `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
-	// How long a connection (TCP) or a request (HTTP, HTTPS) may be silent both ways before it is closed. "0s" is for
+	// How long a connection (TCP, TLS) or a request (HTTP, HTTPS) may be silent both ways before it is closed. "0s" is for
 	// ever. Default: 5m.
 	IdleTimeout string `protobuf:"bytes,10,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
-	// Whether and how requests (HTTP, HTTPS) or connections (TCP) are logged. Default: one line of JSON each, on the
+	// Whether and how requests (HTTP, HTTPS) or connections (TCP, TLS) are logged. Default: one line of JSON each, on the
 	// proxy's standard output.
 	AccessLog *AccessLog `protobuf:"bytes,11,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"`
 	// What a stranger may cost. Each proxy counts by itself.
@@ -374,11 +380,11 @@ func (x *ProxyProtocol) GetOptional() bool {
 }
 
 // Limits bound what clients of a listener may take. Those of HTTP and HTTPS listeners have defaults that suit a proxy
-// which strangers reach; TCP listeners take connections alone.
+// which strangers reach; TCP and TLS listeners take connections alone.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many connections may be open at once: of one too many, HTTP/1 in plaintext is answered 503, and others are
-	// closed. Those of an HTTPS listener are counted for each of its certificates, and, of clients whose server name none
+	// closed. Those of a listener with certificates are counted for each of them, and, of clients whose server name none
 	// covers, by themselves. Default: no limit of the listener's own.
 	Connections uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
 	// HTTP and HTTPS: how large a request's line and headers may be together, 1Ki to 8Mi: else 431. Default: 60Ki.
@@ -539,7 +545,7 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\tlisteners\x18\x05 \x03(\v2\x13.sluice.v1.ListenerB\b\xbaH\x05\x92\x01\x02\b\x01R\tlisteners\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x05\n" +
 	"\bListener\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
@@ -559,12 +565,13 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\x12)\n" +
 	"\x06limits\x18\f \x01(\v2\x11.sluice.v1.LimitsR\x06limits\x12?\n" +
-	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\"B\n" +
+	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\"K\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04HTTP\x10\x01\x12\t\n" +
 	"\x05HTTPS\x10\x02\x12\a\n" +
-	"\x03TCP\x10\x03\"+\n" +
+	"\x03TCP\x10\x03\x12\a\n" +
+	"\x03TLS\x10\x04\"+\n" +
 	"\rProxyProtocol\x12\x1a\n" +
 	"\boptional\x18\x01 \x01(\bR\boptional\"\xfd\x02\n" +
 	"\x06Limits\x12,\n" +

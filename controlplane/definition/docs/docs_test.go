@@ -77,8 +77,8 @@ func TestNotFound(t *testing.T) {
 	for path, want := range map[string]string{
 		"Rout":                       "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
 		"":                           ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
-		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules, upgrades, requestHeaders, responseHeaders; did you mean rules?",
-		"Route.rules.retry":          "Route.rules.retry: retries are not supported yet",
+		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules, upgrades, requestHeaders, responseHeaders, retry; did you mean rules?",
+		"Route.rules.use":            "Route.rules.use: policies are not supported yet",
 		"Route.rules.timeout.x":      "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
 		"Service.endpoints[0].wight": "Service.endpoints.wight: got an unknown field, want one of address, weight, hashKey; did you mean weight?",
 	} {
@@ -94,7 +94,7 @@ func TestComplete(t *testing.T) {
 	for typed, want := range map[string]string{
 		"":              "Gateway Route Service Certificate Test",
 		"r":             "Route",
-		"Route.":        "Route.name Route.description Route.labels Route.gateways Route.hosts Route.priority Route.timeout Route.rules Route.upgrades Route.requestHeaders Route.responseHeaders",
+		"Route.":        "Route.name Route.description Route.labels Route.gateways Route.hosts Route.priority Route.timeout Route.rules Route.upgrades Route.requestHeaders Route.responseHeaders Route.retry",
 		"Route.rules.m": "Route.rules.match Route.rules.matches",
 		"Rout.":         "",
 	} {
