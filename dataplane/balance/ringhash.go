@@ -94,7 +94,9 @@ func normalized(weights []uint32) (shares []float64, least, most float64) {
 func (p *ringHash) Pick() int { return p.PickBy(rand.Uint64()) }
 
 // PickBy takes the first point that is not before the hash; after the last comes the first.
-func (p *ringHash) PickBy(hash uint64) int {
+func (p *ringHash) PickBy(hash uint64) int { return int(p.owners[p.find(hash)]) }
+
+func (p *ringHash) find(hash uint64) int {
 	part := hash >> p.shift
 	low, high := int(p.starts[part]), int(p.starts[part+1])
 	for low < high {
@@ -108,5 +110,5 @@ func (p *ringHash) PickBy(hash uint64) int {
 	if low == len(p.hashes) {
 		low = 0
 	}
-	return int(p.owners[low])
+	return low
 }
