@@ -17,7 +17,7 @@ func fleets() map[string]*ir.Fleet {
 			if c := &f.Clusters[i]; c.MaxConnections == 0 {
 				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
 				if c.Retries == (ir.RetryLimit{}) {
-					c.Retries.Budget = &ir.RetryBudget{Percent: 80, Least: 10}
+					c.Retries.Max = 100_000
 				}
 			}
 		}
