@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // longestDuration is a year: more is a slip.
@@ -73,8 +74,8 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
 	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
-	checkHeaders(r.GetRequestHeaders(), "requestHeaders", report)
-	checkHeaders(r.GetResponseHeaders(), "responseHeaders", report)
+	checkHeaders(r.GetRequestHeaders(), "requestHeaders", operator.OfRequest, report)
+	checkHeaders(r.GetResponseHeaders(), "responseHeaders", operator.OfResponse, report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
@@ -98,8 +99,8 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)
-		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
-		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", report)
+		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", operator.OfRequest, report)
+		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}

@@ -42,6 +42,8 @@ type exchange struct {
 	fields [6]message.Field
 	// changes are the route's, for the answer's header; nil is none.
 	changes *config.HeaderChanges
+	// values are those of the headers that are being changed.
+	values []string
 	// scratch holds what we write into heads.
 	scratch []byte
 	pump    *pump

@@ -93,7 +93,7 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		// RFC 8441, 5: there, all that follows the head is the other protocol's.
 		return failure.Newf(failure.UpgradeRefused, "%q: with a body, and cluster %q speaks HTTP/2", protocol, name)
 	}
-	change(&x.req.Header, r.RequestHeaders)
+	x.change(&x.req.Header, r.RequestHeaders, nil)
 	if r.Rewrite != nil && !route.Rewrite(r.Route, x.req) {
 		return failure.Newf(failure.BadRequest, "rewritten path %q does not begin with /", x.req.Path)
 	}
@@ -205,7 +205,7 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 	}
 	x.record.UpstreamDuration = x.sinceRequest()
 	cleanResponse(res)
-	change(&res.Header, x.changes)
+	x.change(&res.Header, x.changes, res)
 	x.commonHeader(res)
 	bodyless := res.ContentLength == 0 || x.req.Method == "HEAD" || res.Status == 204 || res.Status == 304
 	if !x.startAnswer(res, bodyless) {

@@ -388,7 +388,9 @@ type HeaderValue struct {
 	// The name, in lower case. Host and what frames a message or is about a connection (content-length, transfer-encoding,
 	// connection, upgrade, …) cannot be changed.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The value. A % in it must be written %%: variables are not supported yet.
+	// The value. It may have Envoy's variables in it, such as %REQ(x-user)%, %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% or, in an answer,
+	// %UPSTREAM_CLUSTER%; a % is written %%. A variable that stands for nothing is nothing, and a header whose whole value is
+	// nothing is left as it was.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
