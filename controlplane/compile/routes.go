@@ -184,6 +184,8 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		template.Upgrades = m.GetUpgrades().GetProtocols()
 		template.Rewrite = rewrite(m.GetRewrite())
 		ok = ok && good
+		template.Mirrors, good = c.mirrors(r.doc, field+".mirror", m.GetMirror())
+		ok = ok && good
 	}
 	matches := m.GetMatches()
 	if len(matches) == 0 {

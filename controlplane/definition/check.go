@@ -92,6 +92,10 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		if len(rule.GetBackends()) == 0 && rule.GetIdleTimeout() != "" {
 			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
 		}
+		if len(rule.GetBackends()) == 0 && len(rule.GetMirror()) > 0 {
+			report(at+".mirror", CodeExclusive, "got mirror without backends, want mirror only where there are backends")
+		}
+		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRewrite(rule, at+".rewrite", report)

@@ -45,6 +45,8 @@ var (
 	clusterResets            = desc("cluster_resets_total", "Upstreams that went away before the end of their answer.", "cluster")
 	clusterTimeouts          = desc("cluster_timeouts_total", "Requests that took too long.", "cluster")
 	clusterRetries           = desc("cluster_retries_total", "Requests sent again.", "cluster")
+	clusterMirrors           = desc("cluster_mirrored_requests_total", "Copies of others' requests sent to the cluster.", "cluster")
+	clusterMirrorsDropped    = desc("cluster_mirrored_requests_dropped_total", "Copies that were not sent, or not to their end: none was free, or it was too slow.", "cluster")
 	clusterEndpoints         = desc("cluster_endpoints", "Endpoints.", "cluster")
 
 	xdsConnected = desc("xds_connected", "1 while the control plane's stream is open.")
@@ -112,6 +114,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(clusterResets, stats.Resets.Load(), name)
 		counter(clusterTimeouts, stats.Timeouts.Load(), name)
 		counter(clusterRetries, stats.Retries.Load(), name)
+		counter(clusterMirrors, stats.Mirrors.Load(), name)
+		counter(clusterMirrorsDropped, stats.MirrorsDropped.Load(), name)
 		gauge(clusterEndpoints, float64(len(cl.Endpoints)), name)
 	}
 	if options.XDS == nil {

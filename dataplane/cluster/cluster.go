@@ -52,7 +52,10 @@ type Stats struct {
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
 	// Retries are requests sent again.
-	Retries                  atomic.Int64
+	Retries atomic.Int64
+	// Mirrors are copies of requests for other clusters that were begun, and MirrorsDropped those that were not, or not sent to
+	// their end.
+	Mirrors, MirrorsDropped  atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx.
 	Status [6]atomic.Int64

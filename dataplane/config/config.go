@@ -220,12 +220,22 @@ type Route struct {
 	Timeout time.Duration
 	// IdleTimeout replaces HTTP.StreamIdleTimeout if set.
 	IdleTimeout *time.Duration
+	// Mirrors get copies of requests. They are of Clusters.
+	Mirrors []Mirror
 	// Upgrades go before HTTP.Upgrades, protocol by protocol.
 	Upgrades []Upgrade
 	// Rewrite is what the upstream sees instead; nil is the request's own. It is of Clusters.
 	Rewrite *Rewrite
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
+}
+
+// Mirror is a cluster that gets copies of requests. Fraction is of the request's one draw; nil is all.
+type Mirror struct {
+	Cluster  string
+	Fraction *Fraction
+	// ShadowHost writes "-shadow" behind the host's name.
+	ShadowHost bool
 }
 
 // HeaderChanges are done in this order: what is named is removed, then all values are made, then those that overwrite are

@@ -100,6 +100,7 @@ func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
 	}
 	r.Upgrades = upgrades(d, at, m.GetUpgradeConfigs())
 	r.Rewrite = d.rewrite(at, m)
+	r.Mirrors = d.mirrors(at, m.GetRequestMirrorPolicies())
 	switch s := m.GetClusterSpecifier().(type) {
 	case *routepb.RouteAction_Cluster:
 		r.Clusters = []config.WeightedCluster{{Name: s.Cluster, Weight: 1}}

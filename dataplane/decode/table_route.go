@@ -132,6 +132,7 @@ var routeTableTable = []messageRules{
 		yes("timeout"),
 		yes("idle_timeout"),
 		yes("upgrade_configs"),
+		yes("request_mirror_policies"),
 		yes("host_rewrite_literal"),
 		yes("prefix_rewrite"),
 		yes("regex_rewrite"),
@@ -141,6 +142,12 @@ var routeTableTable = []messageRules{
 		only("include_vh_rate_limits", "false"),
 		only("internal_redirect_action", "PASS_THROUGH_INTERNAL_REDIRECT"),
 		harmless("max_internal_redirects", "there are no internal redirects"),
+	}},
+	{message: "envoy.config.route.v3.RouteAction.RequestMirrorPolicy", fields: []Field{
+		yes("cluster"),
+		yes("runtime_fraction"),
+		yes("disable_shadow_host_suffix_append"),
+		harmless("trace_sampled", "there are no traces"),
 	}},
 	{message: "envoy.config.route.v3.RouteAction.UpgradeConfig", fields: []Field{
 		{Name: "upgrade_type", Support: Implemented, Note: notUpgrades},

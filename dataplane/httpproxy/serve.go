@@ -107,6 +107,10 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		return failure.New(failure.NoEndpoint, nil)
 	}
 	x.stats = c.Stats
+	if len(r.Mirrors) > 0 {
+		x.mirrorTo(state, r)
+		defer x.endMirrors(nil, errLate)
+	}
 	why := x.try(client, e, false)
 	// A connection that was kept open may have been closed as we took it. Nothing of the request was lost, then, if it
 	// had no body, and repeating it does no harm (RFC 9110, 9.2.2).
