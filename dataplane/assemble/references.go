@@ -19,6 +19,9 @@ func referencesOf(l *config.Listener) references {
 func (r *references) add(c *config.FilterChain) {
 	if c.TLS != nil {
 		r.secrets = append(r.secrets, c.TLS.CertificateNames...)
+		if c.TLS.Clients != nil && c.TLS.Clients.Name != "" {
+			r.secrets = append(r.secrets, c.TLS.Clients.Name)
+		}
 		if c.TLS.TicketKeysName != "" {
 			r.secrets = append(r.secrets, c.TLS.TicketKeysName)
 		}

@@ -120,7 +120,7 @@ var listenerTable = []messageRules{
 var tlsTable = []messageRules{
 	{message: "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", fields: []Field{
 		yes("common_tls_context"),
-		only("require_client_certificate", "false"),
+		yes("require_client_certificate"),
 		only("require_sni", "false"),
 		only("ocsp_staple_policy", "LENIENT_STAPLING"),
 		yes("session_ticket_keys"),
@@ -136,6 +136,23 @@ var tlsTable = []messageRules{
 		yes("tls_certificates"),
 		yes("tls_certificate_sds_secret_configs"),
 		yes("alpn_protocols"),
+		yes("validation_context"),
+		yes("validation_context_sds_secret_config"),
+		yes("combined_validation_context"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext", fields: []Field{
+		yes("default_validation_context"),
+		yes("validation_context_sds_secret_config"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext", fields: []Field{
+		yes("trusted_ca"),
+		yes("match_typed_subject_alt_names"),
+		only("allow_expired_certificate", "false"),
+		only("trust_chain_verification", "VERIFY_TRUST_CHAIN"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher", fields: []Field{
+		only("san_type", "EMAIL", "DNS", "URI", "IP_ADDRESS"),
+		yes("matcher"),
 	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.TlsParameters", fields: []Field{
 		yes("tls_minimum_protocol_version"),
@@ -149,6 +166,7 @@ var tlsTable = []messageRules{
 		yes("name"),
 		yes("tls_certificate"),
 		yes("session_ticket_keys"),
+		yes("validation_context"),
 	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", fields: []Field{
 		yes("keys"),

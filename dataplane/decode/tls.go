@@ -24,6 +24,7 @@ var tlsVersions = map[tlspb.TlsParameters_TlsProtocol]uint16{
 // downstreamTLS reads how a listener terminates TLS.
 func (d *decoder) downstreamTLS(at string, m *tlspb.DownstreamTlsContext) *config.DownstreamTLS {
 	t := d.commonTLS(at+".common_tls_context", m.GetCommonTlsContext())
+	t.Clients = d.clients(at, m)
 	t.NoTickets = m.GetDisableStatelessSessionResumption()
 	if s := m.GetSessionTicketKeysSdsSecretConfig(); s != nil {
 		t.TicketKeysName = d.sdsName(at+".session_ticket_keys_sds_secret_config", s)
@@ -73,7 +74,14 @@ func (d *decoder) secret() *Secret {
 	case m.GetSessionTicketKeys() != nil:
 		return &Secret{TicketKeys: d.ticketKeys("session_ticket_keys", m.GetName(), m.GetSessionTicketKeys())}
 	}
-	d.refuse("tls_certificate", "got none, want a certificate and its key, or session_ticket_keys")
+	if v := m.GetValidationContext(); v != nil {
+		validation := d.validation("validation_context", m.GetName(), v)
+		if len(validation.Authorities) == 0 {
+			d.missing("validation_context.trusted_ca", "want PEM in inline_bytes or inline_string")
+		}
+		return &Secret{Validation: validation}
+	}
+	d.refuse("tls_certificate", "got none, want a certificate and its key, session_ticket_keys or validation_context")
 	return nil
 }
 

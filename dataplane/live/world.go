@@ -21,6 +21,7 @@ type world struct {
 	tables       map[string]*route.Table
 	certificates map[string]certificate
 	tickets      map[string]tickets
+	validations  map[string]*config.Validation
 }
 
 type certificate struct {
@@ -43,6 +44,7 @@ func newWorld() world {
 		tables:       map[string]*route.Table{},
 		certificates: map[string]certificate{},
 		tickets:      map[string]tickets{},
+		validations:  map[string]*config.Validation{},
 	}
 }
 
@@ -89,6 +91,9 @@ func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, 
 			t = tickets{config: cfg, made: certs.SharedTickets(cfg)}
 		}
 		next.tickets[name] = t
+	}
+	if c.Validations != nil {
+		next.validations = c.Validations
 	}
 	var problems []error
 	for name, cfg := range c.Certificates {
@@ -151,4 +156,13 @@ func (w *world) ticketsOf(cfg *config.DownstreamTLS, own *certs.Tickets) *certs.
 		return t.made
 	}
 	return own
+}
+
+// trusted is who may speak to a chain, or whom a cluster speaks to; nil if what it names is not there: then it is nobody.
+func (w *world) trusted(t *config.Trust) (*certs.Trust, error) {
+	secret := w.validations[t.Name]
+	if t.Name != "" && secret == nil {
+		return nil, nil
+	}
+	return certs.NewTrust(t.Own, secret)
 }

@@ -75,8 +75,8 @@ func TestGoldenPages(t *testing.T) {
 
 func TestNotFound(t *testing.T) {
 	for path, want := range map[string]string{
-		"Rout":                       "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
-		"":                           ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
+		"Rout":                       "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, TrustBundle, Test; did you mean Route?",
+		"":                           ": got an unknown kind, want one of Gateway, Route, Service, Certificate, TrustBundle, Test",
 		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules, upgrades, requestHeaders, responseHeaders; did you mean rules?",
 		"Route.rules.retry":          "Route.rules.retry: retries are not supported yet",
 		"Route.rules.timeout.x":      "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
@@ -92,7 +92,7 @@ func TestNotFound(t *testing.T) {
 
 func TestComplete(t *testing.T) {
 	for typed, want := range map[string]string{
-		"":              "Gateway Route Service Certificate Test",
+		"":              "Gateway Route Service Certificate TrustBundle Test",
 		"r":             "Route",
 		"Route.":        "Route.name Route.description Route.labels Route.gateways Route.hosts Route.priority Route.timeout Route.rules Route.upgrades Route.requestHeaders Route.responseHeaders",
 		"Route.rules.m": "Route.rules.match Route.rules.matches",
