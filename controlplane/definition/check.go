@@ -82,6 +82,9 @@ func isPEM(text string) bool {
 func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
+	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
+	checkHeaders(r.GetRequestHeaders(), "requestHeaders", report)
+	checkHeaders(r.GetResponseHeaders(), "responseHeaders", report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
@@ -94,6 +97,10 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			}
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
+		checkDuration(rule.GetIdleTimeout(), at+".idleTimeout", report)
+		if len(rule.GetBackends()) == 0 && rule.GetIdleTimeout() != "" {
+			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
+		}
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRewrite(rule, at+".rewrite", report)

@@ -96,6 +96,9 @@ func routeDefaults(r *sluicev1.Route) {
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
 		orText(&rule.Timeout, r.GetTimeout())
+		if len(rule.GetBackends()) > 0 {
+			orText(&rule.IdleTimeout, r.GetIdleTimeout())
+		}
 		if rule.GetRedirect() == nil {
 			if rule.Upgrades == nil {
 				rule.Upgrades = proto.CloneOf(r.GetUpgrades())

@@ -122,6 +122,9 @@ type Rule struct {
 	Respond  *Response
 	// Timeout is for the whole request. 0 is none.
 	Timeout time.Duration
+	// IdleTimeout is for a request that moves neither way, in place of the listener's; 0 is never, nil the listener's. It is
+	// of Backends.
+	IdleTimeout *time.Duration
 	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.

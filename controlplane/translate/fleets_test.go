@@ -67,7 +67,7 @@ func fleets() map[string]*ir.Fleet {
 				}}}},
 				{Name: "web/https", Hosts: []ir.VirtualHost{
 					{Name: "*.example.com", Host: "*.example.com", Rules: []ir.Rule{{
-						ID: "Route/shop#all", Timeout: 30 * time.Second,
+						ID: "Route/shop#all", Timeout: 30 * time.Second, IdleTimeout: new(90 * time.Second),
 						Backends: []ir.Backend{{Cluster: "shop-v1", Weight: 90}, {Cluster: "shop-v2", Weight: 10}, {Cluster: "shop-v3", Weight: 0}},
 					}}},
 					{Name: "api.example.com", Host: "api.example.com", Rules: []ir.Rule{{

@@ -32,12 +32,14 @@ type exchange struct {
 	random uint64
 	// hasBody: the request has one.
 	hasBody bool
+	// grpc: it is a gRPC call, and answers of our own must be gRPC's.
+	grpc bool
 	// responded: a final head was handed to the stream, for reply.
 	responded bool
 	sendErr   error
 	// local is an answer of our own, and fields its header.
 	local  message.Response
-	fields [4]message.Field
+	fields [6]message.Field
 	// changes are the route's, for the answer's header; nil is none.
 	changes *config.HeaderChanges
 	// scratch holds what we write into heads.
@@ -70,6 +72,8 @@ type exchange struct {
 	alarm *alarm.Alarm
 	// routeTimeout and idleTimeout are set before the alarm is.
 	routeTimeout, idleTimeout time.Duration
+	// upgrading, set before the alarm is: as with Envoy, such a request does not end before its connection does.
+	upgrading bool
 
 	mu sync.Mutex
 	// Guarded by mu: what is to be broken off.
@@ -94,7 +98,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	}
 	x.s, x.c = s, c
 	x.start = time.Now()
-	x.hasBody, x.responded, x.begun, x.sendErr = false, false, false, nil
+	x.hasBody, x.grpc, x.responded, x.begun, x.sendErr = false, false, false, false, nil
 	x.sent, x.received = 0, 0
 	x.address, x.stats, x.pump, x.changes = config.Address{}, nil, nil, nil
 	x.scratch, x.cookie = x.scratch[:0], ""
@@ -105,6 +109,7 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	if s != nil {
 		x.req = s.Request()
 		x.hasBody = x.req.ContentLength != 0
+		x.grpc = x.req.GRPC()
 		if !x.hasBody {
 			x.bodyEnd.Store(0)
 		}
@@ -143,8 +148,8 @@ func (x *exchange) end() {
 
 // watch begins to look after the time, and after the client.
 func (x *exchange) watch(r *config.Route) {
-	if x.routeTimeout = r.Timeout; x.req.Upgrade != "" {
-		// As with Envoy: its timeout begins when the client has sent everything, which is never.
+	if x.routeTimeout, x.upgrading = r.Timeout, x.req.Upgrade != ""; x.upgrading {
+		// Its timeout begins when the client has sent everything, which is never.
 		x.routeTimeout = 0
 	}
 	x.idleTimeout = x.p.config.StreamIdleTimeout
@@ -190,7 +195,7 @@ func (x *exchange) look() time.Time {
 	case x.routeTimeout > 0 && end >= 0 && since >= end+int64(x.routeTimeout):
 		x.breakOff(failure.ResponseTimeout)
 	case x.idleTimeout > 0 && since-x.activity.Load() >= int64(x.idleTimeout):
-		if end < 0 {
+		if end < 0 || x.upgrading {
 			x.breakOff(failure.RequestIdle)
 		} else {
 			x.breakOff(failure.StreamIdle)

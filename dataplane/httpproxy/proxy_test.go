@@ -190,6 +190,16 @@ func TestLocalReplies(t *testing.T) {
 			change: func(r *rig) {
 				r.routes[0].Clusters, r.routes[0].Redirect = nil, &config.Redirect{Scheme: "https", Status: 301}
 			}},
+		{name: "gRPC", request: request("POST", "/", "Content-Type: application/grpc"), status: 200,
+			header: "Grpc-Message", value: "no healthy upstream"},
+		{name: "gRPC, and a route that answers", request: request("POST", "/", "Content-Type: application/grpc+proto"), status: 200,
+			header: "Grpc-Message", value: "5%25 %7E %C3%BC%0A", change: func(r *rig) {
+				r.routes[0].Clusters, r.routes[0].Respond = nil, &config.Response{Status: 418, Body: "5% ~ ü\n"}
+			}},
+		{name: "gRPC's status", request: request("POST", "/", "Content-Type: application/grpc"), status: 200,
+			header: "Grpc-Status", value: "12", origin: say(ok), change: func(r *rig) { r.routes = nil }},
+		{name: "made here", request: get("/a?b"), status: 201, header: "Location", value: "http://a.test/a?b",
+			change: func(r *rig) { r.routes[0].Clusters, r.routes[0].Respond = nil, &config.Response{Status: 201} }},
 		{name: "codec", request: get("/ x"), status: 400, body: "Bad Request"},
 		{name: "HTTP/1.0", request: "GET / HTTP/1.0\r\nHost: a\r\n\r\n", status: 426, body: "Upgrade Required"},
 		{name: "head too large", request: get("/", "X: "+strings.Repeat("a", 70000)), status: 431, body: "Request Header Fields Too Large"},

@@ -53,6 +53,10 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 		res.Header = append(res.Header, message.Field{Name: "content-type", Value: "text/plain"})
 	}
 	change(&res.Header, x.changes)
+	if x.grpc {
+		x.grpcAnswer(res, body)
+		body = ""
+	}
 	x.commonHeader(res)
 	if !x.startAnswer(res, body == "") {
 		x.sendFailed()
@@ -75,20 +79,36 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 func (x *exchange) sendFailed() { x.failed(x.because(x.sendErr)) }
 
 func (x *exchange) redirect(r *config.Route) {
+	status := r.Redirect.Status
+	if status == 0 {
+		status = 301
+	}
+	x.located(status, "", r)
+}
+
+// here is a redirect to where the request is.
+var here = &config.Route{Redirect: &config.Redirect{}}
+
+// respondDirect answers what a route says. As with Envoy, what was made or moved is at the request's own URL, unless the
+// route's changes say otherwise.
+func (x *exchange) respondDirect(r *config.Response) {
+	if r.Status == 201 || r.Status/100 == 3 {
+		x.located(r.Status, r.Body, here)
+		return
+	}
+	x.own(r.Status, r.Body, message.Field{})
+}
+
+// located answers with the Location of a redirect.
+func (x *exchange) located(status int, body string, r *config.Route) {
 	location := route.Location(r, x.req)
 	if !http1.ValidValue(location) {
 		x.failed(failure.Newf(failure.BadRequest, "location"))
 		x.own(400, "", message.Field{})
 		return
 	}
-	status := r.Redirect.Status
-	if status == 0 {
-		status = 301
-	}
-	x.own(status, "", message.Field{Name: "location", Value: location})
+	x.own(status, body, message.Field{Name: "location", Value: location})
 }
-
-func (x *exchange) respondDirect(r *config.Response) { x.own(r.Status, r.Body, message.Field{}) }
 
 // startAnswer sends the final head.
 func (x *exchange) startAnswer(res *message.Response, end bool) bool {

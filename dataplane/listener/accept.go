@@ -111,23 +111,39 @@ type Stats struct {
 // maxAcceptDelay bounds the wait after an accept that failed, for lack of kernel memory say.
 const maxAcceptDelay = time.Second
 
-// Serve accepts until Close. It runs once for a socket.
+// Serve accepts until Close, in a goroutine of its own. It is called once for a socket.
 func (s *Socket) Serve(opts Options) {
 	if !s.serving.CompareAndSwap(false, true) {
 		panic("listener: Serve runs twice on one socket")
 	}
+	go s.serve(opts)
+}
+
+func (s *Socket) serve(opts Options) {
 	defer close(s.done)
 	s.spare.open()
 	defer s.spare.close()
 	failing := false
+	var end time.Time
 	for delay := time.Duration(0); ; {
 		if !s.resumed(opts.Pressure) {
 			return
 		}
+		if !end.IsZero() {
+			// A deadline that has passed would leave who is in the queue there.
+			_ = s.tcp.SetDeadline(time.Now().Add(lastCall))
+		}
 		conn, err := s.tcp.AcceptTCP()
 		switch {
+		case err == nil && !end.IsZero() && time.Now().After(end):
+			conn.Close()
+			return
 		case err == nil:
 			delay, failing = 0, false
+		case errors.Is(err, os.ErrDeadlineExceeded) && end.IsZero():
+			<-s.shut
+			end = time.Now().Add(lastCalls)
+			continue
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default:

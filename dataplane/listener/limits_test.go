@@ -17,7 +17,7 @@ func TestClientLimit(t *testing.T) {
 	s := bind(t, Place{Address: at("127.0.0.1:0")})
 	stats := &Stats{}
 	taken, release := make(chan net.Conn), make(chan struct{})
-	go s.Serve(Options{
+	s.Serve(Options{
 		Stats: func() *Stats { return stats }, Limit: NewLimit(10), Clients: NewClients(2),
 		Handle: func(conn net.Conn, _ func()) Handler {
 			return once{conn, func(c net.Conn) { taken <- c; <-release }}
@@ -104,7 +104,7 @@ func TestPressure(t *testing.T) {
 	p := &pressure{paused: make(chan struct{})}
 	s := bind(t, Place{Address: at("127.0.0.1:0")})
 	stats := &Stats{}
-	go s.Serve(Options{
+	s.Serve(Options{
 		Stats: func() *Stats { return stats }, Pressure: p,
 		Handle: func(conn net.Conn, _ func()) Handler {
 			return once{conn, func(c net.Conn) { _, _ = c.Write([]byte("ok")) }}
@@ -119,7 +119,7 @@ func TestPressure(t *testing.T) {
 
 	p.rejecting = true
 	s = bind(t, Place{Address: at("127.0.0.1:0")})
-	go s.Serve(Options{Stats: func() *Stats { return stats }, Pressure: p})
+	s.Serve(Options{Stats: func() *Stats { return stats }, Pressure: p})
 	if b, _ := io.ReadAll(dial(t, s)); len(b) != 0 || stats.Refused[NoMemory].Load() != 1 {
 		t.Fatalf("got %q, %d refused, want it closed", b, stats.Refused[NoMemory].Load())
 	}
@@ -128,7 +128,7 @@ func TestPressure(t *testing.T) {
 // TestPausedCloses: a socket that does not accept can be closed.
 func TestPausedCloses(t *testing.T) {
 	s := bind(t, Place{Address: at("127.0.0.1:0")})
-	go s.Serve(Options{Pressure: &pressure{paused: make(chan struct{})}})
+	s.Serve(Options{Pressure: &pressure{paused: make(chan struct{})}})
 	for !s.serving.Load() {
 	}
 	s.Close()

@@ -62,6 +62,8 @@ func Bind(place Place) (*Socket, error) {
 			return errors.Join(control, err)
 		},
 	}
+	// As Envoy's (enable_mptcp): Go would take multipath TCP, whose sockets lack options that ours need (lastClient).
+	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(context.Background(), network, place.Address.String())
 	if err != nil {
 		return nil, fmt.Errorf("listener: bind %s: %w", place.Address, cause(err))
@@ -102,16 +104,23 @@ func (s *Socket) Addr() netip.AddrPort {
 	return s.tcp.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// lastCall is how long a closing socket goes on accepting what waits in the kernel's queue: to close at once would reset
-// those clients.
-const lastCall = 5 * time.Millisecond
+// lastCall is how long a closing socket waits for one more connection that the kernel has half made: to close at once would
+// reset that client, and those in the queue. lastCalls bounds all of it, where newcomers cannot be kept out.
+const (
+	lastCall  = 5 * time.Millisecond
+	lastCalls = time.Second
+)
 
 // Close stops accepting and closes the socket; connections accepted go on. What waits in the queue is accepted first.
 func (s *Socket) Close() {
 	s.shutOnce.Do(func() {
+		serving := s.serving.Load()
+		if serving {
+			lastClient(s.tcp)
+			_ = s.tcp.SetDeadline(time.Unix(1, 0)) // wakes Serve
+		}
 		close(s.shut)
-		if s.serving.Load() {
-			_ = s.tcp.SetDeadline(time.Now().Add(lastCall))
+		if serving {
 			<-s.done
 		}
 		s.tcp.Close()

@@ -31,7 +31,7 @@ func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func serve(s *Socket, limit *Limit, handle func(net.Conn)) *Stats {
 	stats := &Stats{}
-	go s.Serve(Options{
+	s.Serve(Options{
 		Stats: func() *Stats { return stats }, Limit: limit, Logger: slog.New(slog.DiscardHandler),
 		Handle: func(conn net.Conn, _ func()) Handler { return once{conn, handle} },
 	})

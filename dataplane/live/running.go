@@ -119,7 +119,7 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 	l.socket = socket
 	socket.owner.Store(l)
 	if fresh {
-		go socket.socket.Serve(listener.Options{
+		socket.socket.Serve(listener.Options{
 			Limit:       r.limit,
 			Clients:     r.clients,
 			Announced:   func() bool { return socket.owner.Load().announced() },

@@ -59,6 +59,23 @@ type Request struct {
 	Upgrade string
 }
 
+// GRPC tells whether it is a call of gRPC, as Envoy does: the content type is application/grpc, or begins with
+// application/grpc+. Several lines are one, joined by commas.
+func (r *Request) GRPC() bool {
+	const grpc = "application/grpc"
+	value, lines := "", 0
+	for i := range r.Header {
+		if f := &r.Header[i]; EqualName(f.Name, "content-type") {
+			if lines == 0 {
+				value = f.Value
+			}
+			lines++
+		}
+	}
+	after, ok := strings.CutPrefix(value, grpc)
+	return ok && (after == "" && lines == 1 || strings.HasPrefix(after, "+"))
+}
+
 // Response is a response's head.
 type Response struct {
 	Proto  Proto

@@ -56,7 +56,7 @@ func whyNot(m *config.Match, req *message.Request, path string, given *Given) st
 		got, ok := QueryValue(req.Path, m.Query[i].Name)
 		return fmt.Sprintf("query parameter %s: got %s, want %s", m.Query[i].Name, describeGot(got, ok), describeText(&m.Query[i].Text))
 	}
-	if m.GRPC && !isGRPC(req) {
+	if m.GRPC && !req.GRPC() {
 		got, ok := req.Header.Joined("content-type")
 		return fmt.Sprintf("header content-type: got %s, want application/grpc, for gRPC", describeGot(got, ok))
 	}

@@ -16,7 +16,7 @@ func plain(m *config.Match) bool {
 
 // rest says whether all that the tree does not compare holds.
 func rest(m *config.Match, req *message.Request, given *Given) bool {
-	if matchHeaders(m.Headers, req) >= 0 || len(m.Query) > 0 && matchQuery(m.Query, req.Path) >= 0 || m.GRPC && !isGRPC(req) {
+	if matchHeaders(m.Headers, req) >= 0 || len(m.Query) > 0 && matchQuery(m.Query, req.Path) >= 0 || m.GRPC && !req.GRPC() {
 		return false
 	}
 	if m.PathKind == config.PathRegex && !whole(m.PathRegex, withoutQuery(req.Path)) {
@@ -152,23 +152,6 @@ func QueryValue(path, name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// isGRPC is Envoy's: the content type is application/grpc, or begins with application/grpc+. Several lines are one, joined
-// by commas.
-func isGRPC(req *message.Request) bool {
-	const grpc = "application/grpc"
-	value, lines := "", 0
-	for i := range req.Header {
-		if f := &req.Header[i]; message.EqualName(f.Name, "content-type") {
-			if lines == 0 {
-				value = f.Value
-			}
-			lines++
-		}
-	}
-	after, ok := strings.CutPrefix(value, grpc)
-	return ok && (after == "" && lines == 1 || strings.HasPrefix(after, "+"))
 }
 
 // headerValue is a header's value for people: several lines are joined.

@@ -2,7 +2,6 @@ package route
 
 import (
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -98,31 +97,6 @@ func TestQueryValue(t *testing.T) {
 	} {
 		if got, there := QueryValue(test.path, test.name); got != test.want || there != test.there {
 			t.Errorf("%s of %s: got %q, %v, want %q, %v", test.name, test.path, got, there, test.want, test.there)
-		}
-	}
-}
-
-// Each row is what Envoy 1.40 was seen to do.
-func TestIsGRPC(t *testing.T) {
-	for values, want := range map[string]bool{
-		"application/grpc":         true,
-		"application/grpc+proto":   true,
-		"application/grpc+":        true,
-		"application/grpc+proto|x": true,
-		"application/grpc|x":       false,
-		"x|application/grpc":       false,
-		"application/grpc-web":     false,
-		"application/grpc;x":       false,
-		"APPLICATION/GRPC":         false,
-		"application/grpcx":        false,
-		"":                         false,
-	} {
-		req := &message.Request{Method: "POST", Path: "/"}
-		for _, v := range strings.Split(values, "|") {
-			req.Header.Add("Content-Type", v)
-		}
-		if got := isGRPC(req); got != want {
-			t.Errorf("%s: got %v, want %v", values, got, want)
 		}
 	}
 }

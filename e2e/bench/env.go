@@ -28,6 +28,8 @@ type Site struct {
 	Log bool
 	// Routes is how many prefixes HostMany has: /r/0 to /r/(Routes-1). 0 is no such host.
 	Routes int
+	// Hosts is how many more hosts there are, each with prefixesOfHost prefixes.
+	Hosts int
 }
 
 // Env is what all rows share: the origin, the certificate, the proxies that run.
@@ -139,10 +141,14 @@ func (e *Env) start(t *testing.T, name string, site Site) *Proxy {
 	t.Helper()
 	p := e.launch(t, name, site)
 	eventually(t, p.process, name+" serves", func() error {
-		if err := p.check(Host, "/", 128); err != nil || site.Routes == 0 {
-			return err
+		err := p.check(Host, "/", 128)
+		if err == nil && site.Routes > 0 {
+			err = p.check(HostMany, lastRoute(site.Routes), 128)
 		}
-		return p.check(HostMany, lastRoute(site.Routes), 128)
+		if err == nil && site.Hosts > 0 {
+			err = p.check(host(site.Hosts-1), lastRoute(prefixesOfHost), 128)
+		}
+		return err
 	})
 	p.served = time.Now()
 	if err := p.Pin(); err != nil {
@@ -195,6 +201,11 @@ func (e *Env) launch(t *testing.T, name string, site Site) *Proxy {
 }
 
 func route(i int) string { return "/r/" + strconv.Itoa(i) }
+
+// prefixesOfHost is how many each of Site.Hosts has.
+const prefixesOfHost = 10
+
+func host(i int) string { return "host-" + strconv.Itoa(i) + ".many.bench.test" }
 
 func lastRoute(routes int) string { return route(routes-1) + "/x" }
 

@@ -17,6 +17,13 @@ func launchHAProxy(e *Env, t *testing.T, p *Proxy) {
 		fmt.Fprintf(&routes, "%s/ origin\n", route(i))
 	}
 	e.write(t, dir, "routes.map", routes.String())
+	var hosts strings.Builder
+	for i := range p.Site.Hosts {
+		for j := range prefixesOfHost {
+			fmt.Fprintf(&hosts, "%s%s/ origin\n", host(i), route(j))
+		}
+	}
+	e.write(t, dir, "hosts.map", hosts.String())
 	// -W: a master, whose SIGUSR2 reloads.
 	binary, arguments := logged(dir, found, "-W", "-f", path)
 	p.exec(t, binary, arguments...)
@@ -65,6 +72,9 @@ frontend web
 	}
 	if p.Site.Routes > 0 {
 		fmt.Fprintf(&b, "  use_backend %%[path,map_beg(%s)] if { req.hdr(host) %s }\n", filepath.Join(dir, "routes.map"), HostMany)
+	}
+	if p.Site.Hosts > 0 {
+		fmt.Fprintf(&b, "  use_backend %%[base,map_beg(%s)] if { req.hdr(host) -m end .many.bench.test }\n", filepath.Join(dir, "hosts.map"))
 	}
 	fmt.Fprintf(&b, `  default_backend origin
 backend origin

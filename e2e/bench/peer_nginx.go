@@ -83,6 +83,13 @@ events { worker_connections 16000; multi_accept on; }
 		}
 		server(HostMany, locations.String())
 	}
+	for i := range p.Site.Hosts {
+		var locations strings.Builder
+		for j := range prefixesOfHost {
+			fmt.Fprintf(&locations, "    location %s/ { proxy_pass http://origin; }\n", route(j))
+		}
+		server(host(i), locations.String())
+	}
 	b.WriteString("}\n")
 	return b.String()
 }

@@ -80,6 +80,12 @@ listeners:
 		}
 		fmt.Fprintf(&b, "  - {match: {path: {prefix: %s}}, backends: [{service: origin}]}\n", route(i))
 	}
+	for i := range p.Site.Hosts {
+		fmt.Fprintf(&b, "---\nkind: Route\nname: host-%d\ngateways: [web]\nhosts: [%s]\nrules:\n", i, host(i))
+		for j := range prefixesOfHost {
+			fmt.Fprintf(&b, "  - {match: {path: {prefix: %s}}, backends: [{service: origin}]}\n", route(j))
+		}
+	}
 	return b.String()
 }
 

@@ -25,6 +25,18 @@ func routeRows() []Row {
 			},
 		})
 	}
+	rows = append(rows, Row{
+		Name: "hosts-10000", Title: "HTTP/1.1, 64 connections, 100,000 prefixes of 10,000 hosts, a thousand of these in turn", Site: Site{Hosts: 10000}, Versus: &Site{Hosts: 1},
+		Lacks: map[string]string{"caddy": "not configured with routes here", "reverseproxy": "has no routes"},
+		Check: func(p *Proxy) error { return p.check(host(p.Site.Hosts/2), lastRoute(prefixesOfHost), 128) },
+		Load: func(p *Proxy) (Load, error) {
+			var requests [][]byte
+			for i := range 1000 {
+				requests = append(requests, load.Get(host(i*p.Site.Hosts/1000), route(i%prefixesOfHost)+"/x"))
+			}
+			return load.Open(p.HTTP, 64, nil, load.HTTP1{Requests: requests, Size: 128})
+		},
+	})
 	return append(rows, Row{
 		Name: "start-10000", Title: "start with 10,000 prefixes", Site: Site{Routes: 10000}, Fresh: true, Rounds: 4,
 		Lacks: map[string]string{"caddy": "not configured with routes here", "reverseproxy": "has no routes"},

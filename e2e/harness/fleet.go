@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,15 +93,22 @@ type Proxy struct {
 // need not listen yet). More arguments go to `sluice bootstrap`.
 func StartProxy(tb testing.TB, kind, server, fleet, id string, args ...string) *Proxy {
 	tb.Helper()
-	admin := Loopback(tb)
-	bootstrap := filepath.Join(tb.TempDir(), "bootstrap.yaml")
+	bootstrap, admin := NewBootstrap(tb, server, fleet, id, args...)
+	return StartProxyFrom(tb, kind, bootstrap, admin)
+}
+
+// NewBootstrap is the file that `sluice bootstrap` makes for a control plane's address, and the admin address in it.
+func NewBootstrap(tb testing.TB, server, fleet, id string, args ...string) (bootstrap, admin string) {
+	tb.Helper()
+	admin = Loopback(tb)
+	bootstrap = filepath.Join(tb.TempDir(), "bootstrap.yaml")
 	text := MustRun(tb, filepath.Join(Binaries(tb), "sluice"), append([]string{
 		"bootstrap", "--server", server, "--fleet", fleet, "--id", id, "--admin", admin,
 	}, args...)...)
 	if err := os.WriteFile(bootstrap, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	return StartProxyFrom(tb, kind, bootstrap, admin)
+	return bootstrap, admin
 }
 
 // StartProxyFrom starts a proxy of a kind with a bootstrap file, whose admin address is told too, and more arguments.
@@ -109,8 +117,11 @@ func StartProxyFrom(tb testing.TB, kind, bootstrap, admin string, args ...string
 	p := &Proxy{Kind: kind, Admin: admin, Bootstrap: bootstrap, tb: tb}
 	switch kind {
 	case Envoy:
+		if !slices.Contains(args, "--drain-time-s") { // Envoy takes no flag twice
+			args = append(args, "--drain-time-s", "1")
+		}
 		p.Process = Start(tb, kind, EnvoyBinary(tb), append([]string{"-c", bootstrap, "--disable-hot-restart",
-			"--concurrency", "1", "-l", "warn", "--drain-time-s", "1"}, args...)...)
+			"--concurrency", "1", "-l", "warn"}, args...)...)
 	case Go:
 		p.Process = Start(tb, kind, filepath.Join(Binaries(tb), "sluice-proxy"),
 			append([]string{"-c", bootstrap, "--drain-time-s", "10"}, args...)...)

@@ -134,7 +134,7 @@ func (o *Outcome) Check(e *Exchange, kind string) []string {
 			report("client: got %s, want status %d", a.Refused, expect.Status)
 			continue
 		case a.Status != expect.Status:
-			report("client: got status %d %s, want %d", a.Status, clip(a.Body), expect.Status)
+			report("client: got status %d %s %v, want %d", a.Status, clip(a.Body), a.Header, expect.Status)
 			continue
 		}
 		wrong = append(wrong, check("client", expect.Client, a.value, a.Trailer, a.Body)...)

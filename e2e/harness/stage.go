@@ -30,6 +30,7 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 //	{{upstream "v1"}}    the address of an HTTP/1.1 upstream
 //	{{h2c "grpc"}}       the address of an HTTP/2 upstream
 //	{{tcp "t"}}          the address of a TCP upstream
+//	{{echo "e"}}         the address of a TCP upstream that sends back what comes
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
 //	{{secure "tcp" "t" "ca/a.test"}} one of them that speaks TLS, with a certificate that the authority ca has signed for a.test
@@ -65,6 +66,7 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
+		"echo":     upstream(NewEchoUpstream),
 		"proxied": func(kind, name string) string {
 			return upstream(makers[kind], WantHeader)(name)
 		},

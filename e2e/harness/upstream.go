@@ -112,6 +112,17 @@ func NewTCPUpstream(tb testing.TB, name string, options ...func(*Upstream)) *Ups
 	return u
 }
 
+// NewEchoUpstream sends back what comes, as it comes.
+func NewEchoUpstream(tb testing.TB, name string, options ...func(*Upstream)) *Upstream {
+	u := newUpstream(tb, name, options)
+	u.serve = func(c net.Conn) {
+		u.add(&Seen{Upstream: u.Name, Proto: "TCP"})
+		_, _ = io.Copy(c, c)
+	}
+	u.start()
+	return u
+}
+
 func newUpstream(tb testing.TB, name string, options []func(*Upstream)) *Upstream {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

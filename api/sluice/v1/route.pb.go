@@ -50,8 +50,10 @@ type Route struct {
 	RequestHeaders *HeaderChanges `protobuf:"bytes,10,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
 	// For rules that set none: what becomes of answers' headers. Default: nothing.
 	ResponseHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// For rules that set none: after how long a request ends that moves neither way; "0s" is never. Default: the listener's.
+	IdleTimeout   string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -161,6 +163,13 @@ func (x *Route) GetResponseHeaders() *HeaderChanges {
 	return nil
 }
 
+func (x *Route) GetIdleTimeout() string {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return ""
+}
+
 // A Rule is what to match, and one thing to do: backends, redirect or respond.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -188,8 +197,11 @@ type Rule struct {
 	// What becomes of an answer's headers on their way to the client, be it the backend's or the proxy's own for this rule. It
 	// replaces the Route's as a whole. Default: the Route's.
 	ResponseHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// After how long a request ends that moves neither way, and a connection that was upgraded: 504 if the answer has not begun.
+	// It replaces the listener's; "0s" is never. Default: the Route's.
+	IdleTimeout   string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rule) Reset() {
@@ -297,6 +309,13 @@ func (x *Rule) GetResponseHeaders() *HeaderChanges {
 		return x.ResponseHeaders
 	}
 	return nil
+}
+
+func (x *Rule) GetIdleTimeout() string {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return ""
 }
 
 // HeaderChanges are done in this order: remove, then set, then add.
@@ -1311,7 +1330,7 @@ var File_sluice_v1_route_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xc8\x05\n" +
+	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xf6\x05\n" +
 	"\x05Route\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -1326,10 +1345,11 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x12A\n" +
 	"\x0frequest_headers\x18\n" +
 	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
-	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x1a9\n" +
+	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x12,\n" +
+	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb0\a\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
@@ -1342,7 +1362,8 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\arespond\x18\t \x01(\v2\x12.sluice.v1.RespondR\arespond\x12A\n" +
 	"\x0frequest_headers\x18\n" +
 	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
-	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders:\xeb\x02\xbaH\xe7\x02\x1a[\n" +
+	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x12,\n" +
+	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout:\xeb\x02\xbaH\xe7\x02\x1a[\n" +
 	"\n" +
 	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1a\x9c\x01\n" +
 	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ai\n" +

@@ -3,12 +3,14 @@ package load
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 )
 
 // HTTP1 asks one request after another on each connection.
 type HTTP1 struct {
-	// Request is the whole of it, with its body.
-	Request []byte
+	// Request is the whole of it, with its body. If Requests is not empty, each connection asks these instead, in turn.
+	Request  []byte
+	Requests [][]byte
 	// Size is how many bytes the answer's body must have. Its length must be stated by Content-Length.
 	Size int
 }
@@ -25,7 +27,7 @@ func Post(host, path string, body []byte) []byte {
 }
 
 func (k HTTP1) session(by counter) session {
-	return &http1{by: by, kind: k, length: fmt.Appendf(nil, "\r\ncontent-length: %d\r\n", k.Size)}
+	return &http1{by: by, kind: k, turn: rand.IntN(max(1, len(k.Requests))), length: fmt.Appendf(nil, "\r\ncontent-length: %d\r\n", k.Size)}
 }
 
 type http1 struct {
@@ -36,11 +38,17 @@ type http1 struct {
 	left   int    // bytes of the body that are to come
 	body   bool   // in the body
 	seen   bool   // the first answer's head has been looked at closely
+	turn   int    // of kind.Requests, the next
 }
 
 func (h *http1) start(t transport) error {
 	h.by.sent()
-	_, err := t.Write(h.kind.Request)
+	request := h.kind.Request
+	if n := len(h.kind.Requests); n > 0 {
+		request = h.kind.Requests[h.turn]
+		h.turn = (h.turn + 1) % n
+	}
+	_, err := t.Write(request)
 	return err
 }
 
