@@ -232,6 +232,15 @@ func render(fleets []*ir.Fleet) string {
 			if c.ProxyProtocol != 0 {
 				fmt.Fprintf(&b, " proxy v%d", c.ProxyProtocol)
 			}
+			if t := c.TLS; t != nil {
+				fmt.Fprintf(&b, " TLS to %q", t.ServerName)
+				if t.Validation != nil {
+					fmt.Fprintf(&b, " by %s for %v", t.Validation.TrustBundle, t.Validation.Names)
+				}
+				if t.Certificate != "" {
+					fmt.Fprintf(&b, " as %s", t.Certificate)
+				}
+			}
 			if len(c.HashOn) > 0 {
 				fmt.Fprintf(&b, " hash on %+v, ring %d to %d, table %d", c.HashOn, c.MinRingSize, c.MaxRingSize, c.TableSize)
 			}

@@ -48,7 +48,14 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 	}
 	slices.SortFunc(out.RouteTables, func(a, b ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
 	for _, name := range sortedKeys(clusters) {
-		out.Clusters = append(out.Clusters, c.services[name].cluster)
+		cluster := c.services[name].cluster
+		out.Clusters = append(out.Clusters, cluster)
+		if t := cluster.TLS; t != nil && t.Certificate != "" {
+			certs[t.Certificate] = true
+		}
+		if t := cluster.TLS; t != nil && t.Validation != nil {
+			trust[t.Validation.TrustBundle] = true
+		}
 	}
 	for _, name := range sortedKeys(certs) {
 		out.Certificates = append(out.Certificates, c.certs[name].ir)

@@ -29,6 +29,7 @@ func check(m proto.Message, report reporter) {
 		checkRoute(m, report)
 	case *sluicev1.Service:
 		checkService(m, report)
+		checkServiceTLS(m.GetTls(), report)
 	case *sluicev1.Certificate:
 		checkFiles(m.GetFiles(), report)
 	case *sluicev1.TrustBundle:

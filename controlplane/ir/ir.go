@@ -294,7 +294,9 @@ type Cluster struct {
 	HTTP2 bool
 	// ProxyProtocol is the version of the PROXY protocol's header that connections to it begin with, 1 or 2. 0 is none.
 	ProxyProtocol int
-	Policy        Policy
+	// TLS is how the endpoints are spoken to; nil is plaintext.
+	TLS    *UpstreamTLS
+	Policy Policy
 	// ChoiceCount is for LeastRequest: 2 to 100.
 	ChoiceCount uint32
 	// HashOn is for RingHash and Maglev: at least one.

@@ -36,3 +36,13 @@ type AltName struct {
 	Kind AltNameKind
 	Text
 }
+
+// UpstreamTLS is how endpoints are spoken to.
+type UpstreamTLS struct {
+	// ServerName is the SNI; empty sends none.
+	ServerName string
+	// Validation says whose certificates are taken; nil takes any.
+	Validation *Validation
+	// Certificate is the name of the Certificate to show; empty shows none.
+	Certificate string
+}

@@ -31,8 +31,11 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamOptions: pack(protocolOptions(c))},
 	}
+	if c.TLS != nil {
+		m.TransportSocket = upstreamTLS(c.TLS)
+	}
 	if c.ProxyProtocol != 0 {
-		m.TransportSocket = sendProxyHeader(c.ProxyProtocol)
+		m.TransportSocket = sendProxyHeader(c.ProxyProtocol, m.TransportSocket)
 	}
 	balancing(m, c)
 	return m

@@ -253,6 +253,19 @@ func fleets() map[string]*ir.Fleet {
 			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
 		},
 
+		"upstream-tls": {
+			Name: "edge",
+			Clusters: []ir.Cluster{
+				{Name: "any", ConnectTimeout: 5 * time.Second, TLS: &ir.UpstreamTLS{}},
+				{Name: "mutual", ConnectTimeout: 5 * time.Second, HTTP2: true, ProxyProtocol: 2, TLS: &ir.UpstreamTLS{
+					ServerName: "api.test", Certificate: "edge",
+					Validation: &ir.Validation{TrustBundle: "ca", Names: []ir.AltName{{Text: ir.Text{Value: "api.test"}}}},
+				}},
+			},
+			Certificates: []ir.Certificate{{Name: "edge", Chain: []byte("the chain of edge\n"), Key: ir.Secret("the key of edge\n")}},
+			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{

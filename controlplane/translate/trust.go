@@ -50,3 +50,23 @@ func clients(m *tlspb.DownstreamTlsContext, c *ir.Clients) {
 	m.RequireClientCertificate = wrapperspb.Bool(!c.Optional)
 	validate(m.GetCommonTlsContext(), &c.Validation)
 }
+
+// upstreamTLS is how endpoints are spoken to. What it shows and whom it trusts come by SDS, so that a renewal leaves connections
+// alone. No ALPN stands here: of its own accord Envoy offers h2 or http/1.1, as the cluster speaks, and none for TCP.
+func upstreamTLS(t *ir.UpstreamTLS) *corepb.TransportSocket {
+	common := &tlspb.CommonTlsContext{TlsParams: &tlspb.TlsParameters{
+		TlsMinimumProtocolVersion: tlspb.TlsParameters_TLSv1_2,
+		// Envoy's own is 1.2 towards endpoints.
+		TlsMaximumProtocolVersion: tlspb.TlsParameters_TLSv1_3,
+	}}
+	if t.Certificate != "" {
+		common.TlsCertificateSdsSecretConfigs = []*tlspb.SdsSecretConfig{{Name: t.Certificate, SdsConfig: ads()}}
+	}
+	if t.Validation != nil {
+		validate(common, t.Validation)
+	}
+	return &corepb.TransportSocket{
+		Name:       tlsSocketName,
+		ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(&tlspb.UpstreamTlsContext{CommonTlsContext: common, Sni: t.ServerName})},
+	}
+}

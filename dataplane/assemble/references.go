@@ -41,6 +41,21 @@ func (r *references) add(c *config.FilterChain) {
 	}
 }
 
+// secretsOf are those that a cluster's connections need.
+func secretsOf(c *config.Cluster) []string {
+	if c.TLS == nil {
+		return nil
+	}
+	var names []string
+	if c.TLS.CertificateName != "" {
+		names = append(names, c.TLS.CertificateName)
+	}
+	if c.TLS.Trust != nil && c.TLS.Trust.Name != "" {
+		names = append(names, c.TLS.Trust.Name)
+	}
+	return names
+}
+
 // clustersOf are the clusters that a table's routes go to.
 func clustersOf(t *config.RouteTable) []string {
 	var names []string

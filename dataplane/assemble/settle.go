@@ -45,6 +45,9 @@ func (a *Assembler) activate() {
 		if active == c {
 			continue
 		}
+		if slices.ContainsFunc(secretsOf(c.value), func(secret string) bool { return !a.secrets.settled(secret, active != nil) }) {
+			continue
+		}
 		ref := c.value.AssignmentName
 		if ref == "" || a.assignments.settled(ref, active != nil) && !(active != nil && a.awaited.waits(ref)) {
 			a.clusters.active[name] = c
@@ -159,6 +162,11 @@ func (a *Assembler) follow() {
 		for _, c := range clusters {
 			if name := c.value.AssignmentName; name != "" {
 				assignments[name] = true
+			}
+			for _, name := range secretsOf(c.value) {
+				if e := a.secrets.latest[name]; e == nil || !e.static {
+					secrets[name] = true
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -169,4 +170,33 @@ func (t *Trust) clients(cfg *tls.Config, optional bool) {
 		}
 		return t.verify(state.PeerCertificates, x509.ExtKeyUsageClientAuth)
 	}
+}
+
+// Client is what a connection to an endpoint begins with: whom it takes, and what it shows, which may be nil. trust may be nil only if
+// cfg.Trust is: then it takes anybody.
+func Client(cfg *config.UpstreamTLS, certificate *tls.Certificate, trust *Trust) *tls.Config {
+	out := &tls.Config{
+		ServerName: cfg.ServerName,
+		MinVersion: cmp.Or(cfg.MinVersion, tls.VersionTLS12), MaxVersion: cmp.Or(cfg.MaxVersion, tls.VersionTLS12),
+		CurvePreferences: keyExchanges,
+		// VerifyConnection judges, also sessions that are resumed: the names that are wanted need not be the SNI.
+		InsecureSkipVerify:          true,
+		DynamicRecordSizingDisabled: true,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if certificate == nil {
+				return &tls.Certificate{}, nil
+			}
+			// Whatever authorities the endpoint names: as Envoy.
+			return certificate, nil
+		},
+	}
+	if trust != nil || cfg.Trust != nil {
+		out.VerifyConnection = func(state tls.ConnectionState) error {
+			if trust == nil {
+				return &PeerError{errors.New("no authority is known")}
+			}
+			return trust.verify(state.PeerCertificates, x509.ExtKeyUsageServerAuth)
+		}
+	}
+	return out
 }

@@ -43,3 +43,19 @@ type AltName struct {
 
 // ForwardClient is what of a client's certificate stands in X-Forwarded-Client-Cert, beside its Hash.
 type ForwardClient struct{ Subject, DNS, URI bool }
+
+// UpstreamTLS is how endpoints are spoken to.
+type UpstreamTLS struct {
+	// ServerName is the SNI; empty sends none.
+	ServerName string
+	// Trust says whose certificates are taken; nil takes any.
+	Trust *Trust
+	// CertificateName is a name in Config.Certificates, by SDS, and Certificate stands in the cluster itself. It is shown to endpoints
+	// that ask for one; without either none is.
+	CertificateName string
+	Certificate     *Certificate
+	// ALPN in order of preference; empty is by what is spoken: "h2", "http/1.1", or none for TCP.
+	ALPN []string
+	// MinVersion and MaxVersion are crypto/tls version numbers; 0 is TLS 1.2 for both, Envoy's defaults towards endpoints.
+	MinVersion, MaxVersion uint16
+}

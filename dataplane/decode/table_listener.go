@@ -8,6 +8,7 @@ var (
 	proxyProtocol   = Extension{"envoy.filters.listener.proxy_protocol", "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"}
 	upstreamProxy   = Extension{"envoy.transport_sockets.upstream_proxy_protocol", "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"}
 	tlsSocket       = Extension{"envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"}
+	upstreamTLS     = Extension{"envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}
 	rawBuffer       = Extension{"envoy.transport_sockets.raw_buffer", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}
 	httpManager     = Extension{"envoy.filters.network.http_connection_manager", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"}
 	connectionLimit = Extension{"envoy.filters.network.connection_limit", "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"}
@@ -130,6 +131,15 @@ var tlsTable = []messageRules{
 		harmless("session_timeout", "resumption is crypto/tls's own; it only saves time"),
 		harmless("full_scan_certs_on_sni_mismatch", "all certificates of a chain are always looked at"),
 		harmless("prefer_client_ciphers", "crypto/tls chooses the cipher by what both sides' hardware does well"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", fields: []Field{
+		yes("common_tls_context"),
+		yes("sni"),
+		only("auto_host_sni", "false"),
+		only("auto_sni_san_validation", "false"),
+		only("allow_renegotiation", "false"),
+		harmless("max_session_keys", "how many sessions are kept for resumption, which only saves time; this proxy keeps 64"),
+		harmless("enforce_rsa_key_usage", "crypto/tls decides by itself"),
 	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext", fields: []Field{
 		yes("tls_params"),

@@ -149,6 +149,20 @@ func WantTLS(cfg *tls.Config) func(*Upstream) {
 	return func(u *Upstream) { u.listener = tls.NewListener(u.listener, cfg) }
 }
 
+// secure is the address of an upstream that speaks TLS, as a kind behind the PROXY protocol's header if "proxied-" stands before it.
+func (s *Stage) secure(tb testing.TB, kind, name, cert string, config func(testing.TB, string, string) *tls.Config) string {
+	tb.Helper()
+	if s.Upstreams[name] == nil {
+		var options []func(*Upstream)
+		kind, proxied := strings.CutPrefix(kind, "proxied-")
+		if proxied {
+			options = append(options, WantHeader)
+		}
+		s.Upstreams[name] = makers[kind](tb, name, append(options, WantTLS(config(tb, kind, cert)))...)
+	}
+	return s.Upstreams[name].Addr
+}
+
 // secured notes what is known of a connection's TLS, if it has any.
 func (s *Seen) secured(c net.Conn) {
 	secure, ok := c.(*tls.Conn)

@@ -30,7 +30,7 @@ const (
 	Service_PROTOCOL_UNSPECIFIED Service_Protocol = 0
 	// HTTP/1.1, the default.
 	Service_HTTP1 Service_Protocol = 1
-	// HTTP/2 with prior knowledge (h2c), as gRPC servers speak it.
+	// HTTP/2, without TLS with prior knowledge (h2c), as gRPC servers speak it.
 	Service_HTTP2 Service_Protocol = 2
 )
 
@@ -153,6 +153,8 @@ type Service struct {
 	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
+	// Speak TLS to the endpoints. Default: plaintext.
+	Tls           *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,6 +257,13 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 		return x.ProxyProtocol
 	}
 	return Service_PROXY_PROTOCOL_UNSPECIFIED
+}
+
+func (x *Service) GetTls() *ServiceTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
 }
 
 // An Endpoint is one address of a Service. Short form: the address alone.
@@ -1030,7 +1039,7 @@ var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xd9\x06\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\x82\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1044,7 +1053,8 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\x0e2\x1b.sluice.v1.Service.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x122\n" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
-	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x1a9\n" +
+	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12'\n" +
+	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1141,6 +1151,7 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*HashQueryParam)(nil),     // 13: sluice.v1.HashQueryParam
 	(*HashSourceAddress)(nil),  // 14: sluice.v1.HashSourceAddress
 	nil,                        // 15: sluice.v1.Service.LabelsEntry
+	(*ServiceTLS)(nil),         // 16: sluice.v1.ServiceTLS
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
 	15, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
@@ -1148,22 +1159,23 @@ var file_sluice_v1_service_proto_depIdxs = []int32{
 	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	5,  // 5: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	6,  // 6: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	7,  // 7: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	8,  // 8: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	9,  // 9: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	10, // 10: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	10, // 11: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	11, // 12: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	12, // 13: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	13, // 14: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	14, // 15: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	16, // 5: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
+	5,  // 6: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	6,  // 7: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	7,  // 8: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	8,  // 9: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	9,  // 10: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	10, // 11: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	10, // 12: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	11, // 13: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	12, // 14: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	13, // 15: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	14, // 16: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1172,6 +1184,7 @@ func file_sluice_v1_service_proto_init() {
 		return
 	}
 	file_sluice_v1_rules_proto_init()
+	file_sluice_v1_service_tls_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*LoadBalancer_RoundRobin)(nil),
