@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -318,7 +317,7 @@ func viewOf(v *live.View) admin.View {
 	for _, l := range v.Listeners {
 		view.Listeners = append(view.Listeners, admin.Listener{
 			Name:              l.Name,
-			Addresses:         []netip.AddrPort{l.Address},
+			Addresses:         []config.Address{l.Address},
 			ConnectionsActive: l.ConnectionsActive,
 			ConnectionsTotal:  l.ConnectionsTotal,
 			HandshakeFailures: l.HandshakeFailures,

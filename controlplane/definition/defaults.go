@@ -63,7 +63,9 @@ func WithDefaults[M proto.Message](m M) M {
 }
 
 func listenerDefaults(l *sluicev1.Listener) {
-	orText(&l.Address, defaultAddress)
+	if l.GetSocket() == nil {
+		orText(&l.Address, defaultAddress)
+	}
 	orText(&l.IdleTimeout, defaultIdleTimeout)
 	if l.GetProtocol() != sluicev1.Listener_TCP {
 		orList(&l.Hosts, "*")

@@ -1,6 +1,9 @@
 package ir
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Address is where an endpoint answers: an IP address and a port, or else a unix socket. It is comparable.
 type Address struct {
@@ -18,4 +21,18 @@ func (a Address) String() string {
 		return "unix:" + a.Path
 	}
 	return a.AddrPort.String()
+}
+
+// MarshalText is String: an embedded AddrPort would leave the rest out.
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (a *Address) UnmarshalText(text []byte) (err error) {
+	*a = Address{}
+	if path, ok := strings.CutPrefix(string(text), "unix:"); ok {
+		a.Path = path
+		return nil
+	}
+	a.AddrPort, err = netip.ParseAddrPort(string(text))
+	return err
 }

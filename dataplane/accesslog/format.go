@@ -37,16 +37,16 @@ func text(s string) value {
 
 func number(n int64) value { return value{number: n, numeric: true} }
 
-func address(a netip.AddrPort) value {
+func address(a netip.AddrPort, r *Record) value {
 	if !a.IsValid() {
-		return value{missing: true}
+		return text(r.Socket)
 	}
 	return value{text: a.String()}
 }
 
-func host(a netip.AddrPort) value {
+func host(a netip.AddrPort, r *Record) value {
 	if !a.IsValid() {
-		return value{missing: true}
+		return text(r.Socket)
 	}
 	return value{text: a.Addr().Unmap().String()}
 }
@@ -74,15 +74,20 @@ var plain = map[string]operator{
 	"ROUTE_NAME":                             func(r *Record) value { return text(r.Route) },
 	"UPSTREAM_CLUSTER":                       func(r *Record) value { return text(r.Cluster) },
 	"UPSTREAM_HOST":                          func(r *Record) value { return text(r.Upstream) },
-	"DOWNSTREAM_REMOTE_ADDRESS":              func(r *Record) value { return address(r.Remote) },
-	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": func(r *Record) value { return host(r.Remote) },
-	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":       func(r *Record) value { return address(r.Peer) },
-	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": func(r *Record) value { return host(r.Peer) },
-	"DOWNSTREAM_LOCAL_ADDRESS":                      func(r *Record) value { return address(r.Local) },
-	"DOWNSTREAM_LOCAL_PORT":                         func(r *Record) value { return number(int64(r.Local.Port())) },
-	"REQUESTED_SERVER_NAME":                         func(r *Record) value { return text(r.SNI) },
-	"DOWNSTREAM_TLS_VERSION":                        func(r *Record) value { return text(r.TLSVersion) },
-	"FILTER_CHAIN_NAME":                             func(r *Record) value { return text(r.Chain) },
+	"DOWNSTREAM_REMOTE_ADDRESS":              func(r *Record) value { return address(r.Remote, r) },
+	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": func(r *Record) value { return host(r.Remote, r) },
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":       func(r *Record) value { return address(r.Peer, r) },
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": func(r *Record) value { return host(r.Peer, r) },
+	"DOWNSTREAM_LOCAL_ADDRESS":                      func(r *Record) value { return address(r.Local, r) },
+	"DOWNSTREAM_LOCAL_PORT": func(r *Record) value {
+		if !r.Local.IsValid() {
+			return value{missing: true}
+		}
+		return number(int64(r.Local.Port()))
+	},
+	"REQUESTED_SERVER_NAME":  func(r *Record) value { return text(r.SNI) },
+	"DOWNSTREAM_TLS_VERSION": func(r *Record) value { return text(r.TLSVersion) },
+	"FILTER_CHAIN_NAME":      func(r *Record) value { return text(r.Chain) },
 }
 
 func (f *format) add(p part) { f.parts = append(f.parts, p) }

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
 )
 
 // State is the proxy's own, in Envoy's words.
@@ -41,7 +41,7 @@ const (
 type Listener struct {
 	Name string
 	// Addresses are what is bound.
-	Addresses []netip.AddrPort
+	Addresses []config.Address
 	// ConnectionsActive and ConnectionsTotal count accepted connections.
 	ConnectionsActive, ConnectionsTotal int64
 	// HandshakeFailures are connections that ended before a filter chain took them.

@@ -115,18 +115,15 @@ var endpointTable = []messageRules{
 var coreTable = []messageRules{
 	{message: "envoy.config.core.v3.Address", fields: []Field{
 		yes("socket_address"),
-	}},
-	{message: "envoy.config.core.v3.Address", within: clusterType, fields: []Field{
-		yes("socket_address"),
-		yes("pipe"),
-	}},
-	{message: "envoy.config.core.v3.Address", within: endpointType, fields: []Field{
-		yes("socket_address"),
 		yes("pipe"),
 	}},
 	{message: "envoy.config.core.v3.Pipe", fields: []Field{
 		yes("path"),
 		harmless("mode", "is for listeners"),
+	}},
+	{message: "envoy.config.core.v3.Pipe", within: listenerType, fields: []Field{
+		yes("path"),
+		yes("mode"),
 	}},
 	{message: "envoy.config.core.v3.SocketAddress", fields: []Field{
 		only("protocol", "TCP"),

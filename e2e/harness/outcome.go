@@ -68,11 +68,14 @@ var (
 	namePattern = regexp.MustCompile(`:[a-z][a-z0-9-]*$`)
 )
 
-// numbers puts a port's number for its name.
+// numbers puts a port's number for its name; a unix socket has none.
 func (s *Stage) numbers(authority string) string {
 	return namePattern.ReplaceAllStringFunc(authority, func(name string) string {
 		if n := s.Ports[name[1:]]; n != 0 {
 			return ":" + strconv.Itoa(n)
+		}
+		if s.Sockets[name[1:]] != "" {
+			return ""
 		}
 		return name
 	})
