@@ -56,6 +56,7 @@ func (c *compiler) cluster(s *service) bool {
 		sum += uint64(e.GetWeight())
 		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey()})
 	}
+	s.cluster.DNS = dns(m)
 	if sum > maxWeight {
 		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))
 		ok = false

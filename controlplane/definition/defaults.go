@@ -135,6 +135,10 @@ func serviceDefaults(s *sluicev1.Service) {
 	if l := s.GetLoadBalancer().GetMaglev(); l != nil {
 		orNumber(&l.TableSize, defaultTableSize)
 	}
+	if named(s) && s.GetDns() == nil {
+		s.Dns = &sluicev1.DNS{}
+	}
+	dnsDefaults(s.GetDns())
 	for _, e := range s.GetEndpoints() {
 		if e.Weight == nil {
 			e.Weight = proto.Uint32(defaultWeight)

@@ -295,6 +295,8 @@ type Cluster struct {
 	HashOn []HashKey
 	// MinRingSize and MaxRingSize are for RingHash: 1 to 1048576, in order. TableSize is for Maglev: a prime number.
 	MinRingSize, MaxRingSize, TableSize uint32
+	// DNS is set where endpoints have names: none of them is a unix socket then.
+	DNS *DNS
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }

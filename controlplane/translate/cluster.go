@@ -31,6 +31,9 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamOptions: pack(protocolOptions(c))},
 	}
+	if c.DNS != nil {
+		resolved(m, c)
+	}
 	if c.ProxyProtocol != 0 {
 		m.TransportSocket = sendProxyHeader(c.ProxyProtocol)
 	}

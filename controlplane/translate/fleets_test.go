@@ -97,6 +97,18 @@ func fleets() map[string]*ir.Fleet {
 					Endpoints: []ir.Endpoint{{Address: at("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
 				},
 				{Name: "table", ConnectTimeout: 5 * time.Second, Policy: ir.Maglev, TableSize: 65537, HashOn: []ir.HashKey{{Kind: ir.HashCookie, Name: "s", MakeCookie: true}}},
+				{
+					Name: "named", ConnectTimeout: 5 * time.Second,
+					DNS: &ir.DNS{Family: ir.FamilyBoth, RespectTTL: true, Refresh: 5 * time.Second, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.53:53")}},
+					Endpoints: []ir.Endpoint{
+						{Address: ir.Address{Host: "app.internal", NamedPort: 8080}, Weight: 2},
+						{Address: at("10.0.2.9:80"), Weight: 1},
+					},
+				},
+				{
+					Name: "first", ConnectTimeout: 5 * time.Second, DNS: &ir.DNS{First: true, Refresh: time.Minute},
+					Endpoints: []ir.Endpoint{{Address: ir.Address{Host: "app.internal", NamedPort: 8080}, Weight: 1}},
+				},
 				{Name: "dice", ConnectTimeout: 5 * time.Second, Policy: ir.Random},
 				// A Service without endpoints has an assignment all the same.
 				{Name: "shop-v2", ConnectTimeout: 5 * time.Second},

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/resolve"
 )
 
 // State is the proxy's own, in Envoy's words.
@@ -68,6 +69,8 @@ type View struct {
 	Connections, MaxConnections int64
 	// MemoryUsed and MaxMemory are in bytes; 0 is no bound.
 	MemoryUsed, MaxMemory int64
+	// Names are those that are looked up.
+	Names []resolve.Name
 }
 
 // XDS is the state of the control-plane connection.

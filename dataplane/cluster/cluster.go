@@ -26,6 +26,8 @@ type Cluster struct {
 type Endpoint struct {
 	Address config.Address
 	Weight  uint32
+	// Hostname is the name that it was found by; empty is none.
+	Hostname string
 	*Load
 }
 
@@ -75,7 +77,7 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 			// An address that stands twice is one endpoint with two shares: its load is one too.
 			loads[e.Address] = load
 		}
-		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Load: load})
+		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Hostname: e.Hostname, Load: load})
 	}
 	c.Refresh()
 	return c

@@ -44,6 +44,8 @@ type Cluster struct {
 	Name string
 	// AssignmentName is the name of its endpoints in Config.Assignments (EDS); empty is Static.
 	AssignmentName string
+	// DNS is where the endpoints are looked up; nil is nowhere. Those found are in Config.Resolved.
+	DNS *DNS
 	// Static are the endpoints themselves (STATIC).
 	Static         []Endpoint
 	ConnectTimeout time.Duration
@@ -76,4 +78,6 @@ type Endpoint struct {
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
+	// Hostname is the name that the address was found by; empty is none.
+	Hostname string
 }

@@ -17,7 +17,9 @@ type Stage struct {
 	Dir   string
 	Ports map[string]int
 	// Sockets are the paths of unix sockets, by the names that stand in place of a port's.
-	Sockets   map[string]string
+	Sockets map[string]string
+	// Server is the name server, if a placeholder has asked for it.
+	Server    *Names
 	Upstreams map[string]*Upstream
 	signers   signers
 }
@@ -34,6 +36,9 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 //	{{h2c "grpc"}}       the address of an HTTP/2 upstream
 //	{{tcp "t"}}          the address of a TCP upstream
 //	{{echo "e"}}         the address of a TCP upstream that sends back what comes
+//	{{resolver}}         the address of a name server
+//	{{named "a.test" "v1" "v2@::1"}} a name and a port, and upstreams on that port at loopback addresses that the name has
+//	{{namedtcp "a.test" "t1"}} the same with TCP upstreams
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
 //	{{unix "tcp" "t"}}   one of them, or "proxied" followed by one, on a unix socket
@@ -72,6 +77,13 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 				s.Sockets[name] = filepath.Join(ShortDir(tb), name+".sock")
 			}
 			return s.Sockets[name]
+		},
+		"resolver": func() string { return s.names(tb).Addr },
+		"named": func(name string, answers ...string) string {
+			return s.named(tb, NewUpstream, name, answers)
+		},
+		"namedtcp": func(name string, answers ...string) string {
+			return s.named(tb, NewTCPUpstream, name, answers)
 		},
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
