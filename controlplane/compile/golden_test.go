@@ -220,8 +220,20 @@ func render(fleets []*ir.Fleet) string {
 			if len(c.HashOn) > 0 {
 				fmt.Fprintf(&b, " hash on %+v, ring %d to %d, table %d", c.HashOn, c.MinRingSize, c.MaxRingSize, c.TableSize)
 			}
+			if c.PanicThreshold > 0 {
+				fmt.Fprintf(&b, " panic below %d %%", c.PanicThreshold)
+			}
+			if c.SlowStart != nil {
+				fmt.Fprintf(&b, " slow start %+v", *c.SlowStart)
+			}
+			if c.ZoneWeights != nil {
+				fmt.Fprintf(&b, " zones %v", c.ZoneWeights)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
+				if e.Priority > 0 || e.Zone != "" {
+					fmt.Fprintf(&b, " (%d %s)", e.Priority, e.Zone)
+				}
 			}
 			b.WriteByte('\n')
 		}

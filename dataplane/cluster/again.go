@@ -8,17 +8,18 @@ func (c *Cluster) PickAgain(tried []*Endpoint, times int) *Endpoint {
 	return pickAgain(c.Pick, tried, times)
 }
 
-// PickAgainBy is PickAgain by a hash: a key's second endpoint is the same each time, too. Only if Hashes.
+// PickAgainBy is PickAgain by a hash: a key's second endpoint is the same each time, too. The priority is the key's own all
+// the while. Only if Hashes.
 func (c *Cluster) PickAgainBy(hash uint64, tried []*Endpoint, times int) *Endpoint {
-	ch := c.choice.Load()
-	further, ok := ch.hashing.(interface{ PickNth(hash uint64, n int) int })
+	leaf := c.leafOf(hash)
+	further, ok := leaf.hashing.(interface{ PickNth(hash uint64, n int) int })
 	if !ok {
-		return c.PickBy(hash) // there is but one, or none
+		return leaf.at(leaf.hashing.PickBy(hash)) // there is but one, or none
 	}
 	n := -1
 	return pickAgain(func() *Endpoint {
 		n++
-		return ch.at(further.PickNth(hash, n))
+		return leaf.at(further.PickNth(hash, n))
 	}, tried, times)
 }
 

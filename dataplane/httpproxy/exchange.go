@@ -42,6 +42,10 @@ type exchange struct {
 	fields [6]message.Field
 	// changes are the route's, for the answer's header; nil is none.
 	changes *config.HeaderChanges
+	// mirrors are copies of the request.
+	mirrors []*mirror
+	// values are those of the headers that are being changed.
+	values []string
 	// scratch holds what we write into heads.
 	scratch []byte
 	pump    *pump
@@ -72,6 +76,8 @@ type exchange struct {
 	alarm *alarm.Alarm
 	// routeTimeout and idleTimeout are set before the alarm is.
 	routeTimeout, idleTimeout time.Duration
+	// upgrading, set before the alarm is: as with Envoy, such a request does not end before its connection does.
+	upgrading bool
 	// tryTimeout is for each try until its answer begins; 0 is none. tryEnd is when the one under way has taken too long, in
 	// nanoseconds since start, 0 if it may go on: it is taken to 0 under mu alone. tryOver: it has taken too long.
 	tryTimeout time.Duration
@@ -149,6 +155,8 @@ func (x *exchange) end() {
 		// clientGone may still be at work on it.
 		return
 	}
+	clear(x.mirrors)
+	x.mirrors = x.mirrors[:0]
 	x.s, x.c, x.req, x.up, x.cancel, x.pump, x.watched = nil, nil, nil, nil, nil, nil, nil
 	x.record = accesslog.Record{}
 	x.p.exchanges.Put(x)
@@ -156,8 +164,8 @@ func (x *exchange) end() {
 
 // watch begins to look after the time, and after the client.
 func (x *exchange) watch(r *config.Route) {
-	if x.routeTimeout = r.Timeout; x.req.Upgrade != "" {
-		// As with Envoy: its timeout begins when the client has sent everything, which is never.
+	if x.routeTimeout, x.upgrading = r.Timeout, x.req.Upgrade != ""; x.upgrading {
+		// Its timeout begins when the client has sent everything, which is never.
 		x.routeTimeout = 0
 	}
 	x.idleTimeout = x.p.config.StreamIdleTimeout
@@ -208,7 +216,7 @@ func (x *exchange) look() time.Time {
 	case x.routeTimeout > 0 && end >= 0 && since >= end+int64(x.routeTimeout):
 		x.breakOff(failure.ResponseTimeout)
 	case x.idleTimeout > 0 && since-x.activity.Load() >= int64(x.idleTimeout):
-		if end < 0 {
+		if end < 0 || x.upgrading {
 			x.breakOff(failure.RequestIdle)
 		} else {
 			x.breakOff(failure.StreamIdle)

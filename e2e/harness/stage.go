@@ -19,9 +19,9 @@ type Stage struct {
 	Dir       string
 	Ports     map[string]int
 	Upstreams map[string]*Upstream
+	signers   signers
 	// tries counts requests with x-echo-first; Play begins anew.
-	tries   atomic.Int64
-	signers signers
+	tries atomic.Int64
 }
 
 type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
@@ -37,6 +37,7 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 //	{{echo "e"}}         the address of a TCP upstream that sends back what comes
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
+//	{{unix "tcp" "t"}}   one of them, or "proxied" followed by one, on a unix socket
 //	{{secure "tcp" "t" "ca/a.test"}} one of them that speaks TLS, with a certificate that the authority ca has signed for a.test
 //	{{mutual "tcp" "t" "ca/a.test"}} one that also wants a certificate of ca's of its clients
 //	{{authority "ca"}}   the path of an authority's own certificate
@@ -70,7 +71,14 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
-		"echo":     upstream(NewEchoUpstream),
+		"unix": func(kind, name string) string {
+			options := []func(*Upstream){OnUnix(tb)}
+			if rest, ok := strings.CutPrefix(kind, "proxied "); ok {
+				kind, options = rest, append(options, WantHeader)
+			}
+			return upstream(makers[kind], options...)(name)
+		},
+		"echo": upstream(NewEchoUpstream),
 		"proxied": func(kind, name string) string {
 			return upstream(makers[kind], WantHeader)(name)
 		},

@@ -34,6 +34,8 @@ type Seen struct {
 	Header  []Field
 	Trailer []Field
 	Body    []byte
+	// Whole tells that the request was read to its end.
+	Whole bool
 	// Broken says how the message broke HTTP; a proxy must not send such a thing.
 	Broken string
 }
@@ -71,7 +73,7 @@ func joined(fields []Field, name string) string {
 //	                              upstreams gets them; later ones are answered as if they had asked for nothing
 type Upstream struct {
 	Name string
-	// Addr is 127.0.0.1:port.
+	// Addr is 127.0.0.1:port, or unix:/path.
 	Addr string
 
 	listener net.Listener
