@@ -1,5 +1,7 @@
 package decode
 
+//lint:file-ignore SA1019 other control planes still send the deprecated fields.
+
 import (
 	"cmp"
 	"fmt"
