@@ -304,8 +304,11 @@ type Cluster struct {
 	SlowStart *SlowStart
 	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
 	ZoneWeights map[string]uint32
-	// Retries limits the requests that are being sent again; nil is translate's default.
-	Retries *RetryLimit
+	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
+	// be in one proxy.
+	MaxConnections, MaxPending, MaxRequests uint32
+	// Retries limits the requests that are being sent again.
+	Retries RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
@@ -328,6 +331,8 @@ type Endpoint struct {
 	HashKey string
 	// Zone is where it is; empty is nowhere in particular. It is there for ZoneWeights.
 	Zone string
+	// Drain: it gets nothing new.
+	Drain bool
 	// Priority: 0 is used first. None is missing before the greatest.
 	Priority uint32
 }

@@ -10,6 +10,22 @@ import (
 
 // fleets are the inputs of the golden tests: one for each subject.
 func fleets() map[string]*ir.Fleet {
+	all := written()
+	for _, f := range all {
+		for i := range f.Clusters {
+			// As compile fills it in.
+			if c := &f.Clusters[i]; c.MaxConnections == 0 {
+				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
+				if c.Retries == (ir.RetryLimit{}) {
+					c.Retries.Budget = &ir.RetryBudget{Percent: 80, Least: 10}
+				}
+			}
+		}
+	}
+	return all
+}
+
+func written() map[string]*ir.Fleet {
 	idle := 5 * time.Minute
 	http := func(table string) *ir.HTTP {
 		return &ir.HTTP{
@@ -269,9 +285,9 @@ func fleets() map[string]*ir.Fleet {
 			}}}}},
 			Clusters: []ir.Cluster{
 				{Name: "web", ConnectTimeout: 5 * time.Second},
-				{Name: "web-budget", ConnectTimeout: 5 * time.Second, Retries: &ir.RetryLimit{Budget: &ir.RetryBudget{Percent: 12.5, Least: 1}}},
-				{Name: "web-max", ConnectTimeout: 5 * time.Second, Retries: &ir.RetryLimit{Max: 7}},
-				{Name: "web-none", ConnectTimeout: 5 * time.Second, Retries: &ir.RetryLimit{}},
+				{Name: "web-budget", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Budget: &ir.RetryBudget{Percent: 12.5, Least: 1}}},
+				{Name: "web-max", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Max: 7}},
+				{Name: "web-none", ConnectTimeout: 5 * time.Second, MaxConnections: 1, MaxPending: 2, MaxRequests: 3},
 			},
 		},
 

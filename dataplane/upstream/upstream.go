@@ -49,7 +49,7 @@ type Client struct {
 	// pools are read-only after NewClient.
 	pools  map[*cluster.Endpoint]*pool
 	closed atomic.Bool
-	// pending are requests that wait for a connection; versions of a cluster share it.
+	// pending are requests that wait for a connection, which may be being made; versions of a cluster share it.
 	pending *atomic.Int64
 }
 
@@ -106,14 +106,28 @@ func (c *Client) Take(e *cluster.Endpoint, from *Origin) Exchange {
 	return p.of(from).take()
 }
 
-// Dial begins an exchange on a new connection. At the cluster's MaxConnections it waits for one that is in use, unless
-// MaxPending wait already. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
+// Dial begins an exchange on a new connection, unless MaxPending requests wait for one already. At the cluster's
+// MaxConnections it waits for one that is in use. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
 func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint, from *Origin) (Exchange, error) {
 	p := c.pools[e]
 	if p == nil {
 		return nil, failure.Newf(failure.Internal, "endpoint %s is not of cluster %s", e.Address, c.Cluster.Config.Name)
 	}
+	if why := c.pend(); why != nil {
+		return nil, why
+	}
+	defer c.pending.Add(-1)
 	return p.of(from).dial(ctx, c)
+}
+
+// pend counts who waits in, unless MaxPending do. As with Envoy, who makes a connection waits for it too.
+func (c *Client) pend() *failure.Error {
+	if most := c.Cluster.Config.MaxPending; c.pending.Add(1) > int64(most) {
+		c.pending.Add(-1)
+		c.Cluster.Stats.Overflows.Add(1)
+		return failure.Newf(failure.Overflow, "%d requests wait for a connection", most)
+	}
+	return nil
 }
 
 // DialTCP connects to an endpoint that the cluster picks for a client of these addresses. The endpoint's Active and the
@@ -124,6 +138,10 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 	if e == nil {
 		return nil, nil, failure.New(failure.NoEndpoint, nil)
 	}
+	if why := c.pend(); why != nil {
+		return nil, e, why
+	}
+	defer c.pending.Add(-1)
 	if !c.admit() {
 		c.Cluster.Stats.Overflows.Add(1)
 		return nil, e, failure.Newf(failure.Overflow, "%d connections", c.Cluster.Config.MaxConnections)

@@ -153,8 +153,11 @@ type Service struct {
 	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests and requests,
+	// and a budget of retries.
+	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -257,6 +260,13 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 	return Service_PROXY_PROTOCOL_UNSPECIFIED
 }
 
+func (x *Service) GetCircuitBreaker() *CircuitBreaker {
+	if x != nil {
+		return x.CircuitBreaker
+	}
+	return nil
+}
+
 // An Endpoint is one address of a Service. Short form: the address alone.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -267,6 +277,8 @@ type Endpoint struct {
 	Weight *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
 	// Where the endpoint is, such as eu-central-1a, for zoneWeights of loadBalancer. Default: none.
 	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	// The endpoint gets no new requests and no new connections; what it has goes on. Default: false.
+	Drain bool `protobuf:"varint,5,opt,name=drain,proto3" json:"drain,omitempty"`
 	// When the endpoint is used: those of priority 0 first, those of 1 as the healthy ones of 0 become fewer, and so on. 0 to
 	// 127; none between may be missing. Default: 0.
 	Priority *uint32 `protobuf:"varint,4,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
@@ -326,6 +338,13 @@ func (x *Endpoint) GetZone() string {
 		return x.Zone
 	}
 	return ""
+}
+
+func (x *Endpoint) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
 }
 
 func (x *Endpoint) GetPriority() uint32 {
@@ -1158,7 +1177,7 @@ var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xd9\x06\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\"\x9d\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1172,7 +1191,8 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\x0e2\x1b.sluice.v1.Service.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x122\n" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
-	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x1a9\n" +
+	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12B\n" +
+	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1183,12 +1203,13 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\rProxyProtocol\x12\x1e\n" +
 	"\x1aPROXY_PROTOCOL_UNSPECIFIED\x10\x00\x12\x06\n" +
 	"\x02V1\x10\x01\x12\x06\n" +
-	"\x02V2\x10\x02\"\xaa\x03\n" +
+	"\x02V2\x10\x02\"\xc0\x03\n" +
 	"\bEndpoint\x12 \n" +
 	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
 	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12|\n" +
 	"\x04zone\x18\x03 \x01(\tBh\xbaHe\xba\x01_\n" +
-	"\x04zone\x12/want 1 to 63 of a-z, A-Z, 0-9, '.', '_' and '-'\x1a&this.matches('^[a-zA-Z0-9._-]{1,63}$')\xd8\x01\x01R\x04zone\x12*\n" +
+	"\x04zone\x12/want 1 to 63 of a-z, A-Z, 0-9, '.', '_' and '-'\x1a&this.matches('^[a-zA-Z0-9._-]{1,63}$')\xd8\x01\x01R\x04zone\x12\x14\n" +
+	"\x05drain\x18\x05 \x01(\bR\x05drain\x12*\n" +
 	"\bpriority\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\x7f(\x00H\x01R\bpriority\x88\x01\x01\x12\x8f\x01\n" +
 	"\bhash_key\x18\x0f \x01(\tBt\xbaHq\xba\x01k\n" +
 	"\bhash_key\x125want 1 to 253 of a-z, A-Z, 0-9, '.', ':', '_' and '-'\x1a(this.matches('^[a-zA-Z0-9.:_-]{1,253}$')\xd8\x01\x01R\ahashKeyB\t\n" +
@@ -1293,6 +1314,7 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*HashSourceAddress)(nil),  // 15: sluice.v1.HashSourceAddress
 	nil,                        // 16: sluice.v1.Service.LabelsEntry
 	nil,                        // 17: sluice.v1.LoadBalancer.ZoneWeightsEntry
+	(*CircuitBreaker)(nil),     // 18: sluice.v1.CircuitBreaker
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
 	16, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
@@ -1300,25 +1322,26 @@ var file_sluice_v1_service_proto_depIdxs = []int32{
 	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	5,  // 5: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	7,  // 6: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	8,  // 7: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	9,  // 8: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	10, // 9: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	17, // 10: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
-	6,  // 11: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
-	6,  // 12: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
-	11, // 13: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	11, // 14: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	12, // 15: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	13, // 16: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	14, // 17: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	15, // 18: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 5: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
+	5,  // 6: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	7,  // 7: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	8,  // 8: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	9,  // 9: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	10, // 10: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	17, // 11: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	6,  // 12: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
+	6,  // 13: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
+	11, // 14: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	11, // 15: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	12, // 16: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	13, // 17: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	14, // 18: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	15, // 19: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1326,6 +1349,7 @@ func file_sluice_v1_service_proto_init() {
 	if File_sluice_v1_service_proto != nil {
 		return
 	}
+	file_sluice_v1_circuitbreaker_proto_init()
 	file_sluice_v1_rules_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
