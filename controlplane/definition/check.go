@@ -16,6 +16,7 @@ import (
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // longestDuration is a year: more is a slip.
@@ -74,8 +75,8 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
 	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
-	checkHeaders(r.GetRequestHeaders(), "requestHeaders", report)
-	checkHeaders(r.GetResponseHeaders(), "responseHeaders", report)
+	checkHeaders(r.GetRequestHeaders(), "requestHeaders", operator.OfRequest, report)
+	checkHeaders(r.GetResponseHeaders(), "responseHeaders", operator.OfResponse, report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	checkRetry(r.GetRetry(), r.GetTimeout(), "retry", report)
 	names := map[string]int{}
@@ -93,6 +94,10 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		if len(rule.GetBackends()) == 0 && rule.GetIdleTimeout() != "" {
 			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
 		}
+		if len(rule.GetBackends()) == 0 && len(rule.GetMirror()) > 0 {
+			report(at+".mirror", CodeExclusive, "got mirror without backends, want mirror only where there are backends")
+		}
+		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
@@ -101,8 +106,8 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)
-		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
-		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", report)
+		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", operator.OfRequest, report)
+		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}

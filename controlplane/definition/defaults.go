@@ -124,6 +124,10 @@ func routeDefaults(r *sluicev1.Route) {
 }
 
 func serviceDefaults(s *sluicev1.Service) {
+	if s.CircuitBreaker == nil {
+		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
+	}
+	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if len(s.GetHosts()) > 0 {
 		orList(&s.Gateways, DefaultGateway)
 	}
@@ -144,10 +148,6 @@ func serviceDefaults(s *sluicev1.Service) {
 			slow.Aggression = defaultAggression
 		}
 	}
-	if s.CircuitBreaker == nil {
-		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
-	}
-	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
 	}

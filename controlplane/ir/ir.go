@@ -120,6 +120,8 @@ type Rule struct {
 	// IdleTimeout is for a request that moves neither way, in place of the listener's; 0 is never, nil the listener's. It is
 	// of Backends.
 	IdleTimeout *time.Duration
+	// Mirrors get copies of requests. They are of Backends.
+	Mirrors []Mirror
 	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
@@ -128,6 +130,12 @@ type Rule struct {
 	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
+}
+
+// Mirror is a cluster that gets copies of a share of the requests, in millionths.
+type Mirror struct {
+	Cluster  string
+	Fraction uint32
 }
 
 // HeaderChanges are done in this order. Names are in lower case; a "%%" in a value stands for "%".

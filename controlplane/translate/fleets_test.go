@@ -17,7 +17,7 @@ func fleets() map[string]*ir.Fleet {
 			if c := &f.Clusters[i]; c.MaxConnections == 0 {
 				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
 				if c.Retries == (ir.RetryLimit{}) {
-					c.Retries.Budget = &ir.RetryBudget{Percent: 80, Least: 10}
+					c.Retries.Max = 100_000
 				}
 			}
 		}
@@ -83,7 +83,7 @@ func written() map[string]*ir.Fleet {
 				}}}},
 				{Name: "web/https", Hosts: []ir.VirtualHost{
 					{Name: "*.example.com", Host: "*.example.com", Rules: []ir.Rule{{
-						ID: "Route/shop#all", Timeout: 30 * time.Second, IdleTimeout: new(90 * time.Second),
+						ID: "Route/shop#all", Timeout: 30 * time.Second, IdleTimeout: new(90 * time.Second), Mirrors: []ir.Mirror{{Cluster: "dice", Fraction: 125_000}},
 						Backends: []ir.Backend{{Cluster: "shop-v1", Weight: 90}, {Cluster: "shop-v2", Weight: 10}, {Cluster: "shop-v3", Weight: 0}},
 					}}},
 					{Name: "api.example.com", Host: "api.example.com", Rules: []ir.Rule{{

@@ -67,7 +67,10 @@ type Stats struct {
 	Retries, RetriesActive                           atomic.Int64
 	RetrySuccesses, RetriesExhausted, RetryOverflows atomic.Int64
 	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
-	PanicPicks               atomic.Int64
+	PanicPicks atomic.Int64
+	// Mirrors are copies of requests for other clusters that were begun, and MirrorsDropped those that were not, or not sent to
+	// their end.
+	Mirrors, MirrorsDropped  atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx.
 	Status [6]atomic.Int64

@@ -34,6 +34,8 @@ type Seen struct {
 	Header  []Field
 	Trailer []Field
 	Body    []byte
+	// Whole tells that the request was read to its end.
+	Whole bool
 	// Broken says how the message broke HTTP; a proxy must not send such a thing.
 	Broken string
 }

@@ -153,8 +153,8 @@ type Service struct {
 	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
-	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests and requests,
-	// and a budget of retries.
+	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests, requests and
+	// retries.
 	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

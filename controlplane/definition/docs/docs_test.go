@@ -94,7 +94,7 @@ func TestComplete(t *testing.T) {
 		"":                     "Gateway Route Service Certificate Test",
 		"r":                    "Route",
 		"Route.rules.rewrite.": "Route.rules.rewrite.host Route.rules.rewrite.pathPrefix Route.rules.rewrite.pathRegex Route.rules.rewrite.path",
-		"Route.rules.m":        "Route.rules.match Route.rules.matches",
+		"Route.rules.mat":      "Route.rules.match Route.rules.matches",
 		"Rout.":                "",
 	} {
 		if got := strings.Join(Complete(typed), " "); got != want {
