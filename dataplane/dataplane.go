@@ -346,19 +346,20 @@ func viewOf(v *live.View) admin.View {
 	}
 	for _, l := range v.Listeners {
 		view.Listeners = append(view.Listeners, admin.Listener{
-			Name:              l.Name,
-			Addresses:         []netip.AddrPort{l.Address},
-			ConnectionsActive: l.ConnectionsActive,
-			ConnectionsTotal:  l.ConnectionsTotal,
-			HandshakeFailures: l.HandshakeFailures,
-			Refused:           l.Refused,
-			RequestsRefused:   l.RequestsRefused,
-			BodiesSlow:        l.BodiesSlow,
-			BadProxyHeaders:   l.BadProxyHeaders,
-			Requests:          l.Requests,
-			RequestsActive:    l.RequestsActive,
-			UpgradesActive:    l.UpgradesActive,
-			UpgradesTotal:     l.UpgradesTotal,
+			Name:                  l.Name,
+			Addresses:             []netip.AddrPort{l.Address},
+			ConnectionsActive:     l.ConnectionsActive,
+			ConnectionsTotal:      l.ConnectionsTotal,
+			HandshakeFailures:     l.HandshakeFailures,
+			BadClientCertificates: l.BadClientCertificates,
+			Refused:               l.Refused,
+			RequestsRefused:       l.RequestsRefused,
+			BodiesSlow:            l.BodiesSlow,
+			BadProxyHeaders:       l.BadProxyHeaders,
+			Requests:              l.Requests,
+			RequestsActive:        l.RequestsActive,
+			UpgradesActive:        l.UpgradesActive,
+			UpgradesTotal:         l.UpgradesTotal,
 		})
 	}
 	return view

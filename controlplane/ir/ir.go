@@ -17,6 +17,7 @@ type Fleet struct {
 	RouteTables  []RouteTable
 	Clusters     []Cluster
 	Certificates []Certificate
+	TrustBundles []TrustBundle
 	// TicketKeys are for TLS session tickets, TicketKeySize bytes each: the first encrypts, all decrypt. They are state, and
 	// not in any definition: compile leaves them out. None: each proxy makes its own.
 	TicketKeys []Secret
@@ -58,6 +59,8 @@ type FilterChain struct {
 	ServerNames []string
 	// Certificate is the name of the Certificate to present; empty is plaintext, or TLS that is passed through.
 	Certificate string
+	// Clients says which certificates clients must show; nil asks for none. It is of chains with a Certificate.
+	Clients *Clients
 	// Passthrough is TLS that is not terminated: the chain takes connections that begin with a ClientHello, and no others.
 	Passthrough bool
 	HTTP        *HTTP
@@ -82,6 +85,8 @@ type HTTP struct {
 	MaxStreams uint32
 	// MaxRequests is how many requests a connection may bring. 0 is no bound.
 	MaxRequests uint32
+	// ForwardClient tells the backends of the client's certificate.
+	ForwardClient bool
 }
 
 // TCP carries bytes.
@@ -299,7 +304,9 @@ type Cluster struct {
 	HTTP2 bool
 	// ProxyProtocol is the version of the PROXY protocol's header that connections to it begin with, 1 or 2. 0 is none.
 	ProxyProtocol int
-	Policy        Policy
+	// TLS is how the endpoints are spoken to; nil is plaintext.
+	TLS    *UpstreamTLS
+	Policy Policy
 	// ChoiceCount is for LeastRequest: 2 to 100.
 	ChoiceCount uint32
 	// HashOn is for RingHash and Maglev: at least one.

@@ -291,6 +291,45 @@ func written() map[string]*ir.Fleet {
 			},
 		},
 
+		"mtls": {
+			Name: "edge",
+			Listeners: []ir.Listener{{
+				Name:    "0.0.0.0:443",
+				Address: netip.MustParseAddrPort("0.0.0.0:443"),
+				Chains: []ir.FilterChain{
+					{
+						Name: "web/named/shop", ServerNames: []string{"named.test"}, Certificate: "shop",
+						TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "one", Weight: 1}}},
+						Clients: &ir.Clients{Optional: true, Validation: ir.Validation{TrustBundle: "ca", Names: []ir.AltName{
+							{Text: ir.Text{Value: "a.test"}}, {Kind: ir.AltURI, Text: ir.Text{Kind: ir.TextPrefix, Value: "spiffe://a/"}}, {Kind: ir.AltEmail, Text: ir.Text{Value: "a@a.test"}},
+						}}},
+					},
+					{
+						Name: "web/shop/shop", ServerNames: []string{"shop.test"}, Certificate: "shop",
+						HTTP:    &ir.HTTP{RouteTable: "web/shop", MaxHeaderBytes: 60 << 10, MaxHeaderCount: 100, MaxStreams: 100, ForwardClient: true},
+						Clients: &ir.Clients{Validation: ir.Validation{TrustBundle: "ca"}},
+					},
+				},
+			}},
+			RouteTables:  []ir.RouteTable{{Name: "web/shop"}},
+			Clusters:     []ir.Cluster{{Name: "one", ConnectTimeout: 5 * time.Second}},
+			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
+			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
+		},
+
+		"upstream-tls": {
+			Name: "edge",
+			Clusters: []ir.Cluster{
+				{Name: "any", ConnectTimeout: 5 * time.Second, TLS: &ir.UpstreamTLS{}},
+				{Name: "mutual", ConnectTimeout: 5 * time.Second, HTTP2: true, ProxyProtocol: 2, TLS: &ir.UpstreamTLS{
+					ServerName: "api.test", Certificate: "edge",
+					Validation: &ir.Validation{TrustBundle: "ca", Names: []ir.AltName{{Text: ir.Text{Value: "api.test"}}}},
+				}},
+			},
+			Certificates: []ir.Certificate{{Name: "edge", Chain: []byte("the chain of edge\n"), Key: ir.Secret("the key of edge\n")}},
+			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{

@@ -47,6 +47,8 @@ type Listener struct {
 	ConnectionsActive, ConnectionsTotal int64
 	// HandshakeFailures are connections that ended before a filter chain took them.
 	HandshakeFailures int64
+	// BadClientCertificates, among them, showed a certificate that is not taken.
+	BadClientCertificates int64
 	// Refused are connections that were shed, by reason.
 	Refused map[string]int64
 	// RequestsRefused were answered 503 for want of memory; BodiesSlow were given up since their clients sent too slowly.

@@ -52,6 +52,8 @@ type Cluster struct {
 	ConnectTimeout time.Duration
 	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
 	HTTP2 bool
+	// TLS is how the endpoints are spoken to; nil is plaintext.
+	TLS *UpstreamTLS
 	// SendProxyHeader is the version of the PROXY protocol's header that each connection begins with, 1 or 2; 0 is none.
 	SendProxyHeader int
 	// IdleTimeout closes an upstream connection without requests; 0 is never.

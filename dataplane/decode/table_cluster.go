@@ -80,7 +80,7 @@ var clusterTable = []messageRules{
 	}},
 	{message: "envoy.config.core.v3.TransportSocket", within: clusterType, fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", rawBuffer, upstreamProxy),
+		holds("typed_config", rawBuffer, upstreamTLS, upstreamProxy),
 	}},
 	{message: "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", fields: []Field{
 		yes("config"),

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/sluice-proxy/sluice/dataplane/certs"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/httpproxy"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
@@ -232,7 +233,13 @@ func (r *Runtime) chainFor(l *running, cfg *config.FilterChain, old *version, cl
 		if err != nil {
 			return nil, fmt.Errorf("filter chain %q: %w", cfg.Name, err)
 		}
-		p.changes = append(p.changes, func(w *world) { c.tls.Set(cfg.TLS, certificates, w.ticketsOf(cfg.TLS, r.tickets)) })
+		var trust *certs.Trust
+		if cfg.TLS.Clients != nil {
+			if trust, err = r.world.trusted(&cfg.TLS.Clients.Trust); err != nil {
+				return nil, fmt.Errorf("filter chain %q: %w", cfg.Name, err)
+			}
+		}
+		p.changes = append(p.changes, func(w *world) { c.tls.Set(cfg.TLS, certificates, trust, w.ticketsOf(cfg.TLS, r.tickets)) })
 	}
 	p.changes = append(p.changes, func(w *world) { c.become(cfg, w) })
 	return c, nil

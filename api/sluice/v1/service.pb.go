@@ -30,7 +30,7 @@ const (
 	Service_PROTOCOL_UNSPECIFIED Service_Protocol = 0
 	// HTTP/1.1, the default.
 	Service_HTTP1 Service_Protocol = 1
-	// HTTP/2 with prior knowledge (h2c), as gRPC servers speak it.
+	// HTTP/2, without TLS with prior knowledge (h2c), as gRPC servers speak it.
 	Service_HTTP2 Service_Protocol = 2
 )
 
@@ -156,8 +156,10 @@ type Service struct {
 	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests, requests and
 	// retries.
 	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Speak TLS to the endpoints. Default: plaintext.
+	Tls           *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -263,6 +265,13 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 func (x *Service) GetCircuitBreaker() *CircuitBreaker {
 	if x != nil {
 		return x.CircuitBreaker
+	}
+	return nil
+}
+
+func (x *Service) GetTls() *ServiceTLS {
+	if x != nil {
+		return x.Tls
 	}
 	return nil
 }
@@ -1177,7 +1186,7 @@ var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\"\x9d\a\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xc6\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1192,7 +1201,8 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
 	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12B\n" +
-	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x1a9\n" +
+	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x12'\n" +
+	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1315,6 +1325,7 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	nil,                        // 16: sluice.v1.Service.LabelsEntry
 	nil,                        // 17: sluice.v1.LoadBalancer.ZoneWeightsEntry
 	(*CircuitBreaker)(nil),     // 18: sluice.v1.CircuitBreaker
+	(*ServiceTLS)(nil),         // 19: sluice.v1.ServiceTLS
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
 	16, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
@@ -1323,25 +1334,26 @@ var file_sluice_v1_service_proto_depIdxs = []int32{
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
 	18, // 5: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
-	5,  // 6: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	7,  // 7: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	8,  // 8: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	9,  // 9: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	10, // 10: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	17, // 11: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
-	6,  // 12: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
-	6,  // 13: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
-	11, // 14: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	11, // 15: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	12, // 16: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	13, // 17: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	14, // 18: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	15, // 19: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	19, // 6: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
+	5,  // 7: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	7,  // 8: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	8,  // 9: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	9,  // 10: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	10, // 11: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	17, // 12: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	6,  // 13: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
+	6,  // 14: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
+	11, // 15: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	11, // 16: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	12, // 17: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	13, // 18: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	14, // 19: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	15, // 20: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1351,6 +1363,7 @@ func file_sluice_v1_service_proto_init() {
 	}
 	file_sluice_v1_circuitbreaker_proto_init()
 	file_sluice_v1_rules_proto_init()
+	file_sluice_v1_service_tls_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*LoadBalancer_RoundRobin)(nil),
