@@ -41,6 +41,9 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 			for _, host := range table.Hosts {
 				for _, r := range host.Rules {
 					use(r.Backends)
+					for _, m := range r.Mirrors {
+						clusters[m.Cluster] = true
+					}
 				}
 			}
 			out.RouteTables = append(out.RouteTables, table)

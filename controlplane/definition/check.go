@@ -1,11 +1,11 @@
 package definition
 
 import (
+	"cmp"
 	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
 	"math"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // longestDuration is a year: more is a slip.
@@ -84,9 +86,10 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
 	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
-	checkHeaders(r.GetRequestHeaders(), "requestHeaders", report)
-	checkHeaders(r.GetResponseHeaders(), "responseHeaders", report)
+	checkHeaders(r.GetRequestHeaders(), "requestHeaders", operator.OfRequest, report)
+	checkHeaders(r.GetResponseHeaders(), "responseHeaders", operator.OfResponse, report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
+	checkRetry(r.GetRetry(), r.GetTimeout(), "retry", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
 		at := itemPath("rules", i)
@@ -102,15 +105,20 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		if len(rule.GetBackends()) == 0 && rule.GetIdleTimeout() != "" {
 			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
 		}
+		if len(rule.GetBackends()) == 0 && len(rule.GetMirror()) > 0 {
+			report(at+".mirror", CodeExclusive, "got mirror without backends, want mirror only where there are backends")
+		}
+		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
+		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
 		checkRewrite(rule, at+".rewrite", report)
 		if len(rule.GetBackends()) == 0 && rule.GetUpgrades() != nil {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)
-		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
-		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", report)
+		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", operator.OfRequest, report)
+		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}
@@ -180,7 +188,8 @@ func checkService(s *sluicev1.Service, report reporter) {
 		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
 	}
 	checkBalancing(s, report)
-	first := map[netip.AddrPort]int{}
+	checkCircuitBreaker(s.GetCircuitBreaker(), report)
+	first := map[ir.Address]int{}
 	for i, e := range s.GetEndpoints() {
 		at := itemPath("endpoints", i) + ".address"
 		address, err := ParseAddress(e.GetAddress())

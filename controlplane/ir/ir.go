@@ -125,12 +125,22 @@ type Rule struct {
 	// IdleTimeout is for a request that moves neither way, in place of the listener's; 0 is never, nil the listener's. It is
 	// of Backends.
 	IdleTimeout *time.Duration
+	// Mirrors get copies of requests. They are of Backends.
+	Mirrors []Mirror
 	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
 	Rewrite *Rewrite
+	// Retry says when a request is sent again; nil is never. It is of Backends.
+	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
+}
+
+// Mirror is a cluster that gets copies of a share of the requests, in millionths.
+type Mirror struct {
+	Cluster  string
+	Fraction uint32
 }
 
 // HeaderChanges are done in this order. Names are in lower case; a "%%" in a value stands for "%".
@@ -303,16 +313,43 @@ type Cluster struct {
 	HashOn []HashKey
 	// MinRingSize and MaxRingSize are for RingHash: 1 to 1048576, in order. TableSize is for Maglev: a prime number.
 	MinRingSize, MaxRingSize, TableSize uint32
+	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
+	PanicThreshold uint32
+	// SlowStart is of RoundRobin and LeastRequest; nil is none.
+	SlowStart *SlowStart
+	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
+	ZoneWeights map[string]uint32
+	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
+	// be in one proxy.
+	MaxConnections, MaxPending, MaxRequests uint32
+	// Retries limits the requests that are being sent again.
+	Retries RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
 
+// SlowStart gives a new endpoint its share little by little.
+type SlowStart struct {
+	// Window is how long it takes, more than 0.
+	Window time.Duration
+	// Aggression is 1 for an even growth, more for a faster one at first.
+	Aggression float64
+	// MinWeight is what it gets at least, in percent of its weight: 1 to 100.
+	MinWeight uint32
+}
+
 // Endpoint is one address; Weight is at least 1.
 type Endpoint struct {
-	Address netip.AddrPort
+	Address Address
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
+	// Zone is where it is; empty is nowhere in particular. It is there for ZoneWeights.
+	Zone string
+	// Drain: it gets nothing new.
+	Drain bool
+	// Priority: 0 is used first. None is missing before the greatest.
+	Priority uint32
 }
 
 // Certificate is a chain and its key, both PEM.

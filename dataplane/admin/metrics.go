@@ -46,6 +46,13 @@ var (
 	clusterResets            = desc("cluster_resets_total", "Upstreams that went away before the end of their answer.", "cluster")
 	clusterTimeouts          = desc("cluster_timeouts_total", "Requests that took too long.", "cluster")
 	clusterRetries           = desc("cluster_retries_total", "Requests sent again.", "cluster")
+	clusterPanicPicks        = desc("cluster_panic_picks_total", "Endpoints chosen, ill or not, since too few of their priority were healthy (Envoy's lb_healthy_panic).", "cluster")
+	clusterRetriesActive     = desc("cluster_retries_active", "Requests sent again of which it is not known yet what came of it.", "cluster")
+	clusterRetrySuccesses    = desc("cluster_retry_successes_total", "Requests sent again and answered below 500 in the end.", "cluster")
+	clusterRetriesExhausted  = desc("cluster_retries_exhausted_total", "Requests sent again as often as their route allows, in vain.", "cluster")
+	clusterRetryOverflows    = desc("cluster_retry_overflows_total", "Requests not sent again for the circuit breaker's limit on retries.", "cluster")
+	clusterMirrors           = desc("cluster_mirrored_requests_total", "Copies of others' requests sent to the cluster.", "cluster")
+	clusterMirrorsDropped    = desc("cluster_mirrored_requests_dropped_total", "Copies that were not sent, or not to their end: none was free, or it was too slow.", "cluster")
 	clusterEndpoints         = desc("cluster_endpoints", "Endpoints.", "cluster")
 
 	xdsConnected = desc("xds_connected", "1 while the control plane's stream is open.")
@@ -114,6 +121,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(clusterResets, stats.Resets.Load(), name)
 		counter(clusterTimeouts, stats.Timeouts.Load(), name)
 		counter(clusterRetries, stats.Retries.Load(), name)
+		counter(clusterPanicPicks, stats.PanicPicks.Load(), name)
+		gauge(clusterRetriesActive, float64(stats.RetriesActive.Load()), name)
+		counter(clusterRetrySuccesses, stats.RetrySuccesses.Load(), name)
+		counter(clusterRetriesExhausted, stats.RetriesExhausted.Load(), name)
+		counter(clusterRetryOverflows, stats.RetryOverflows.Load(), name)
+		counter(clusterMirrors, stats.Mirrors.Load(), name)
+		counter(clusterMirrorsDropped, stats.MirrorsDropped.Load(), name)
 		gauge(clusterEndpoints, float64(len(cl.Endpoints)), name)
 	}
 	if options.XDS == nil {

@@ -56,13 +56,16 @@ func secretsOf(c *config.Cluster) []string {
 	return names
 }
 
-// clustersOf are the clusters that a table's routes go to.
+// clustersOf are the clusters that a table's routes go to, and their copies.
 func clustersOf(t *config.RouteTable) []string {
 	var names []string
 	for _, h := range t.Hosts {
 		for _, r := range h.Routes {
 			for _, w := range r.Clusters {
 				names = append(names, w.Name)
+			}
+			for _, m := range r.Mirrors {
+				names = append(names, m.Cluster)
 			}
 		}
 	}

@@ -140,7 +140,10 @@ func (s *Socket) serve(opts Options) {
 			return
 		case err == nil:
 			delay, failing = 0, false
-		case errors.Is(err, os.ErrDeadlineExceeded) && end.IsZero():
+			if s.inherited != nil {
+				_ = conn.SetKeepAliveConfig(keepAlive) // as Bind's do by themselves
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded) && end.IsZero() && !s.others():
 			<-s.shut
 			end = time.Now().Add(lastCalls)
 			continue

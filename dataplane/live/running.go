@@ -161,7 +161,7 @@ func (r *Runtime) socketFor(l *running, cfg *config.Listener, leaving map[socket
 			return nil, false, fmt.Errorf("address %s is listener %q's", cfg.Address, name)
 		}
 	}
-	socket, err := listener.Bind(key.place)
+	socket, err := r.options.Inherited.Bind(key.place)
 	if err != nil {
 		return nil, false, err
 	}

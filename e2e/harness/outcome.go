@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -33,11 +34,14 @@ func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	for _, u := range s.Upstreams {
 		u.Take()
 	}
+	s.tries.Store(0)
 	o := &Outcome{Served: map[string]int{}}
 	for range e.Times {
 		o.Answers = append(o.Answers, Do(&r, e.Expect.looksAt(":closed") || e.Expect.looksAt(":rest")))
 	}
-	for _, u := range s.Upstreams {
+	s.awaitCopies(e)
+	for _, name := range slices.Sorted(maps.Keys(s.Upstreams)) {
+		u := s.Upstreams[name]
 		for _, seen := range u.Take() {
 			// The upstream may still be at it.
 			u.update(func() {
