@@ -23,7 +23,7 @@ type ClientConn struct {
 	// socket is conn's, or nil.
 	socket *socket.Conn
 	// ahead is conn, if bytes may have come that are not on the socket any more, as in TLS; else nil.
-	ahead interface{ Buffered() int }
+	ahead  interface{ Buffered() int }
 	limits Limits
 
 	// Only who writes. written: the whole request was.
