@@ -96,7 +96,7 @@ func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...stri
 		outcomes := make([]*harness.Outcome, len(stages))
 		var wg sync.WaitGroup
 		for i, stage := range stages {
-			wg.Go(func() { outcomes[i] = stage.Play(t, e) })
+			wg.Go(func() { outcomes[i] = stage.Await(t, e, harness.Kinds[i]) })
 		}
 		wg.Wait()
 		var wrong []string

@@ -44,6 +44,7 @@ func (c *compiler) cluster(s *service) bool {
 	}
 	s.cluster.ConnectTimeout = timeout
 	balancing(&s.cluster, m.GetLoadBalancer())
+	s.cluster.HealthCheck, s.cluster.Outliers = healthCheck(m.GetHealthCheck()), outliers(m.GetOutlierDetection())
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
 		field := fmt.Sprintf("endpoints[%d].address", i)

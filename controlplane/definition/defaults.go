@@ -146,6 +146,8 @@ func serviceDefaults(s *sluicev1.Service) {
 	if l := s.GetLoadBalancer().GetMaglev(); l != nil {
 		orNumber(&l.TableSize, defaultTableSize)
 	}
+	healthDefaults(s.GetHealthCheck(), s.GetName())
+	outlierDefaults(s.GetOutlierDetection())
 	for _, e := range s.GetEndpoints() {
 		if e.Weight == nil {
 			e.Weight = proto.Uint32(defaultWeight)

@@ -304,6 +304,9 @@ type Cluster struct {
 	ZoneWeights map[string]uint32
 	// Retries limits the requests that are being sent again; nil is translate's default.
 	Retries *RetryLimit
+	// HealthCheck asks the endpoints, and Outliers watches how they answer; nil is not.
+	HealthCheck *HealthCheck
+	Outliers    *Outliers
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }

@@ -5,6 +5,7 @@
 package cluster
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -19,8 +20,20 @@ type Cluster struct {
 	// given are Endpoints as they were configured.
 	given []config.Endpoint
 	// choice is replaced by Refresh.
-	choice atomic.Pointer[choice]
+	choice     atomic.Pointer[choice]
+	refreshing sync.Mutex
+	versions   *versions
 }
+
+// versions is what the versions of a cluster share.
+type versions struct {
+	newest atomic.Pointer[Cluster]
+	// suspected has room for one: somebody's Load has a suspicion.
+	suspected chan struct{}
+}
+
+// Newest is the version that was made last.
+func (c *Cluster) Newest() *Cluster { return c.versions.newest.Load() }
 
 // Endpoint is one address. Versions of a cluster share the Load of an address.
 type Endpoint struct {
@@ -38,8 +51,10 @@ type Load struct {
 	Requests, Failures atomic.Int64
 	// illness is a set of Illness. It is written seldom.
 	illness atomic.Uint32
+	// failures5xx and failuresGateway are answers in a row, for Outliers, and suspicions what was seen by them.
+	failures5xx, failuresGateway, suspicions atomic.Uint32
 	// Endpoints that are busy on different cores share no cache line.
-	_ [36]byte
+	_ [24]byte
 }
 
 // Stats counts for a cluster, through all its versions.
@@ -56,6 +71,10 @@ type Stats struct {
 	// RetryOverflows not, for the circuit breaker's sake.
 	Retries, RetriesActive                           atomic.Int64
 	RetrySuccesses, RetriesExhausted, RetryOverflows atomic.Int64
+	// Checks are health checks that were made, CheckFailures those that failed.
+	Checks, CheckFailures atomic.Int64
+	// Ejections are endpoints that Outliers took out, EjectionOverflows those that it left since too many were out already.
+	Ejections, EjectionOverflows atomic.Int64
 	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
 	PanicPicks               atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
@@ -65,10 +84,10 @@ type Stats struct {
 
 // New makes a version of a cluster. Stats and the Load of addresses that stay are those of old, which may be nil.
 func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluster {
-	c := &Cluster{Config: cfg, Stats: &Stats{}, given: endpoints}
+	c := &Cluster{Config: cfg, Stats: &Stats{}, given: endpoints, versions: &versions{suspected: make(chan struct{}, 1)}}
 	loads := map[config.Address]*Load{}
 	if old != nil {
-		c.Stats = old.Stats
+		c.Stats, c.versions = old.Stats, old.versions
 		for _, e := range old.Endpoints {
 			loads[e.Address] = e.Load
 		}
@@ -77,6 +96,8 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		load := loads[e.Address]
 		if load == nil {
 			load = &Load{}
+			// As with Envoy: who is new gets nothing before its first check.
+			load.set(FailedCheck, cfg.HealthCheck != nil)
 			// An address that stands twice is one endpoint with two shares: its load is one too.
 			loads[e.Address] = load
 		}
@@ -84,7 +105,8 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		load.set(Draining, e.Draining)
 		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Load: load})
 	}
-	c.Refresh()
+	c.versions.newest.Store(c)
+	c.refresh()
 	return c
 }
 

@@ -28,6 +28,8 @@ type Exchange struct {
 	Line  int
 	Label string
 	Times int
+	// Until: it is sent again until the outcome is as expected, or that has taken too long.
+	Until bool
 
 	Request Request
 	// Port is the name of the port to dial, At the address.
@@ -186,6 +188,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.Proto = flag
 		case flag == "chunked":
 			r.Chunked = true
+		case flag == "until":
+			e.Until = true
 		case flag == "open":
 			r.Open = true
 		case flag == "late":

@@ -153,8 +153,12 @@ type Service struct {
 	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Ask the endpoints whether they are well. Default: they are not asked.
+	HealthCheck *HealthCheck `protobuf:"bytes,12,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
+	// Take out endpoints that answer with failures. Default: none is taken out.
+	OutlierDetection *OutlierDetection `protobuf:"bytes,13,opt,name=outlier_detection,json=outlierDetection,proto3" json:"outlier_detection,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -255,6 +259,20 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 		return x.ProxyProtocol
 	}
 	return Service_PROXY_PROTOCOL_UNSPECIFIED
+}
+
+func (x *Service) GetHealthCheck() *HealthCheck {
+	if x != nil {
+		return x.HealthCheck
+	}
+	return nil
+}
+
+func (x *Service) GetOutlierDetection() *OutlierDetection {
+	if x != nil {
+		return x.OutlierDetection
+	}
+	return nil
 }
 
 // An Endpoint is one address of a Service. Short form: the address alone.
@@ -1073,7 +1091,7 @@ var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xd9\x06\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16sluice/v1/health.proto\x1a\x15sluice/v1/rules.proto\"\xde\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1087,7 +1105,9 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\x0e2\x1b.sluice.v1.Service.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x122\n" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
-	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x1a9\n" +
+	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x129\n" +
+	"\fhealth_check\x18\f \x01(\v2\x16.sluice.v1.HealthCheckR\vhealthCheck\x12H\n" +
+	"\x11outlier_detection\x18\r \x01(\v2\x1b.sluice.v1.OutlierDetectionR\x10outlierDetection\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1196,6 +1216,8 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*HashSourceAddress)(nil),  // 14: sluice.v1.HashSourceAddress
 	nil,                        // 15: sluice.v1.Service.LabelsEntry
 	nil,                        // 16: sluice.v1.LoadBalancer.ZoneWeightsEntry
+	(*HealthCheck)(nil),        // 17: sluice.v1.HealthCheck
+	(*OutlierDetection)(nil),   // 18: sluice.v1.OutlierDetection
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
 	15, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
@@ -1203,23 +1225,25 @@ var file_sluice_v1_service_proto_depIdxs = []int32{
 	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	5,  // 5: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	6,  // 6: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	7,  // 7: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	8,  // 8: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	9,  // 9: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	16, // 10: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
-	10, // 11: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	10, // 12: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	11, // 13: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	12, // 14: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	13, // 15: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	14, // 16: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	17, // 5: sluice.v1.Service.health_check:type_name -> sluice.v1.HealthCheck
+	18, // 6: sluice.v1.Service.outlier_detection:type_name -> sluice.v1.OutlierDetection
+	5,  // 7: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	6,  // 8: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	7,  // 9: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	8,  // 10: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	9,  // 11: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	16, // 12: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	10, // 13: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	10, // 14: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	11, // 15: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	12, // 16: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	13, // 17: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	14, // 18: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1227,6 +1251,7 @@ func file_sluice_v1_service_proto_init() {
 	if File_sluice_v1_service_proto != nil {
 		return
 	}
+	file_sluice_v1_health_proto_init()
 	file_sluice_v1_rules_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
