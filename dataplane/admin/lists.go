@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -15,6 +16,7 @@ type endpointRow struct {
 	Active   int64  `json:"rq_active"`
 	Total    int64  `json:"rq_total"`
 	Failures int64  `json:"rq_error"`
+	Health   string `json:"health_flags"`
 }
 
 type clusterRow struct {
@@ -23,6 +25,24 @@ type clusterRow struct {
 	Protocol  string           `json:"protocol"`
 	Counters  map[string]int64 `json:"counters"`
 	Endpoints []endpointRow    `json:"endpoints"`
+}
+
+// healthFlags are Envoy's words for why an endpoint gets nothing.
+// https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--clusters
+func healthFlags(why cluster.Illness) string {
+	var flags string
+	for _, f := range []struct {
+		why  cluster.Illness
+		word string
+	}{
+		{cluster.FailedCheck, "/failed_active_hc"}, {cluster.Ejected, "/failed_outlier_check"},
+		{cluster.Told, "/failed_eds_health"}, {cluster.Draining, "/eds_status_draining"},
+	} {
+		if why&f.why != 0 {
+			flags += f.word
+		}
+	}
+	return cmp.Or(flags, "healthy")
 }
 
 func clusterRows(clusters []*cluster.Cluster) []clusterRow {
@@ -54,6 +74,7 @@ func clusterRows(clusters []*cluster.Cluster) []clusterRow {
 			row.Endpoints = append(row.Endpoints, endpointRow{
 				Address: e.Address.String(), Weight: e.Weight,
 				Active: e.Active.Load(), Total: e.Requests.Load(), Failures: e.Failures.Load(),
+				Health: healthFlags(e.Illness()),
 			})
 		}
 		rows = append(rows, row)
@@ -81,6 +102,7 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 			}{{"weight", int64(e.Weight)}, {"rq_active", e.Active}, {"rq_total", e.Total}, {"rq_error", e.Failures}} {
 				fmt.Fprintf(&out, "%s::%s::%s::%d\n", c.Name, e.Address, line.name, line.value)
 			}
+			fmt.Fprintf(&out, "%s::%s::health_flags::%s\n", c.Name, e.Address, e.Health)
 		}
 	}
 	fmt.Fprint(w, out.String())

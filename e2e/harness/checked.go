@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -65,7 +66,7 @@ func (u *Upstream) check(s *Seen) (state string, ok bool) {
 	}
 	u.well.mu.Lock()
 	defer u.well.mu.Unlock()
-	u.well.asked[u.Name] = s.Method + " " + s.Path + " " + s.Authority + " " + s.Proxy
+	u.well.asked[u.Name] = strings.TrimSpace(s.Method + " " + s.Path + " " + s.Authority + " " + s.Proxy)
 	return u.well.states[u.Name], true
 }
 
