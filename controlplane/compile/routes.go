@@ -185,6 +185,8 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		template.Rewrite = rewrite(m.GetRewrite())
 		template.Retry = retry(m.GetRetry())
 		ok = ok && good
+		template.Mirrors, good = c.mirrors(r.doc, field+".mirror", m.GetMirror())
+		ok = ok && good
 	}
 	matches := m.GetMatches()
 	if len(matches) == 0 {

@@ -45,6 +45,8 @@ func (c *compiler) cluster(s *service) bool {
 	s.cluster.ConnectTimeout = timeout
 	balancing(&s.cluster, m.GetLoadBalancer())
 	s.cluster.HealthCheck, s.cluster.Outliers = healthCheck(m.GetHealthCheck()), outliers(m.GetOutlierDetection())
+	circuitBreaker(&s.cluster, m.GetCircuitBreaker())
+	ok = c.serviceTLS(s, m.GetTls()) && ok
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
 		field := fmt.Sprintf("endpoints[%d].address", i)
@@ -56,7 +58,7 @@ func (c *compiler) cluster(s *service) bool {
 		}
 		sum += uint64(e.GetWeight())
 		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{
-			Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey(), Zone: e.GetZone(), Priority: e.GetPriority(),
+			Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey(), Zone: e.GetZone(), Priority: e.GetPriority(), Drain: e.GetDrain(),
 		})
 	}
 	if sum > maxWeight {

@@ -46,7 +46,12 @@ func assignment(c *ir.Cluster) *endpointpb.ClusterLoadAssignment {
 			localities[at] = locality
 			m.Endpoints = append(m.Endpoints, locality)
 		}
+		var health corepb.HealthStatus
+		if e.Drain {
+			health = corepb.HealthStatus_DRAINING
+		}
 		locality.LbEndpoints = append(locality.LbEndpoints, &endpointpb.LbEndpoint{
+			HealthStatus: health,
 			HostIdentifier: &endpointpb.LbEndpoint_Endpoint{Endpoint: &endpointpb.Endpoint{
 				Address: endpointAddress(e.Address),
 			}},

@@ -62,7 +62,7 @@ func route(r *ir.Rule, host string, on socket) *routepb.Route {
 
 // forward sends the request to one of some clusters. The timeout is always stated, since Envoy's own is 15 s.
 func forward(r *ir.Rule) *routepb.RouteAction {
-	m := &routepb.RouteAction{Timeout: duration(r.Timeout), UpgradeConfigs: upgrades(r.Upgrades)}
+	m := &routepb.RouteAction{Timeout: duration(r.Timeout), UpgradeConfigs: upgrades(r.Upgrades), RequestMirrorPolicies: mirrors(r.Mirrors)}
 	if r.IdleTimeout != nil {
 		m.IdleTimeout = duration(*r.IdleTimeout)
 	}

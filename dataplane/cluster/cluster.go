@@ -7,6 +7,7 @@ package cluster
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
@@ -20,9 +21,12 @@ type Cluster struct {
 	// given are Endpoints as they were configured.
 	given []config.Endpoint
 	// choice is replaced by Refresh.
-	choice     atomic.Pointer[choice]
-	refreshing sync.Mutex
-	versions   *versions
+	choice   atomic.Pointer[choice]
+	versions *versions
+	// mu is for Refresh and Close.
+	mu     sync.Mutex
+	timer  *time.Timer // guarded by mu; nil if there is nothing to wait for
+	closed bool        // guarded by mu
 }
 
 // versions is what the versions of a cluster share.
@@ -37,8 +41,10 @@ func (c *Cluster) Newest() *Cluster { return c.versions.newest.Load() }
 
 // Endpoint is one address. Versions of a cluster share the Load of an address.
 type Endpoint struct {
-	Address config.Address
-	Weight  uint32
+	Address  config.Address
+	Weight   uint32
+	Priority uint32
+	Locality config.Locality
 	*Load
 }
 
@@ -53,8 +59,10 @@ type Load struct {
 	illness atomic.Uint32
 	// failures5xx and failuresGateway are answers in a row, for Outliers, and suspicions what was seen by them.
 	failures5xx, failuresGateway, suspicions atomic.Uint32
+	// since is when the endpoint was first seen, or when health checks found it healthy again, in nanoseconds from epoch.
+	since atomic.Int64
 	// Endpoints that are busy on different cores share no cache line.
-	_ [24]byte
+	_ [16]byte
 }
 
 // Stats counts for a cluster, through all its versions.
@@ -76,15 +84,19 @@ type Stats struct {
 	// Ejections are endpoints that Outliers took out, EjectionOverflows those that it left since too many were out already.
 	Ejections, EjectionOverflows atomic.Int64
 	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
-	PanicPicks               atomic.Int64
+	PanicPicks atomic.Int64
+	// Mirrors are copies of requests for other clusters that were begun, and MirrorsDropped those that were not, or not sent to
+	// their end.
+	Mirrors, MirrorsDropped  atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx.
 	Status [6]atomic.Int64
 }
 
-// New makes a version of a cluster. Stats and the Load of addresses that stay are those of old, which may be nil.
+// New makes a version of a cluster; Close ends it. Stats and the Load of addresses that stay are those of old, which may be nil.
 func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluster {
 	c := &Cluster{Config: cfg, Stats: &Stats{}, given: endpoints, versions: &versions{suspected: make(chan struct{}, 1)}}
+	now := int64(time.Since(epoch))
 	loads := map[config.Address]*Load{}
 	if old != nil {
 		c.Stats, c.versions = old.Stats, old.versions
@@ -96,6 +108,7 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		load := loads[e.Address]
 		if load == nil {
 			load = &Load{}
+			load.since.Store(now)
 			// As with Envoy: who is new gets nothing before its first check.
 			load.set(FailedCheck, cfg.HealthCheck != nil)
 			// An address that stands twice is one endpoint with two shares: its load is one too.
@@ -103,7 +116,7 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		}
 		load.set(Told, e.Unhealthy)
 		load.set(Draining, e.Draining)
-		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Load: load})
+		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Priority: e.Priority, Locality: e.Locality, Load: load})
 	}
 	c.versions.newest.Store(c)
 	c.refresh()

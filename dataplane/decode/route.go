@@ -13,6 +13,7 @@ import (
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // What Envoy takes where a route says nothing.
@@ -75,8 +76,8 @@ func (d *decoder) domain(at, domain string) {
 
 func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route {
 	r := &config.Route{Name: m.GetName(), Match: d.match(at+".match", m.GetMatch())}
-	r.RequestHeaders = d.headerChanges(at+".request_headers_to", m.GetRequestHeadersToRemove(), m.GetRequestHeadersToAdd())
-	r.ResponseHeaders = d.headerChanges(at+".response_headers_to", m.GetResponseHeadersToRemove(), m.GetResponseHeadersToAdd())
+	r.RequestHeaders = d.headerChanges(at+".request_headers_to", m.GetRequestHeadersToRemove(), m.GetRequestHeadersToAdd(), operator.OfRequest)
+	r.ResponseHeaders = d.headerChanges(at+".response_headers_to", m.GetResponseHeadersToRemove(), m.GetResponseHeadersToAdd(), operator.OfResponse)
 	switch a := m.GetAction().(type) {
 	case *routepb.Route_Route:
 		d.forward(at+".route", a.Route, r)
@@ -102,6 +103,7 @@ func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
 	}
 	r.Upgrades = upgrades(d, at, m.GetUpgradeConfigs())
 	r.Rewrite = d.rewrite(at, m)
+	r.Mirrors = d.mirrors(at, m.GetRequestMirrorPolicies())
 	switch s := m.GetClusterSpecifier().(type) {
 	case *routepb.RouteAction_Cluster:
 		r.Clusters = []config.WeightedCluster{{Name: s.Cluster, Weight: 1}}

@@ -1,6 +1,11 @@
 package decode
 
-import "github.com/sluice-proxy/sluice/xds/resource"
+import (
+	"strings"
+
+	"github.com/sluice-proxy/sluice/xds/operator"
+	"github.com/sluice-proxy/sluice/xds/resource"
+)
 
 var routeTableTable = []messageRules{
 	{message: "envoy.config.route.v3.RouteConfiguration", fields: []Field{
@@ -35,9 +40,9 @@ var routeTableTable = []messageRules{
 		yes("route"),
 		yes("redirect"),
 		yes("direct_response"),
-		{Name: "request_headers_to_add", Support: Implemented, Note: "without variables; a % is written %%"},
+		{Name: "request_headers_to_add", Support: Implemented, Note: "operators: " + strings.Join(operator.OfRequest, ", ")},
 		yes("request_headers_to_remove"),
-		{Name: "response_headers_to_add", Support: Implemented, Note: "without variables; a % is written %%"},
+		{Name: "response_headers_to_add", Support: Implemented, Note: "operators: those, and RESP, RESPONSE_FLAGS, UPSTREAM_HOST"},
 		yes("response_headers_to_remove"),
 		harmless("metadata", forOthers),
 		harmless("decorator", "names traces, and there are none"),
@@ -48,7 +53,7 @@ var routeTableTable = []messageRules{
 	{message: "envoy.config.core.v3.HeaderValueOption", fields: []Field{
 		yes("header"),
 		only("append_action", "APPEND_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS_OR_ADD"),
-		only("keep_empty_value", "false"),
+		yes("keep_empty_value"),
 	}},
 	{message: "envoy.config.core.v3.HeaderValue", fields: []Field{
 		yes("key"),
@@ -128,6 +133,7 @@ var routeTableTable = []messageRules{
 		yes("idle_timeout"),
 		yes("upgrade_configs"),
 		yes("retry_policy"),
+		yes("request_mirror_policies"),
 		yes("host_rewrite_literal"),
 		yes("prefix_rewrite"),
 		yes("regex_rewrite"),
@@ -137,6 +143,12 @@ var routeTableTable = []messageRules{
 		only("include_vh_rate_limits", "false"),
 		only("internal_redirect_action", "PASS_THROUGH_INTERNAL_REDIRECT"),
 		harmless("max_internal_redirects", "there are no internal redirects"),
+	}},
+	{message: "envoy.config.route.v3.RouteAction.RequestMirrorPolicy", fields: []Field{
+		yes("cluster"),
+		yes("runtime_fraction"),
+		yes("disable_shadow_host_suffix_append"),
+		harmless("trace_sampled", "there are no traces"),
 	}},
 	{message: "envoy.config.route.v3.RouteAction.UpgradeConfig", fields: []Field{
 		{Name: "upgrade_type", Support: Implemented, Note: notUpgrades},

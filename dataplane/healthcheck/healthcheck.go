@@ -16,8 +16,8 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
 
-// Dial connects to an endpoint of a version of the cluster.
-type Dial func(ctx context.Context, c *cluster.Cluster, address config.Address) (net.Conn, error)
+// Dial connects to an endpoint, as the newest version of its cluster says.
+type Dial func(ctx context.Context, address config.Address) (net.Conn, error)
 
 // Checker asks the endpoints of one cluster, through its versions: a goroutine for each. One goroutine may call it.
 type Checker struct {
@@ -54,7 +54,7 @@ func (c *Checker) Follow(v *cluster.Cluster, before *Checker) {
 		ctx, cancel := context.WithCancel(context.Background())
 		s := &session{
 			config: c.config, cluster: v, endpoint: e, logger: c.logger, cancel: cancel, checked: make(chan struct{}),
-			probe: newProbe(c.config, func(ctx context.Context) (net.Conn, error) { return c.dial(ctx, v.Newest(), e.Address) }),
+			probe: newProbe(c.config, func(ctx context.Context) (net.Conn, error) { return c.dial(ctx, e.Address) }),
 			count: count{first: before == nil || before.asked[e.Load] == nil},
 		}
 		c.asked[e.Load] = s
@@ -98,7 +98,7 @@ func (c *Checker) Absolve() {
 		load.Recover(cluster.FailedCheck)
 	}
 	if c.newest != nil {
-		c.newest.Refresh()
+		c.newest.Newest().Refresh()
 	}
 }
 
@@ -168,13 +168,13 @@ func (s *session) note(v verdict, why string) (pending bool) {
 	switch {
 	case changed && failed:
 		e.Recover(cluster.FailedCheck)
-		s.cluster.Refresh()
+		s.cluster.Newest().Refresh()
 		if !first {
 			log.Info("endpoint is well again: its health checks pass")
 		}
 	case changed:
 		e.Fall(cluster.FailedCheck)
-		s.cluster.Refresh()
+		s.cluster.Newest().Refresh()
 		log.Warn("endpoint is ill: its health checks fail", "why", why)
 	case first && failed && v != well:
 		log.Warn("endpoint is ill: its first health check fails", "why", why)

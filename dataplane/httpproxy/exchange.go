@@ -42,6 +42,10 @@ type exchange struct {
 	fields [6]message.Field
 	// changes are the route's, for the answer's header; nil is none.
 	changes *config.HeaderChanges
+	// mirrors are copies of the request.
+	mirrors []*mirror
+	// values are those of the headers that are being changed.
+	values []string
 	// scratch holds what we write into heads.
 	scratch []byte
 	pump    *pump
@@ -154,6 +158,8 @@ func (x *exchange) end() {
 		// clientGone may still be at work on it.
 		return
 	}
+	clear(x.mirrors)
+	x.mirrors = x.mirrors[:0]
 	x.s, x.c, x.req, x.up, x.cancel, x.pump, x.watched = nil, nil, nil, nil, nil, nil, nil
 	x.cluster, x.endpoint = nil, nil
 	x.record = accesslog.Record{}

@@ -1,9 +1,12 @@
 package httpproxy
 
 import (
+	"strings"
+
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/format"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/route"
@@ -53,7 +56,7 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 	if body != "" {
 		res.Header = append(res.Header, message.Field{Name: "content-type", Value: "text/plain"})
 	}
-	change(&res.Header, x.changes)
+	x.change(&res.Header, x.changes, res)
 	if x.grpc {
 		x.grpcAnswer(res, body)
 		body = ""
@@ -179,15 +182,20 @@ func (x *exchange) log() {
 	}
 	r.Duration = x.elapsed()
 	r.BytesReceived, r.BytesSent = x.received, x.sent
+	x.describe(r)
+	for _, l := range logs {
+		l.Log(r)
+	}
+}
+
+// describe fills in what costs something to say.
+func (x *exchange) describe(r *format.Record) {
 	if x.address.IsValid() {
 		r.Upstream = x.address.String()
 	}
 	if x.c.TLS != nil {
-		r.SNI = x.c.TLS.ServerName
+		r.SNI = strings.ToLower(x.c.TLS.ServerName) // RFC 6066, 3; as Envoy
 		r.TLSVersion = tlsVersion(x.c.TLS.Version)
-	}
-	for _, l := range logs {
-		l.Log(r)
 	}
 }
 

@@ -93,7 +93,7 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		// RFC 8441, 5: there, all that follows the head is the other protocol's.
 		return failure.Newf(failure.UpgradeRefused, "%q: with a body, and cluster %q speaks HTTP/2", protocol, name)
 	}
-	change(&x.req.Header, r.RequestHeaders)
+	x.change(&x.req.Header, r.RequestHeaders, nil)
 	if r.Rewrite != nil && !route.Rewrite(r.Route, x.req) {
 		return failure.Newf(failure.BadRequest, "rewritten path %q does not begin with /", x.req.Path)
 	}
@@ -107,6 +107,10 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		return failure.New(failure.NoEndpoint, nil)
 	}
 	x.stats = c.Stats
+	if len(r.Mirrors) > 0 {
+		x.mirrorTo(state, r)
+		defer x.endMirrors(nil, errLate)
+	}
 	var why *failure.Error
 	if r.Retry != nil {
 		e, why = x.persist(client, r, e)
@@ -234,7 +238,7 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 	}
 	x.record.UpstreamDuration = x.sinceRequest()
 	cleanResponse(res)
-	change(&res.Header, x.changes)
+	x.change(&res.Header, x.changes, res)
 	x.commonHeader(res)
 	if !x.startAnswer(res, bodyless) {
 		return x.because(x.sendErr), false

@@ -2,6 +2,8 @@ package live
 
 import (
 	"context"
+	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -24,6 +26,8 @@ type watchers struct {
 type checks struct {
 	// cluster is what the Checker dials by.
 	cluster *config.Cluster
+	// client is the newest.
+	client *atomic.Pointer[upstream.Client]
 	*healthcheck.Checker
 }
 
@@ -66,15 +70,19 @@ func (r *Runtime) check(name string, client *upstream.Client) {
 	cfg := client.Cluster.Config
 	old, known := r.watchers.checks[name]
 	if known && same(old.cluster, cfg) {
+		old.client.Store(client)
 		old.Follow(client.Cluster, nil)
 		return
 	}
 	if known {
 		old.Close()
 	}
-	c := healthcheck.New(cfg.HealthCheck, upstream.DialCheck, r.options.Logger)
+	newest := &atomic.Pointer[upstream.Client]{}
+	newest.Store(client)
+	dial := func(ctx context.Context, a config.Address) (net.Conn, error) { return newest.Load().DialCheck(ctx, a) }
+	c := healthcheck.New(cfg.HealthCheck, dial, r.options.Logger)
 	c.Follow(client.Cluster, old.Checker)
-	r.watchers.checks[name] = checks{cluster: cfg, Checker: c}
+	r.watchers.checks[name] = checks{cluster: cfg, client: newest, Checker: c}
 }
 
 // unwatch ends all that watch began. Who is ill stays so.

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -34,6 +35,8 @@ type Seen struct {
 	Header  []Field
 	Trailer []Field
 	Body    []byte
+	// Whole tells that the request was read to its end.
+	Whole bool
 	// Broken says how the message broke HTTP; a proxy must not send such a thing.
 	Broken string
 }
@@ -237,6 +240,9 @@ func (u *Upstream) update(change func()) {
 }
 
 func (u *Upstream) serveTCP(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok && secure.Handshake() != nil {
+		return // nothing was said
+	}
 	s := &Seen{Upstream: u.Name, Proto: "TCP"}
 	u.add(s)
 	_, _ = fmt.Fprintf(c, "%s: ", u.Name)

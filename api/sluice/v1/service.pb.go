@@ -30,7 +30,7 @@ const (
 	Service_PROTOCOL_UNSPECIFIED Service_Protocol = 0
 	// HTTP/1.1, the default.
 	Service_HTTP1 Service_Protocol = 1
-	// HTTP/2 with prior knowledge (h2c), as gRPC servers speak it.
+	// HTTP/2, without TLS with prior knowledge (h2c), as gRPC servers speak it.
 	Service_HTTP2 Service_Protocol = 2
 )
 
@@ -157,8 +157,13 @@ type Service struct {
 	HealthCheck *HealthCheck `protobuf:"bytes,12,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
 	// Take out endpoints that answer with failures. Default: none is taken out.
 	OutlierDetection *OutlierDetection `protobuf:"bytes,13,opt,name=outlier_detection,json=outlierDetection,proto3" json:"outlier_detection,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests, requests and
+	// retries.
+	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
+	// Speak TLS to the endpoints. Default: plaintext.
+	Tls           *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -275,6 +280,20 @@ func (x *Service) GetOutlierDetection() *OutlierDetection {
 	return nil
 }
 
+func (x *Service) GetCircuitBreaker() *CircuitBreaker {
+	if x != nil {
+		return x.CircuitBreaker
+	}
+	return nil
+}
+
+func (x *Service) GetTls() *ServiceTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
 // An Endpoint is one address of a Service. Short form: the address alone.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -285,6 +304,8 @@ type Endpoint struct {
 	Weight *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
 	// Where the endpoint is, such as eu-central-1a, for zoneWeights of loadBalancer. Default: none.
 	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	// The endpoint gets no new requests and no new connections; what it has goes on. Default: false.
+	Drain bool `protobuf:"varint,5,opt,name=drain,proto3" json:"drain,omitempty"`
 	// When the endpoint is used: those of priority 0 first, those of 1 as the healthy ones of 0 become fewer, and so on. 0 to
 	// 127; none between may be missing. Default: 0.
 	Priority *uint32 `protobuf:"varint,4,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
@@ -344,6 +365,13 @@ func (x *Endpoint) GetZone() string {
 		return x.Zone
 	}
 	return ""
+}
+
+func (x *Endpoint) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
 }
 
 func (x *Endpoint) GetPriority() uint32 {
@@ -523,7 +551,9 @@ func (*LoadBalancer_Maglev) isLoadBalancer_Policy() {}
 
 // RoundRobin takes each endpoint in turn.
 type RoundRobin struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Give a new endpoint its share little by little. Default: at once.
+	SlowStart     *SlowStart `protobuf:"bytes,1,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,18 +588,94 @@ func (*RoundRobin) Descriptor() ([]byte, []int) {
 	return file_sluice_v1_service_proto_rawDescGZIP(), []int{3}
 }
 
+func (x *RoundRobin) GetSlowStart() *SlowStart {
+	if x != nil {
+		return x.SlowStart
+	}
+	return nil
+}
+
+// SlowStart gives an endpoint that is new, or that health checks have just found healthy, its share little by little: of its
+// weight the part (time / window) ^ (1 / aggression), and at least minWeightPercent. Endpoints that begin together share
+// alike, so it means nothing when a proxy starts.
+type SlowStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long it takes: more than 0.
+	Window string `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"`
+	// How fast it grows at first: 1 is evenly, more is faster, less is slower. 0.1 to 10. Default: 1.
+	Aggression float64 `protobuf:"fixed64,2,opt,name=aggression,proto3" json:"aggression,omitempty"`
+	// What it gets at least, of its weight: 1% to 100%. Default: 10%.
+	MinWeightPercent string `protobuf:"bytes,3,opt,name=min_weight_percent,json=minWeightPercent,proto3" json:"min_weight_percent,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SlowStart) Reset() {
+	*x = SlowStart{}
+	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlowStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlowStart) ProtoMessage() {}
+
+func (x *SlowStart) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
+func (*SlowStart) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SlowStart) GetWindow() string {
+	if x != nil {
+		return x.Window
+	}
+	return ""
+}
+
+func (x *SlowStart) GetAggression() float64 {
+	if x != nil {
+		return x.Aggression
+	}
+	return 0
+}
+
+func (x *SlowStart) GetMinWeightPercent() string {
+	if x != nil {
+		return x.MinWeightPercent
+	}
+	return ""
+}
+
 // LeastRequest takes the least busy of some.
 type LeastRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many endpoints are taken at random: 2 to 100. Default: 2.
-	ChoiceCount   uint32 `protobuf:"varint,1,opt,name=choice_count,json=choiceCount,proto3" json:"choice_count,omitempty"`
+	ChoiceCount uint32 `protobuf:"varint,1,opt,name=choice_count,json=choiceCount,proto3" json:"choice_count,omitempty"`
+	// Give a new endpoint its share little by little. While one is new, choiceCount does not count, as with weights. Default: at
+	// once.
+	SlowStart     *SlowStart `protobuf:"bytes,2,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +687,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +700,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LeastRequest) GetChoiceCount() uint32 {
@@ -602,6 +708,13 @@ func (x *LeastRequest) GetChoiceCount() uint32 {
 		return x.ChoiceCount
 	}
 	return 0
+}
+
+func (x *LeastRequest) GetSlowStart() *SlowStart {
+	if x != nil {
+		return x.SlowStart
+	}
+	return nil
 }
 
 // Random takes any endpoint. Weights mean nothing to it.
@@ -613,7 +726,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +738,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +751,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
 }
 
 // RingHash places each endpoint at many points of a ring, and takes the first after the hash of the request.
@@ -657,7 +770,7 @@ type RingHash struct {
 
 func (x *RingHash) Reset() {
 	*x = RingHash{}
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +782,7 @@ func (x *RingHash) String() string {
 func (*RingHash) ProtoMessage() {}
 
 func (x *RingHash) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +795,7 @@ func (x *RingHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingHash.ProtoReflect.Descriptor instead.
 func (*RingHash) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RingHash) GetHashOn() []*HashKey {
@@ -720,7 +833,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +845,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +858,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Maglev) GetHashOn() []*HashKey {
@@ -782,7 +895,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +907,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +920,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HashKey) GetOn() isHashKey_On {
@@ -903,7 +1016,7 @@ type HashHeader struct {
 
 func (x *HashHeader) Reset() {
 	*x = HashHeader{}
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1028,7 @@ func (x *HashHeader) String() string {
 func (*HashHeader) ProtoMessage() {}
 
 func (x *HashHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1041,7 @@ func (x *HashHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashHeader.ProtoReflect.Descriptor instead.
 func (*HashHeader) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HashHeader) GetName() string {
@@ -955,7 +1068,7 @@ type HashCookie struct {
 
 func (x *HashCookie) Reset() {
 	*x = HashCookie{}
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1080,7 @@ func (x *HashCookie) String() string {
 func (*HashCookie) ProtoMessage() {}
 
 func (x *HashCookie) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1093,7 @@ func (x *HashCookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashCookie.ProtoReflect.Descriptor instead.
 func (*HashCookie) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HashCookie) GetName() string {
@@ -1015,7 +1128,7 @@ type HashQueryParam struct {
 
 func (x *HashQueryParam) Reset() {
 	*x = HashQueryParam{}
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1140,7 @@ func (x *HashQueryParam) String() string {
 func (*HashQueryParam) ProtoMessage() {}
 
 func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1153,7 @@ func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashQueryParam.ProtoReflect.Descriptor instead.
 func (*HashQueryParam) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HashQueryParam) GetName() string {
@@ -1059,7 +1172,7 @@ type HashSourceAddress struct {
 
 func (x *HashSourceAddress) Reset() {
 	*x = HashSourceAddress{}
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1184,7 @@ func (x *HashSourceAddress) String() string {
 func (*HashSourceAddress) ProtoMessage() {}
 
 func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,14 +1197,14 @@ func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashSourceAddress.ProtoReflect.Descriptor instead.
 func (*HashSourceAddress) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{13}
 }
 
 var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16sluice/v1/health.proto\x1a\x15sluice/v1/rules.proto\"\xde\a\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x16sluice/v1/health.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xcb\b\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1107,7 +1220,9 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x0eproxy_protocol\x18\n" +
 	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x129\n" +
 	"\fhealth_check\x18\f \x01(\v2\x16.sluice.v1.HealthCheckR\vhealthCheck\x12H\n" +
-	"\x11outlier_detection\x18\r \x01(\v2\x1b.sluice.v1.OutlierDetectionR\x10outlierDetection\x1a9\n" +
+	"\x11outlier_detection\x18\r \x01(\v2\x1b.sluice.v1.OutlierDetectionR\x10outlierDetection\x12B\n" +
+	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x12'\n" +
+	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1118,12 +1233,13 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\rProxyProtocol\x12\x1e\n" +
 	"\x1aPROXY_PROTOCOL_UNSPECIFIED\x10\x00\x12\x06\n" +
 	"\x02V1\x10\x01\x12\x06\n" +
-	"\x02V2\x10\x02\"\xaa\x03\n" +
+	"\x02V2\x10\x02\"\xc0\x03\n" +
 	"\bEndpoint\x12 \n" +
 	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
 	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12|\n" +
 	"\x04zone\x18\x03 \x01(\tBh\xbaHe\xba\x01_\n" +
-	"\x04zone\x12/want 1 to 63 of a-z, A-Z, 0-9, '.', '_' and '-'\x1a&this.matches('^[a-zA-Z0-9._-]{1,63}$')\xd8\x01\x01R\x04zone\x12*\n" +
+	"\x04zone\x12/want 1 to 63 of a-z, A-Z, 0-9, '.', '_' and '-'\x1a&this.matches('^[a-zA-Z0-9._-]{1,63}$')\xd8\x01\x01R\x04zone\x12\x14\n" +
+	"\x05drain\x18\x05 \x01(\bR\x05drain\x12*\n" +
 	"\bpriority\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\x7f(\x00H\x01R\bpriority\x88\x01\x01\x12\x8f\x01\n" +
 	"\bhash_key\x18\x0f \x01(\tBt\xbaHq\xba\x01k\n" +
 	"\bhash_key\x125want 1 to 253 of a-z, A-Z, 0-9, '.', ':', '_' and '-'\x1a(this.matches('^[a-zA-Z0-9.:_-]{1,253}$')\xd8\x01\x01R\ahashKeyB\t\n" +
@@ -1143,11 +1259,22 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x10ZoneWeightsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\b\n" +
-	"\x06policy\"\f\n" +
+	"\x06policy\"A\n" +
 	"\n" +
-	"RoundRobin\"?\n" +
+	"RoundRobin\x123\n" +
+	"\n" +
+	"slow_start\x18\x01 \x01(\v2\x14.sluice.v1.SlowStartR\tslowStart\"\x8d\x02\n" +
+	"\tSlowStart\x12$\n" +
+	"\x06window\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x88\xf6,\x01R\x06window\x12:\n" +
+	"\n" +
+	"aggression\x18\x02 \x01(\x01B\x1a\xbaH\x17\xd8\x01\x01\x12\x12\x19\x00\x00\x00\x00\x00\x00$@)\x9a\x99\x99\x99\x99\x99\xb9?R\n" +
+	"aggression\x12\x9d\x01\n" +
+	"\x12min_weight_percent\x18\x03 \x01(\tBo\xbaHl\xba\x01i\n" +
+	"\x12min_weight_percent\x12\x1fwant whole percents, 1% to 100%\x1a2this == '' || this.matches('^(100|[1-9][0-9]?)%$')R\x10minWeightPercent\"t\n" +
 	"\fLeastRequest\x12/\n" +
-	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCount\"\b\n" +
+	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCount\x123\n" +
+	"\n" +
+	"slow_start\x18\x02 \x01(\v2\x14.sluice.v1.SlowStartR\tslowStart\"\b\n" +
 	"\x06Random\"\xbb\x01\n" +
 	"\bRingHash\x127\n" +
 	"\ahash_on\x18\x01 \x03(\v2\x12.sluice.v1.HashKeyB\n" +
@@ -1197,7 +1324,7 @@ func file_sluice_v1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_sluice_v1_service_proto_goTypes = []any{
 	(Service_Protocol)(0),      // 0: sluice.v1.Service.Protocol
 	(Service_ProxyProtocol)(0), // 1: sluice.v1.Service.ProxyProtocol
@@ -1205,45 +1332,52 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*Endpoint)(nil),           // 3: sluice.v1.Endpoint
 	(*LoadBalancer)(nil),       // 4: sluice.v1.LoadBalancer
 	(*RoundRobin)(nil),         // 5: sluice.v1.RoundRobin
-	(*LeastRequest)(nil),       // 6: sluice.v1.LeastRequest
-	(*Random)(nil),             // 7: sluice.v1.Random
-	(*RingHash)(nil),           // 8: sluice.v1.RingHash
-	(*Maglev)(nil),             // 9: sluice.v1.Maglev
-	(*HashKey)(nil),            // 10: sluice.v1.HashKey
-	(*HashHeader)(nil),         // 11: sluice.v1.HashHeader
-	(*HashCookie)(nil),         // 12: sluice.v1.HashCookie
-	(*HashQueryParam)(nil),     // 13: sluice.v1.HashQueryParam
-	(*HashSourceAddress)(nil),  // 14: sluice.v1.HashSourceAddress
-	nil,                        // 15: sluice.v1.Service.LabelsEntry
-	nil,                        // 16: sluice.v1.LoadBalancer.ZoneWeightsEntry
-	(*HealthCheck)(nil),        // 17: sluice.v1.HealthCheck
-	(*OutlierDetection)(nil),   // 18: sluice.v1.OutlierDetection
+	(*SlowStart)(nil),          // 6: sluice.v1.SlowStart
+	(*LeastRequest)(nil),       // 7: sluice.v1.LeastRequest
+	(*Random)(nil),             // 8: sluice.v1.Random
+	(*RingHash)(nil),           // 9: sluice.v1.RingHash
+	(*Maglev)(nil),             // 10: sluice.v1.Maglev
+	(*HashKey)(nil),            // 11: sluice.v1.HashKey
+	(*HashHeader)(nil),         // 12: sluice.v1.HashHeader
+	(*HashCookie)(nil),         // 13: sluice.v1.HashCookie
+	(*HashQueryParam)(nil),     // 14: sluice.v1.HashQueryParam
+	(*HashSourceAddress)(nil),  // 15: sluice.v1.HashSourceAddress
+	nil,                        // 16: sluice.v1.Service.LabelsEntry
+	nil,                        // 17: sluice.v1.LoadBalancer.ZoneWeightsEntry
+	(*HealthCheck)(nil),        // 18: sluice.v1.HealthCheck
+	(*OutlierDetection)(nil),   // 19: sluice.v1.OutlierDetection
+	(*CircuitBreaker)(nil),     // 20: sluice.v1.CircuitBreaker
+	(*ServiceTLS)(nil),         // 21: sluice.v1.ServiceTLS
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
-	15, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
+	16, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
 	3,  // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
 	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	17, // 5: sluice.v1.Service.health_check:type_name -> sluice.v1.HealthCheck
-	18, // 6: sluice.v1.Service.outlier_detection:type_name -> sluice.v1.OutlierDetection
-	5,  // 7: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	6,  // 8: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	7,  // 9: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	8,  // 10: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	9,  // 11: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	16, // 12: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
-	10, // 13: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	10, // 14: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	11, // 15: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	12, // 16: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	13, // 17: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	14, // 18: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 5: sluice.v1.Service.health_check:type_name -> sluice.v1.HealthCheck
+	19, // 6: sluice.v1.Service.outlier_detection:type_name -> sluice.v1.OutlierDetection
+	20, // 7: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
+	21, // 8: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
+	5,  // 9: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	7,  // 10: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	8,  // 11: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	9,  // 12: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	10, // 13: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	17, // 14: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	6,  // 15: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
+	6,  // 16: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
+	11, // 17: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	11, // 18: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	12, // 19: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	13, // 20: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	14, // 21: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	15, // 22: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1251,8 +1385,10 @@ func file_sluice_v1_service_proto_init() {
 	if File_sluice_v1_service_proto != nil {
 		return
 	}
+	file_sluice_v1_circuitbreaker_proto_init()
 	file_sluice_v1_health_proto_init()
 	file_sluice_v1_rules_proto_init()
+	file_sluice_v1_service_tls_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*LoadBalancer_RoundRobin)(nil),
@@ -1261,7 +1397,7 @@ func file_sluice_v1_service_proto_init() {
 		(*LoadBalancer_RingHash)(nil),
 		(*LoadBalancer_Maglev)(nil),
 	}
-	file_sluice_v1_service_proto_msgTypes[8].OneofWrappers = []any{
+	file_sluice_v1_service_proto_msgTypes[9].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_QueryParam)(nil),
@@ -1273,7 +1409,7 @@ func file_sluice_v1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_service_proto_rawDesc), len(file_sluice_v1_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
