@@ -289,6 +289,7 @@ func written() map[string]*ir.Fleet {
 						GRPC:     &ir.GRPCCheck{Service: "shop.v1.Cart", Authority: "called"},
 						Interval: time.Second, UnhealthyInterval: time.Second, Timeout: time.Second, HealthyThreshold: 1, UnhealthyThreshold: 1,
 					},
+					TLS:      &ir.UpstreamTLS{ServerName: "called.example.com"},
 					Outliers: &ir.Outliers{ConsecutiveGateway: 3, Interval: time.Second, BaseTime: time.Second, MaxTime: time.Second, MaxPercent: 100},
 				},
 				{

@@ -14,7 +14,16 @@ import (
 // health is active health checks and outlier detection.
 func health(m *clusterpb.Cluster, c *ir.Cluster) {
 	if h := c.HealthCheck; h != nil {
-		m.HealthChecks = []*corepb.HealthCheck{healthCheck(h, c.HTTP2)}
+		check := healthCheck(h, c.HTTP2)
+		if c.TLS != nil && (h.HTTP != nil || h.GRPC != nil) {
+			// Envoy's checks offer nothing of themselves, and a server that is offered no h2 speaks HTTP/1.1.
+			protocol := "http/1.1"
+			if c.HTTP2 {
+				protocol = "h2"
+			}
+			check.TlsOptions = &corepb.HealthCheck_TlsOptions{AlpnProtocols: []string{protocol}}
+		}
+		m.HealthChecks = []*corepb.HealthCheck{check}
 		// Else Envoy goes on using an endpoint that is gone from the definition, as long as it is well.
 		m.IgnoreHealthOnHostRemoval = true
 	}

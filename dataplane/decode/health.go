@@ -3,6 +3,7 @@ package decode
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,13 @@ func (d *decoder) healthCheck(m *clusterpb.Cluster) *config.HealthCheck {
 		c.Host = cmp.Or(h.GetGrpcHealthCheck().GetAuthority(), m.GetName())
 	case h.GetTcpHealthCheck() == nil:
 		d.missing(at, "got no kind of check, want http_health_check, tcp_health_check or grpc_health_check")
+	}
+	protocol := "http/1.1"
+	if c.HTTP2 || c.Kind == config.CheckGRPC {
+		protocol = "h2"
+	}
+	if offered := h.GetTlsOptions().GetAlpnProtocols(); len(offered) > 0 && (c.Kind == config.CheckTCP || !slices.Equal(offered, []string{protocol})) {
+		d.refuse(at+".tls_options.alpn_protocols", "got %s, want the protocol of an HTTP or gRPC check alone, %s: others are %s", quote(strings.Join(offered, ",")), protocol, notSupported)
 	}
 	if c.Kind != config.CheckTCP && !httpguts.ValidHostHeader(c.Host) {
 		d.refuse(at, "got the host %s, want one that can stand in a request", quote(c.Host))

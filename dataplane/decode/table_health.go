@@ -16,6 +16,7 @@ var healthTable = []messageRules{
 		yes("http_health_check"),
 		yes("tcp_health_check"),
 		yes("grpc_health_check"),
+		{Name: "tls_options", Support: Implemented, Note: "the protocol of the check; without it Envoy offers none, and this proxy that protocol"},
 		yes("no_traffic_interval"),
 		yes("no_traffic_healthy_interval"),
 		yes("unhealthy_interval"),
@@ -34,6 +35,9 @@ var healthTable = []messageRules{
 		yes("retriable_statuses"),
 		only("codec_client_type", "HTTP1", "HTTP2"),
 		only("use_alpn_protocol", "false"),
+	}},
+	{message: "envoy.config.core.v3.HealthCheck.TlsOptions", fields: []Field{
+		yes("alpn_protocols"),
 	}},
 	{message: "envoy.config.core.v3.HealthCheck.TcpHealthCheck"},
 	{message: "envoy.config.core.v3.HealthCheck.GrpcHealthCheck", fields: []Field{
