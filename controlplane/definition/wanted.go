@@ -27,10 +27,12 @@ var wants = map[protoreflect.FullName]string{
 	"sluice.v1.CertificateFiles.certificate":          "the path of a PEM file",
 	"sluice.v1.CertificateFiles.private_key":          "the path of a PEM file",
 	"sluice.v1.SlowStart.min_weight_percent":          "whole percents such as 10%",
+	"sluice.v1.Socket.path":                           wantedSocket,
 }
 
 const (
-	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, or unix:/path"
+	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, name:port, or unix:/path"
+	wantedSocket  = "the absolute path of a unix socket, such as /run/web.sock, or @name"
 	wantedURL     = "an absolute URL such as https://shop.example.com/cart"
 )
 

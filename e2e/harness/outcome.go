@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Outcome is what came of an exchange at one proxy: what the client saw, and what the upstreams saw. Ports are
@@ -23,28 +22,13 @@ type Outcome struct {
 	Served map[string]int
 }
 
-// Await plays an exchange; one with until again and again, until its outcome is as expected.
-func (s *Stage) Await(tb testing.TB, e *Exchange, kind string) *Outcome {
-	tb.Helper()
-	deadline := time.Now().Add(awaitTime)
-	for {
-		o := s.Play(tb, e)
-		if !e.Until || len(o.Check(e, kind)) == 0 || time.Now().After(deadline) {
-			return o
-		}
-		time.Sleep(awaitEvery)
-	}
-}
-
-// awaitTime is how long Await goes on, and awaitEvery how often it tries.
-const (
-	awaitTime  = 20 * time.Second
-	awaitEvery = 20 * time.Millisecond
-)
-
 // Play sends an exchange's requests, one after the other.
 func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	tb.Helper()
+	if e.Request.Proto == "DNS" {
+		s.Server.Set(tb, e.Names...)
+		return &Outcome{Served: map[string]int{}}
+	}
 	r := e.Request
 	r.Addr = s.Addr(tb, e.At, e.Port)
 	r.Authority = s.numbers(r.Authority)
@@ -92,11 +76,14 @@ var (
 	namePattern = regexp.MustCompile(`:[a-z][a-z0-9-]*$`)
 )
 
-// numbers puts a port's number for its name.
+// numbers puts a port's number for its name; a unix socket has none.
 func (s *Stage) numbers(authority string) string {
 	return namePattern.ReplaceAllStringFunc(authority, func(name string) string {
 		if n := s.Ports[name[1:]]; n != 0 {
 			return ":" + strconv.Itoa(n)
+		}
+		if s.Sockets[name[1:]] != "" {
+			return ""
 		}
 		return name
 	})

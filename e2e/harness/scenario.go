@@ -28,8 +28,10 @@ type Exchange struct {
 	Line  int
 	Label string
 	Times int
-	// Until: it is sent again until the outcome is as expected, or that has taken too long.
-	Until bool
+	// Soon: it is sent again until what is expected comes of it, or Patience ends.
+	Soon bool
+	// Names are what a block DNS changes: a name, and the upstreams at its addresses.
+	Names []string
 
 	Request Request
 	// Port is the name of the port to dial, At the address.
@@ -159,6 +161,10 @@ func parseRequestLine(text string) (*Exchange, error) {
 	e := &Exchange{Times: 1, At: "127.0.0.1"}
 	r := &e.Request
 	r.Method, r.Proto = words[0], "HTTP/1.1"
+	if r.Method == "DNS" {
+		r.Proto, e.Names = "DNS", words[1:]
+		return e, nil
+	}
 	if r.Method == "RAW" || r.Method == "TCP" {
 		r.Proto, e.Port = r.Method, words[1]
 	} else {
@@ -188,8 +194,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.Proto = flag
 		case flag == "chunked":
 			r.Chunked = true
-		case flag == "until":
-			e.Until = true
+		case flag == "soon":
+			e.Soon = true
 		case flag == "open":
 			r.Open = true
 		case flag == "late":
