@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
@@ -85,22 +87,39 @@ func TestUnchecked(t *testing.T) {
 
 // An endpoint that falls while a new version of its cluster is made is chosen by none of them afterwards.
 func TestFallWhileMade(t *testing.T) {
-	cfg := &config.Cluster{}
-	for range 300 {
-		c := New(cfg, endpoints(false, 1, 2), nil)
-		ill := c.Endpoints[1]
+	const many = 300
+	var ports []uint16
+	for i := range uint16(many) {
+		ports = append(ports, i+1)
+	}
+	cfg, list := &config.Cluster{}, endpoints(false, ports...)
+	old := New(cfg, list, nil)
+	start := time.Now()
+	New(cfg, list, old)
+	took := time.Since(start)
+	const rounds = 500
+	for i := range rounds {
+		c := New(cfg, list, old)
+		// The first is looked at first.
+		ill := c.Endpoints[0]
 		var next *Cluster
 		var wg sync.WaitGroup
-		wg.Go(func() { next = New(cfg, endpoints(false, 1, 2), c) })
+		begun := time.Now()
+		wg.Go(func() { next = New(cfg, list, c) })
 		wg.Go(func() {
+			// At any moment of it.
+			for time.Since(begun) < 2*took*time.Duration(i)/rounds {
+				runtime.Gosched()
+			}
 			ill.Fall(FailedCheck)
 			c.Refresh()
 		})
 		wg.Wait()
-		for range 4 {
+		for range many {
 			if e := next.Pick(); e == nil || e.Load == ill.Load {
-				t.Fatalf("got %v, want the one that is well", e)
+				t.Fatalf("round %d: got %v, want one that is well", i, e)
 			}
 		}
+		ill.Recover(FailedCheck)
 	}
 }

@@ -102,6 +102,20 @@ func TestTimes(t *testing.T) {
 	})
 }
 
+// One sweep that finds it in takes one off, and not all.
+func TestTimesShrink(t *testing.T) {
+	watch(t, settings(), 2, func(v *cluster.Cluster, _ *Detector, _ *bytes.Buffer) {
+		for _, step := range []struct{ out, in time.Duration }{{10, 0}, {20, 1}, {20, 2}, {10, 0}} {
+			fail(v, 0, 500, 3)
+			time.Sleep((step.out - 1) * time.Second)
+			want(t, v, "x.")
+			time.Sleep(2 * time.Second)
+			want(t, v, "..")
+			time.Sleep(step.in * time.Second)
+		}
+	})
+}
+
 func TestCounts(t *testing.T) {
 	watch(t, settings(), 3, func(v *cluster.Cluster, _ *Detector, _ *bytes.Buffer) {
 		fail(v, 0, 500, 2)
