@@ -321,6 +321,9 @@ type Cluster struct {
 	SlowStart *SlowStart
 	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
 	ZoneWeights map[string]uint32
+	// HealthCheck asks the endpoints, and Outliers watches how they answer; nil is not.
+	HealthCheck *HealthCheck
+	Outliers    *Outliers
 	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
 	// be in one proxy.
 	MaxConnections, MaxPending, MaxRequests uint32

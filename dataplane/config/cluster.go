@@ -73,6 +73,9 @@ type Cluster struct {
 	SlowStart SlowStart
 	// LocalityWeighted: requests of a priority are shared by LocalityWeight, then by Weight; else localities mean nothing.
 	LocalityWeighted bool
+	// HealthCheck and Outliers are nil where there are none.
+	HealthCheck *HealthCheck
+	Outliers    *Outliers
 	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
 	MaxConnections, MaxPending, MaxRequests uint32
 	// MaxRetries is how many retries may be under way (Envoy's default: 3), unless there is a RetryBudget.
