@@ -23,12 +23,17 @@ type DNS struct {
 	Resolvers []netip.AddrPort
 }
 
-// NamedEndpoint is a name, or an IP address, and a port; Weight, at least 1, is each address's.
+// NamedEndpoint is a name, or an IP address, and a port. The rest is each address's, as in Endpoint.
 type NamedEndpoint struct {
 	Host    string
 	Port    uint16
 	Weight  uint32
 	HashKey string
+
+	Priority            uint32
+	Locality            Locality
+	LocalityWeight      uint32
+	Unhealthy, Draining bool
 }
 
 // Family is which addresses of a name count.

@@ -122,6 +122,7 @@ func (d *decoder) names(c *clusterpb.Cluster, out *config.DNS) {
 	for i, l := range c.GetLoadAssignment().GetEndpoints() {
 		for j, e := range l.GetLbEndpoints() {
 			if one, ok := d.named(i, j, e); ok {
+				one.Priority, one.Locality, one.LocalityWeight = l.GetPriority(), localityOf(l), l.GetLoadBalancingWeight().GetValue()
 				out.Names = append(out.Names, one)
 			}
 		}
@@ -144,12 +145,9 @@ func (d *decoder) named(i, j int, m *endpointpb.LbEndpoint) (config.NamedEndpoin
 			quote(fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())))
 		return config.NamedEndpoint{}, false
 	}
-	switch m.GetHealthStatus() {
-	case corepb.HealthStatus_UNKNOWN, corepb.HealthStatus_HEALTHY:
-	default:
-		return config.NamedEndpoint{}, false
-	}
-	return config.NamedEndpoint{
+	out := config.NamedEndpoint{
 		Host: host, Port: uint16(socket.GetPortValue()), Weight: number(m.GetLoadBalancingWeight(), 1), HashKey: hashKey(m),
-	}, true
+	}
+	out.Unhealthy, out.Draining = told(m)
+	return out, true
 }

@@ -34,7 +34,7 @@ func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []co
 	}
 	places := map[place]uint32{}
 	for i, l := range m.GetEndpoints() {
-		locality := config.Locality{Region: l.GetLocality().GetRegion(), Zone: l.GetLocality().GetZone(), SubZone: l.GetLocality().GetSubZone()}
+		locality := localityOf(l)
 		weight := l.GetLoadBalancingWeight().GetValue()
 		here := place{l.GetPriority(), locality}
 		if other, twice := places[here]; twice && other != weight {
@@ -58,6 +58,22 @@ func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []co
 	return out
 }
 
+func localityOf(l *endpointpb.LocalityLbEndpoints) config.Locality {
+	m := l.GetLocality()
+	return config.Locality{Region: m.GetRegion(), Zone: m.GetZone(), SubZone: m.GetSubZone()}
+}
+
+// told is what EDS says of an endpoint's health. The walk has refused what is not here.
+func told(m *endpointpb.LbEndpoint) (unhealthy, draining bool) {
+	switch m.GetHealthStatus() {
+	case corepb.HealthStatus_UNHEALTHY, corepb.HealthStatus_TIMEOUT:
+		return true, false
+	case corepb.HealthStatus_DRAINING:
+		return false, true
+	}
+	return false, false
+}
+
 // endpoint reads one; false leaves it out. The path is built only for a refusal: there may be many thousands.
 func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (config.Endpoint, bool) {
 	here := func() string { return fmt.Sprintf("%sendpoints[%d].lb_endpoints[%d]", at, i, j) }
@@ -71,13 +87,7 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 		Weight:  number(m.GetLoadBalancingWeight(), 1),
 		HashKey: hashKey(m),
 	}
-	// The walk has refused all others.
-	switch m.GetHealthStatus() {
-	case corepb.HealthStatus_UNHEALTHY, corepb.HealthStatus_TIMEOUT:
-		out.Unhealthy = true
-	case corepb.HealthStatus_DRAINING:
-		out.Draining = true
-	}
+	out.Unhealthy, out.Draining = told(m)
 	return out, true
 }
 

@@ -135,7 +135,10 @@ func (r *Resolver) Endpoints(d *config.DNS) ([]config.Endpoint, bool) {
 			address := netip.AddrPortFrom(ip, n.Port)
 			if !seen[address] {
 				seen[address] = true
-				out = append(out, config.Endpoint{Address: config.At(address), Weight: n.Weight, HashKey: n.HashKey, Hostname: n.Host})
+				out = append(out, config.Endpoint{
+					Address: config.At(address), Weight: n.Weight, HashKey: n.HashKey, Hostname: n.Host,
+					Priority: n.Priority, Locality: n.Locality, LocalityWeight: n.LocalityWeight, Unhealthy: n.Unhealthy, Draining: n.Draining,
+				})
 			}
 		}
 	}

@@ -115,6 +115,27 @@ func want(t *testing.T, r *Resolver, d *config.DNS, want string) {
 	}
 }
 
+// TestPlaces: where a name is, and how it does, is said of each of its addresses.
+func TestPlaces(t *testing.T) {
+	bubble(t, func(t *testing.T, z *zone, r *Resolver, _ *int) {
+		d := spec("a")
+		n := &d.Names[0]
+		n.Priority, n.Locality, n.LocalityWeight, n.Draining, n.Unhealthy = 3, config.Locality{Zone: "z"}, 7, true, true
+		z.set("a", found(time.Minute, "10.0.0.1", "10.0.0.2"), reply{})
+		r.Watch([]*config.DNS{d})
+		synctest.Wait()
+		list, _ := r.Endpoints(d)
+		for _, e := range list {
+			if e.Priority != 3 || e.Locality.Zone != "z" || e.LocalityWeight != 7 || !e.Draining || !e.Unhealthy {
+				t.Errorf("got %+v", e)
+			}
+		}
+		if len(list) != 2 {
+			t.Errorf("got %d endpoints, want 2", len(list))
+		}
+	})
+}
+
 // TestTTL: a name is asked for again when its answer is over, and not before.
 func TestTTL(t *testing.T) {
 	bubble(t, func(t *testing.T, z *zone, r *Resolver, changed *int) {
