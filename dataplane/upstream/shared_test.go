@@ -127,8 +127,9 @@ func TestFullConnections(t *testing.T) {
 			t.Errorf("%d exchanges: %d connections, want %d", i+1, n, connections)
 		}
 	}
+	// Which handler takes which is not said.
 	for range held {
-		m.leave <- struct{}{} // any of them may take it
+		m.leave <- struct{}{}
 	}
 	for _, up := range held {
 		finish(t, up)
