@@ -74,6 +74,9 @@ type Stats struct {
 	Overflows                           atomic.Int64
 	ConnectionsTotal, ConnectionsActive atomic.Int64
 	ConnectFailures, ConnectTimeouts    atomic.Int64
+	// TLSFailures are those of ConnectFailures that were there, and then failed in the handshake: who answered was not to be
+	// trusted, or did not trust us.
+	TLSFailures atomic.Int64
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
 	// Retries are requests sent again, and RetriesActive those of which it is not known yet what came of it. RetrySuccesses

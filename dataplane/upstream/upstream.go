@@ -199,6 +199,9 @@ func dial(ctx context.Context, c *cluster.Cluster, address config.Address, clien
 		plain := conn
 		if conn, err = s.handshake(ctx, plain, deadline, what); err != nil {
 			plain.Close()
+			if ctx.Err() == nil {
+				c.Stats.TLSFailures.Add(1)
+			}
 		}
 	}
 	if err == nil {
