@@ -11,6 +11,9 @@ import (
 
 // balancing is how a Service's endpoint is chosen.
 func balancing(c *ir.Cluster, m *sluicev1.LoadBalancer) {
+	// definition has checked it.
+	c.PanicThreshold, _ = definition.ParsePercent(m.GetPanicThreshold())
+	c.ZoneWeights = m.GetZoneWeights()
 	switch p := m.GetPolicy().(type) {
 	case *sluicev1.LoadBalancer_LeastRequest:
 		c.Policy, c.ChoiceCount = ir.LeastRequest, p.LeastRequest.GetChoiceCount()

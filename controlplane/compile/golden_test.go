@@ -220,8 +220,17 @@ func render(fleets []*ir.Fleet) string {
 			if len(c.HashOn) > 0 {
 				fmt.Fprintf(&b, " hash on %+v, ring %d to %d, table %d", c.HashOn, c.MinRingSize, c.MaxRingSize, c.TableSize)
 			}
+			if c.PanicThreshold > 0 {
+				fmt.Fprintf(&b, " panic below %d %%", c.PanicThreshold)
+			}
+			if c.ZoneWeights != nil {
+				fmt.Fprintf(&b, " zones %v", c.ZoneWeights)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
+				if e.Priority > 0 || e.Zone != "" {
+					fmt.Fprintf(&b, " (%d %s)", e.Priority, e.Zone)
+				}
 			}
 			b.WriteByte('\n')
 		}
@@ -299,10 +308,14 @@ func renderAction(r ir.Rule) string {
 	case r.Respond != nil:
 		return fmt.Sprintf(" respond %d %q", r.Respond.Status, r.Respond.Body)
 	}
+	text := renderBackends(r.Backends)
 	if r.Rewrite != nil {
-		return renderBackends(r.Backends) + fmt.Sprintf(" rewrite %+v", *r.Rewrite)
+		text += fmt.Sprintf(" rewrite %+v", *r.Rewrite)
 	}
-	return renderBackends(r.Backends)
+	if r.Retry != nil {
+		text += fmt.Sprintf(" retry %+v", *r.Retry)
+	}
+	return text
 }
 
 func renderBackends(backends []ir.Backend) string {

@@ -183,6 +183,7 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		template.Backends, good = c.backends(r.doc, backends, m.GetBackends())
 		template.Upgrades = m.GetUpgrades().GetProtocols()
 		template.Rewrite = rewrite(m.GetRewrite())
+		template.Retry = retry(m.GetRetry())
 		ok = ok && good
 		template.Mirrors, good = c.mirrors(r.doc, field+".mirror", m.GetMirror())
 		ok = ok && good

@@ -44,6 +44,7 @@ func (c *compiler) cluster(s *service) bool {
 	}
 	s.cluster.ConnectTimeout = timeout
 	balancing(&s.cluster, m.GetLoadBalancer())
+	circuitBreaker(&s.cluster, m.GetCircuitBreaker())
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
 		field := fmt.Sprintf("endpoints[%d].address", i)
@@ -54,7 +55,9 @@ func (c *compiler) cluster(s *service) bool {
 			continue
 		}
 		sum += uint64(e.GetWeight())
-		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey()})
+		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{
+			Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey(), Zone: e.GetZone(), Priority: e.GetPriority(), Drain: e.GetDrain(),
+		})
 	}
 	if sum > maxWeight {
 		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))

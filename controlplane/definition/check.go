@@ -1,11 +1,11 @@
 package definition
 
 import (
+	"cmp"
 	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
 	"math"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
@@ -77,6 +78,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHeaders(r.GetRequestHeaders(), "requestHeaders", operator.OfRequest, report)
 	checkHeaders(r.GetResponseHeaders(), "responseHeaders", operator.OfResponse, report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
+	checkRetry(r.GetRetry(), r.GetTimeout(), "retry", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
 		at := itemPath("rules", i)
@@ -98,6 +100,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
+		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
 		checkRewrite(rule, at+".rewrite", report)
 		if len(rule.GetBackends()) == 0 && rule.GetUpgrades() != nil {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
@@ -174,7 +177,8 @@ func checkService(s *sluicev1.Service, report reporter) {
 		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
 	}
 	checkBalancing(s, report)
-	first := map[netip.AddrPort]int{}
+	checkCircuitBreaker(s.GetCircuitBreaker(), report)
+	first := map[ir.Address]int{}
 	for i, e := range s.GetEndpoints() {
 		at := itemPath("endpoints", i) + ".address"
 		address, err := ParseAddress(e.GetAddress())

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +29,7 @@ const (
 	defaultMinRingSize    = 1024
 	defaultMaxRingSize    = 1 << 20
 	defaultTableSize      = 65537
+	defaultPanicThreshold = "0%"
 
 	defaultHeaderBytes    = "60Ki"
 	defaultHeaderCount    = 100
@@ -92,6 +92,7 @@ func routeDefaults(r *sluicev1.Route) {
 	orList(&r.Hosts, "*")
 	orText(&r.Timeout, defaultTimeout)
 	upgradeDefaults(&r.Upgrades)
+	retryDefaults(r.GetRetry())
 	names := RuleNames(r)
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
@@ -105,6 +106,10 @@ func routeDefaults(r *sluicev1.Route) {
 			}
 			upgradeDefaults(&rule.Upgrades)
 		}
+		if rule.Retry == nil && len(rule.GetBackends()) > 0 {
+			rule.Retry = proto.CloneOf(r.GetRetry())
+		}
+		retryDefaults(rule.GetRetry())
 		redirectDefaults(rule.GetRedirect())
 		if rule.RequestHeaders == nil {
 			rule.RequestHeaders = proto.CloneOf(r.GetRequestHeaders())
@@ -125,8 +130,16 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.Protocol = sluicev1.Service_HTTP1
 	}
 	if s.GetLoadBalancer() == nil {
-		s.LoadBalancer = &sluicev1.LoadBalancer{Policy: &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}}
+		s.LoadBalancer = &sluicev1.LoadBalancer{}
 	}
+	if s.GetLoadBalancer().GetPolicy() == nil {
+		s.LoadBalancer.Policy = &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}
+	}
+	orText(&s.LoadBalancer.PanicThreshold, defaultPanicThreshold)
+	if s.CircuitBreaker == nil {
+		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
+	}
+	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
 	}
@@ -266,6 +279,15 @@ func ParseDuration(text string) (time.Duration, error) {
 	return time.ParseDuration(text)
 }
 
+// ParsePercent reads whole percents of the language; "" is 0. Of a checked message it never fails.
+func ParsePercent(text string) (uint32, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(text, "%"), 10, 7)
+	return uint32(n), err
+}
+
 // ParseSize reads a size of the language, in bytes; "" is 0. Of a checked message it never fails.
 func ParseSize(text string) (uint64, error) {
 	if text == "" {
@@ -278,32 +300,4 @@ func ParseSize(text string) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("got %q, want %s", shorten(text), wantedSize)
-}
-
-// ParseAddress reads an endpoint's address: IP:port, or localhost:port, which is 127.0.0.1.
-func ParseAddress(address string) (netip.AddrPort, error) {
-	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
-		address = "127.0.0.1:" + port
-	}
-	parsed, err := netip.ParseAddrPort(address)
-	switch {
-	case err != nil && looksLikeHost(address):
-		return netip.AddrPort{}, fmt.Errorf("got a host name in %q, want %s: names are not resolved yet", shorten(address), wantedAddress)
-	case err != nil:
-		return netip.AddrPort{}, fmt.Errorf("got %q, want %s", shorten(address), wantedAddress)
-	case parsed.Port() == 0:
-		return netip.AddrPort{}, fmt.Errorf("got port 0, want 1 to 65535")
-	case parsed.Addr().Zone() != "":
-		return netip.AddrPort{}, fmt.Errorf("got a zone in %q, want an IP address without one", address)
-	case parsed.Addr().Is4In6():
-		return netip.AddrPort{}, fmt.Errorf("got %q, want it as IPv4: %s", address, netip.AddrPortFrom(parsed.Addr().Unmap(), parsed.Port()))
-	}
-	return parsed, nil
-}
-
-// looksLikeHost tells api.example.com:80, or api alone, from an IP address that is misspelt.
-func looksLikeHost(address string) bool {
-	host, _, _ := strings.Cut(address, ":")
-	return strings.ContainsFunc(host, func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }) &&
-		strings.Count(address, ":") < 2
 }

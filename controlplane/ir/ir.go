@@ -126,6 +126,8 @@ type Rule struct {
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
 	Rewrite *Rewrite
+	// Retry says when a request is sent again; nil is never. It is of Backends.
+	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
 }
@@ -304,16 +306,31 @@ type Cluster struct {
 	HashOn []HashKey
 	// MinRingSize and MaxRingSize are for RingHash: 1 to 1048576, in order. TableSize is for Maglev: a prime number.
 	MinRingSize, MaxRingSize, TableSize uint32
+	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
+	PanicThreshold uint32
+	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
+	ZoneWeights map[string]uint32
+	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
+	// be in one proxy.
+	MaxConnections, MaxPending, MaxRequests uint32
+	// Retries limits the requests that are being sent again.
+	Retries RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
 
 // Endpoint is one address; Weight is at least 1.
 type Endpoint struct {
-	Address netip.AddrPort
+	Address Address
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
+	// Zone is where it is; empty is nowhere in particular. It is there for ZoneWeights.
+	Zone string
+	// Drain: it gets nothing new.
+	Drain bool
+	// Priority: 0 is used first. None is missing before the greatest.
+	Priority uint32
 }
 
 // Certificate is a chain and its key, both PEM.

@@ -24,6 +24,15 @@ const (
 // balancing is how the cluster's endpoint is chosen. What a request is hashed on stands in the policy itself, as the
 // language has it, and not in each route to the cluster: Envoy reads it there since 1.35, and for TCP too.
 func balancing(m *clusterpb.Cluster, c *ir.Cluster) {
+	var zones *commonpb.LocalityLbConfig_LocalityWeightedLbConfig
+	if len(c.ZoneWeights) > 0 {
+		zones = &commonpb.LocalityLbConfig_LocalityWeightedLbConfig{}
+		if c.Policy != ir.RingHash && c.Policy != ir.Maglev {
+			m.CommonLbConfig.LocalityConfigSpecifier = &clusterpb.Cluster_CommonLbConfig_LocalityWeightedLbConfig_{
+				LocalityWeightedLbConfig: &clusterpb.Cluster_CommonLbConfig_LocalityWeightedLbConfig{},
+			}
+		}
+	}
 	switch c.Policy {
 	case ir.RoundRobin:
 		m.LbPolicy = clusterpb.Cluster_ROUND_ROBIN
@@ -40,11 +49,13 @@ func balancing(m *clusterpb.Cluster, c *ir.Cluster) {
 			MinimumRingSize:           wrapperspb.UInt64(uint64(c.MinRingSize)),
 			MaximumRingSize:           wrapperspb.UInt64(uint64(c.MaxRingSize)),
 			ConsistentHashingLbConfig: hashing(c),
+			LocalityWeightedLbConfig:  zones,
 		})
 	case ir.Maglev:
 		m.LoadBalancingPolicy = onePolicy(maglevName, &maglevpb.Maglev{
 			TableSize:                 wrapperspb.UInt64(uint64(c.TableSize)),
 			ConsistentHashingLbConfig: hashing(c),
+			LocalityWeightedLbConfig:  zones,
 		})
 	}
 }

@@ -10,6 +10,22 @@ import (
 
 // fleets are the inputs of the golden tests: one for each subject.
 func fleets() map[string]*ir.Fleet {
+	all := written()
+	for _, f := range all {
+		for i := range f.Clusters {
+			// As compile fills it in.
+			if c := &f.Clusters[i]; c.MaxConnections == 0 {
+				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
+				if c.Retries == (ir.RetryLimit{}) {
+					c.Retries.Budget = &ir.RetryBudget{Percent: 80, Least: 10}
+				}
+			}
+		}
+	}
+	return all
+}
+
+func written() map[string]*ir.Fleet {
 	idle := 5 * time.Minute
 	http := func(table string) *ir.HTTP {
 		return &ir.HTTP{
@@ -38,7 +54,7 @@ func fleets() map[string]*ir.Fleet {
 			}}}},
 			Clusters: []ir.Cluster{{
 				Name: "hello", ConnectTimeout: 5 * time.Second,
-				Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("127.0.0.1:3000"), Weight: 1}},
+				Endpoints: []ir.Endpoint{{Address: at("127.0.0.1:3000"), Weight: 1}},
 			}},
 		},
 
@@ -79,11 +95,12 @@ func fleets() map[string]*ir.Fleet {
 				{
 					Name: "api", ConnectTimeout: 250 * time.Millisecond, HTTP2: true, Policy: ir.LeastRequest, ChoiceCount: 3,
 					Endpoints: []ir.Endpoint{
-						{Address: netip.MustParseAddrPort("10.0.0.1:8080"), Weight: 1},
-						{Address: netip.MustParseAddrPort("[2001:db8::2]:8080"), Weight: 2},
+						{Address: at("10.0.0.1:8080"), Weight: 1},
+						{Address: at("[2001:db8::2]:8080"), Weight: 2},
+						{Address: ir.Address{Path: "/run/app.sock"}, Weight: 3},
 					},
 				},
-				{Name: "shop-v1", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.1.1:80"), Weight: 1}}},
+				{Name: "shop-v1", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.1.1:80"), Weight: 1}}},
 				{
 					Name: "sticky", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1 << 20,
 					HashOn: []ir.HashKey{
@@ -93,7 +110,7 @@ func fleets() map[string]*ir.Fleet {
 						{Kind: ir.HashQueryParam, Name: "user"},
 						{Kind: ir.HashSourceAddress},
 					},
-					Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
+					Endpoints: []ir.Endpoint{{Address: at("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
 				},
 				{Name: "table", ConnectTimeout: 5 * time.Second, Policy: ir.Maglev, TableSize: 65537, HashOn: []ir.HashKey{{Kind: ir.HashCookie, Name: "s", MakeCookie: true}}},
 				{Name: "dice", ConnectTimeout: 5 * time.Second, Policy: ir.Random},
@@ -227,6 +244,48 @@ func fleets() map[string]*ir.Fleet {
 			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
 		},
 
+		// Zones, priorities and panic, of policies that hash and that do not.
+		"zones": {
+			Name: "zones",
+			Clusters: []ir.Cluster{
+				{
+					Name: "hashed", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1024,
+					HashOn: []ir.HashKey{{Kind: ir.HashSourceAddress}}, ZoneWeights: map[string]uint32{"a": 1},
+					Endpoints: []ir.Endpoint{{Address: at("10.0.0.1:80"), Weight: 1, Zone: "a"}},
+				},
+				{
+					Name: "weighted", ConnectTimeout: 5 * time.Second, PanicThreshold: 50, ZoneWeights: map[string]uint32{"a": 0, "b": 7},
+					Endpoints: []ir.Endpoint{
+						{Address: at("10.0.0.1:80"), Weight: 1, Zone: "b", Priority: 1},
+						{Address: at("10.0.0.2:80"), Weight: 1, Zone: "b"},
+						{Address: at("10.0.0.3:80"), Weight: 3, Zone: "a"},
+						{Address: at("10.0.0.4:80"), Weight: 1, Zone: "b"},
+					},
+				},
+			},
+		},
+
+		"retries": {
+			Name:      "retries",
+			Listeners: []ir.Listener{{Name: "0.0.0.0:80", Address: netip.MustParseAddrPort("0.0.0.0:80"), Chains: []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}}}},
+			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+				retrying("any-method", ir.Match{}, ir.Retry{Conditions: []string{"5xx", "retriable-4xx"}, PerTryTimeout: time.Second}),
+				retrying("get", ir.Match{Method: "GET"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
+				retrying("post", ir.Match{Method: "POST"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
+				retrying("post-of-codes", ir.Match{Method: "POST"}, ir.Retry{StatusCodes: []uint32{429}}),
+				retrying("grpc", ir.Match{GRPC: true}, ir.Retry{Conditions: []string{"5xx", "unavailable"}}),
+				retrying("grpc-twice", ir.Match{GRPC: true}, ir.Retry{Conditions: []string{"5xx", "unavailable"}, NonIdempotent: true}),
+				retrying("untouched", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, SameEndpoint: true}),
+				retrying("codes", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, StatusCodes: []uint32{429}}),
+			}}}}},
+			Clusters: []ir.Cluster{
+				{Name: "web", ConnectTimeout: 5 * time.Second},
+				{Name: "web-budget", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Budget: &ir.RetryBudget{Percent: 12.5, Least: 1}}},
+				{Name: "web-max", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Max: 7}},
+				{Name: "web-none", ConnectTimeout: 5 * time.Second, MaxConnections: 1, MaxPending: 2, MaxRequests: 3},
+			},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{
@@ -247,9 +306,9 @@ func fleets() map[string]*ir.Fleet {
 				},
 			},
 			Clusters: []ir.Cluster{
-				{Name: "postgres", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.5:5432"), Weight: 1}}},
-				{Name: "redis-a", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.6:6379"), Weight: 1}}},
-				{Name: "redis-b", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.7:6379"), Weight: 1}}},
+				{Name: "postgres", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.5:5432"), Weight: 1}}},
+				{Name: "redis-a", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.6:6379"), Weight: 1}}},
+				{Name: "redis-b", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.7:6379"), Weight: 1}}},
 				{Name: "redis-c", ConnectTimeout: 5 * time.Second},
 			},
 		},
@@ -262,6 +321,15 @@ func rewriting(name string, m ir.Match, w ir.Rewrite) ir.Rule {
 	return r
 }
 
+func retrying(name string, m ir.Match, t ir.Retry) ir.Rule {
+	t.Attempts, t.BackOffBase, t.BackOffMax, t.BodyBytes = 2, 25*time.Millisecond, 250*time.Millisecond, 64<<10
+	r := rule(name, m)
+	r.Retry = &t
+	return r
+}
+
 func rule(name string, m ir.Match) ir.Rule {
 	return ir.Rule{ID: "Route/web#" + name, Match: m, Backends: []ir.Backend{{Cluster: "web", Weight: 1}}}
 }
+
+func at(address string) ir.Address { return ir.Address{AddrPort: netip.MustParseAddrPort(address)} }

@@ -25,7 +25,9 @@ func routeTable(t *ir.RouteTable, on socket) *routepb.RouteConfiguration {
 		h := &t.Hosts[i]
 		vh := &routepb.VirtualHost{Name: h.Name, Domains: []string{h.Host}}
 		for j := range h.Rules {
-			vh.Routes = append(vh.Routes, rewritten(&h.Rules[j], route(&h.Rules[j], h.Host, on))...)
+			for _, one := range rewritten(&h.Rules[j], route(&h.Rules[j], h.Host, on)) {
+				vh.Routes = append(vh.Routes, retried(&h.Rules[j], one)...)
+			}
 			if r := h.Rules[j].Respond; r != nil {
 				longest = max(longest, len(r.Body))
 			}

@@ -24,6 +24,7 @@ func TestServer(t *testing.T) {
 	api.Acquire()
 	api.Acquire()
 	api.Stats.Status[2].Add(5)
+	api.Stats.PanicPicks.Add(2)
 	var state atomic.Value
 	state.Store(Initializing)
 	var overloaded atomic.Pointer[[]string]
@@ -110,7 +111,7 @@ func TestServer(t *testing.T) {
 		{"GET", "/stats/prometheus", 200, []string{
 			`sluice_build_info{version="1.2.3"} 1`,
 			`sluice_http_requests_total{class="2xx",listener="0.0.0.0:8443"} 7`,
-			`sluice_cluster_overflows_total{cluster="api"} 1`,
+			`sluice_cluster_overflows_total{cluster="api"} 1`, `sluice_cluster_panic_picks_total{cluster="api"} 2`,
 			`sluice_cluster_responses_total{class="2xx",cluster="api"} 5`,
 			`sluice_xds_rejects_total{type="RDS"} 1`,
 		}},

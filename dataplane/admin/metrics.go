@@ -47,6 +47,7 @@ var (
 	clusterRetries           = desc("cluster_retries_total", "Requests sent again.", "cluster")
 	clusterMirrors           = desc("cluster_mirrored_requests_total", "Copies of others' requests sent to the cluster.", "cluster")
 	clusterMirrorsDropped    = desc("cluster_mirrored_requests_dropped_total", "Copies that were not sent, or not to their end: none was free, or it was too slow.", "cluster")
+	clusterPanicPicks        = desc("cluster_panic_picks_total", "Endpoints chosen, ill or not, since too few of their priority were healthy (Envoy's lb_healthy_panic).", "cluster")
 	clusterEndpoints         = desc("cluster_endpoints", "Endpoints.", "cluster")
 
 	xdsConnected = desc("xds_connected", "1 while the control plane's stream is open.")
@@ -116,6 +117,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(clusterRetries, stats.Retries.Load(), name)
 		counter(clusterMirrors, stats.Mirrors.Load(), name)
 		counter(clusterMirrorsDropped, stats.MirrorsDropped.Load(), name)
+		counter(clusterPanicPicks, stats.PanicPicks.Load(), name)
 		gauge(clusterEndpoints, float64(len(cl.Endpoints)), name)
 	}
 	if options.XDS == nil {

@@ -51,11 +51,16 @@ type Stats struct {
 	ConnectFailures, ConnectTimeouts    atomic.Int64
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
-	// Retries are requests sent again.
-	Retries atomic.Int64
+	// Retries are requests sent again, and RetriesActive those of which it is not known yet what came of it. RetrySuccesses
+	// are requests answered below 500 in the end; RetriesExhausted were sent again as often as their route allows, and
+	// RetryOverflows not, for the circuit breaker's sake.
+	Retries, RetriesActive                           atomic.Int64
+	RetrySuccesses, RetriesExhausted, RetryOverflows atomic.Int64
 	// Mirrors are copies of requests for other clusters that were begun, and MirrorsDropped those that were not, or not sent to
 	// their end.
-	Mirrors, MirrorsDropped  atomic.Int64
+	Mirrors, MirrorsDropped atomic.Int64
+	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
+	PanicPicks               atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx.
 	Status [6]atomic.Int64
@@ -78,6 +83,8 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 			// An address that stands twice is one endpoint with two shares: its load is one too.
 			loads[e.Address] = load
 		}
+		load.set(Told, e.Unhealthy)
+		load.set(Draining, e.Draining)
 		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Load: load})
 	}
 	c.Refresh()

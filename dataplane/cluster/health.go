@@ -1,6 +1,6 @@
 package cluster
 
-// Illness is why an endpoint gets no requests. An endpoint may have several; without any it is healthy.
+// Illness is why an endpoint gets no requests, unless its priority is in panic. An endpoint may have several; without any it is healthy.
 type Illness uint32
 
 // The illnesses, one bit each.
@@ -9,6 +9,10 @@ const (
 	FailedCheck Illness = 1 << iota
 	// Ejected: outlier detection took it out.
 	Ejected
+	// Told: the configuration says that it is unhealthy.
+	Told
+	// Draining: the configuration takes it out of use. Unlike the others, this is no failure of its priority.
+	Draining
 )
 
 // Healthy tells whether an endpoint may be chosen.
@@ -23,3 +27,12 @@ func (l *Load) Fall(why Illness) bool { return l.illness.Or(uint32(why))&uint32(
 
 // Recover is the end of an illness.
 func (l *Load) Recover(why Illness) bool { return l.illness.And(^uint32(why))&uint32(why) != 0 }
+
+// set is Fall or Recover.
+func (l *Load) set(why Illness, ill bool) {
+	if ill {
+		l.Fall(why)
+	} else {
+		l.Recover(why)
+	}
+}

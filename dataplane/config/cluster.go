@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Policy is how an endpoint is chosen.
 type Policy int
@@ -60,14 +63,29 @@ type Cluster struct {
 	HashOn []HashKey
 	// MinRingSize and MaxRingSize are for RingHash, TableSize, a prime number, is for Maglev.
 	MinRingSize, MaxRingSize, TableSize uint32
+	// PanicThreshold: a priority with fewer healthy endpoints, in percent, uses them all; 0 is never.
+	PanicThreshold uint32
+	// LocalityWeighted: requests of a priority are shared by LocalityWeight, then by Weight; else localities mean nothing.
+	LocalityWeighted bool
 	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
 	MaxConnections, MaxPending, MaxRequests uint32
+	// MaxRetries is how many retries may be under way (Envoy's default: 3), unless there is a RetryBudget.
+	MaxRetries  uint32
+	RetryBudget *RetryBudget
 }
 
-// Assignment is the endpoints of a cluster: a ClusterLoadAssignment without priorities.
+// Assignment is the endpoints of a cluster: a ClusterLoadAssignment.
 type Assignment struct {
 	Name      string
 	Endpoints []Endpoint
+}
+
+// Locality is a place. Parts may be empty.
+type Locality struct{ Region, Zone, SubZone string }
+
+// Compare sorts as Envoy does.
+func (l Locality) Compare(other Locality) int {
+	return cmp.Or(cmp.Compare(l.Region, other.Region), cmp.Compare(l.Zone, other.Zone), cmp.Compare(l.SubZone, other.SubZone))
 }
 
 // Endpoint is one address; Weight is at least 1.
@@ -76,4 +94,11 @@ type Endpoint struct {
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
+	// Priority: 0 is used first, others as the health of those before them falls.
+	Priority uint32
+	// Locality is where it is, and LocalityWeight what the locality gets of its priority, if the cluster is LocalityWeighted.
+	Locality       Locality
+	LocalityWeight uint32
+	// Unhealthy and Draining are what EDS says.
+	Unhealthy, Draining bool
 }

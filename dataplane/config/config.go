@@ -226,6 +226,8 @@ type Route struct {
 	Upgrades []Upgrade
 	// Rewrite is what the upstream sees instead; nil is the request's own. It is of Clusters.
 	Rewrite *Rewrite
+	// Retry is when a request that failed is sent again; nil is never. It is of Clusters.
+	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
 }

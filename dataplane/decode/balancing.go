@@ -28,11 +28,22 @@ const (
 	maxRingSize      = 8 << 20
 	defaultTableSize = 65537
 	maxTableSize     = 5000011
+
+	defaultPanicThreshold = 50
 )
 
 // balancing reads how an endpoint is chosen. Options of the policy that is not used mean nothing to Envoy either.
 func (d *decoder) balancing(m *clusterpb.Cluster, c *config.Cluster) {
+	c.PanicThreshold = defaultPanicThreshold
+	if p := m.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
+		// Of 0 to 100, as Envoy's own rule has it.
+		c.PanicThreshold = uint32(p.GetValue())
+	}
+	c.LocalityWeighted = m.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	if m.GetLoadBalancingPolicy() != nil {
+		if c.LocalityWeighted {
+			d.refuse("common_lb_config.locality_weighted_lb_config", "got it beside load_balancing_policy, want it in the policy")
+		}
 		d.policy("load_balancing_policy", m.GetLoadBalancingPolicy(), c)
 		return
 	}
@@ -63,6 +74,7 @@ func (d *decoder) policy(at string, m *clusterpb.LoadBalancingPolicy, c *config.
 		if c.MinRingSize > c.MaxRingSize {
 			d.refuse(at+".maximum_ring_size", "got %d, want minimum_ring_size, %d, or more", c.MaxRingSize, c.MinRingSize)
 		}
+		c.LocalityWeighted = ring.GetLocalityWeightedLbConfig() != nil
 		c.HashOn = d.hashOn(at+".consistent_hashing_lb_config", ring.GetConsistentHashingLbConfig())
 		return
 	}
@@ -73,6 +85,7 @@ func (d *decoder) policy(at string, m *clusterpb.LoadBalancingPolicy, c *config.
 		if c.TableSize < 2 || !big.NewInt(int64(c.TableSize)).ProbablyPrime(0) {
 			d.refuse(at+".table_size", "got %d, want a prime number", c.TableSize)
 		}
+		c.LocalityWeighted = maglev.GetLocalityWeightedLbConfig() != nil
 		c.HashOn = d.hashOn(at+".consistent_hashing_lb_config", maglev.GetConsistentHashingLbConfig())
 		return
 	}

@@ -38,6 +38,7 @@ func (d *decoder) cluster() *config.Cluster {
 		c.MaxRequests = number(t.GetMaxRequests(), defaultBreaker)
 		break
 	}
+	d.retryLimit(m, c)
 	for key, packed := range m.GetTypedExtensionProtocolOptions() {
 		at := "typed_extension_protocol_options[" + quote(key) + "]"
 		options, ok := open[*upstreampb.HttpProtocolOptions](d, packed)

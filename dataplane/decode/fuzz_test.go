@@ -172,7 +172,7 @@ func weights(t *testing.T, clusters []config.WeightedCluster) {
 func endpoints(t *testing.T, all []config.Endpoint) {
 	seen := map[string]bool{}
 	for _, e := range all {
-		if !e.Address.IsValid() || e.Address.Port() == 0 || e.Weight == 0 || seen[e.Address.String()] {
+		if !e.Address.IsValid() || e.Address.Path == "" && e.Address.Port() == 0 || e.Weight == 0 || seen[e.Address.String()] {
 			t.Errorf("got %+v", e)
 		}
 		seen[e.Address.String()] = true

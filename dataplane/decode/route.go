@@ -53,7 +53,10 @@ func (d *decoder) routeConfiguration(at string, m *routepb.RouteConfiguration) *
 			host.Domains = append(host.Domains, domain)
 		}
 		for j, r := range vh.GetRoutes() {
-			host.Routes = append(host.Routes, d.route(fmt.Sprintf("%s.routes[%d]", here, j), r, maxBody))
+			place := fmt.Sprintf("%s.routes[%d]", here, j)
+			route := d.route(place, r, maxBody)
+			route.Retry = d.retry(place+".route.retry_policy", r.GetRoute().GetRetryPolicy(), d.bodyLimit(place, vh, r))
+			host.Routes = append(host.Routes, route)
 		}
 		t.Hosts = append(t.Hosts, host)
 	}

@@ -45,7 +45,7 @@ var Operators = []string{
 	"DOWNSTREAM_LOCAL_ADDRESS", "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_LOCAL_PORT", "DOWNSTREAM_REMOTE_ADDRESS",
 	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_REMOTE_PORT", "DOWNSTREAM_TLS_VERSION", "DURATION",
 	"FILTER_CHAIN_NAME", "PROTOCOL", "REQ", "REQUESTED_SERVER_NAME", "RESP", "RESPONSE_CODE", "RESPONSE_CODE_DETAILS",
-	"RESPONSE_FLAGS", "ROUTE_NAME", "START_TIME", "UPSTREAM_CLUSTER", "UPSTREAM_HOST",
+	"RESPONSE_FLAGS", "ROUTE_NAME", "START_TIME", "UPSTREAM_CLUSTER", "UPSTREAM_HOST", "UPSTREAM_REQUEST_ATTEMPT_COUNT",
 }
 
 // Of is what an operator yields of a record; nothing, if it is not known.
@@ -80,6 +80,8 @@ func of(p *config.Part, r *Record) (v Value, known bool) {
 			return Value{Text: "-"}, true
 		}
 		return Value{Text: r.Flags}, true
+	case "UPSTREAM_REQUEST_ATTEMPT_COUNT":
+		return number(int64(r.Attempts)), true
 	case "BYTES_RECEIVED":
 		return number(r.BytesReceived), true
 	case "BYTES_SENT":

@@ -16,6 +16,8 @@ type Record struct {
 	Response *message.Response
 	// Status is the answer's status; 0 if none was sent.
 	Status int
+	// Attempts is how often the request was sent; 0 if it was not.
+	Attempts int
 	// Flags are Envoy's response flags, "" is "-".
 	Flags string
 	// Details is a short reason, such as a failure's text.

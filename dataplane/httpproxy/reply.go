@@ -26,6 +26,7 @@ var texts = map[failure.Kind]string{
 	failure.Reset:           noAnswer + "connection termination",
 	failure.BadResponse:     noAnswer + "protocol error",
 	failure.ResponseTimeout: "upstream request timeout",
+	failure.TryTimeout:      "upstream request timeout",
 	failure.StreamIdle:      "stream timeout",
 	failure.RequestIdle:     "stream timeout",
 	failure.RequestTimeout:  "request timeout",
@@ -150,16 +151,20 @@ func (x *exchange) count(stats *cluster.Stats, e *cluster.Endpoint, why *failure
 	if x.responded {
 		stats.Status[min(x.record.Status/100, 5)].Add(1)
 	}
-	if why == nil {
-		return
+	if why != nil && e != nil {
+		x.countFailure(stats, e, why)
 	}
+}
+
+// countFailure counts a try that failed.
+func (x *exchange) countFailure(stats *cluster.Stats, e *cluster.Endpoint, why *failure.Error) {
 	switch why.Kind {
 	case failure.Reset, failure.BadResponse:
 		stats.Resets.Add(1)
 		e.Failures.Add(1)
 	case failure.ConnectFailed, failure.ConnectTimeout:
 		e.Failures.Add(1)
-	case failure.ResponseTimeout, failure.StreamIdle:
+	case failure.ResponseTimeout, failure.StreamIdle, failure.TryTimeout:
 		stats.Timeouts.Add(1)
 		e.Failures.Add(1)
 	}
@@ -172,6 +177,9 @@ func (x *exchange) log() {
 		return
 	}
 	r := &x.record
+	if x.flag != "" {
+		r.Flags = withFlag(r.Flags, x.flag)
+	}
 	r.Duration = x.elapsed()
 	r.BytesReceived, r.BytesSent = x.received, x.sent
 	x.describe(r)

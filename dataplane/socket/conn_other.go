@@ -6,7 +6,7 @@ import "net"
 
 // Conn is not made here: a socket cannot be looked at, so that a client that goes away is noticed when it is next read or
 // written, and upstream connections serve one request each.
-type Conn struct{ *net.TCPConn }
+type Conn struct{ Stream }
 
 // Filler is a buffer that is there only when bytes are.
 type Filler interface {
@@ -15,7 +15,7 @@ type Filler interface {
 }
 
 // New makes none.
-func New(*net.TCPConn) *Conn { return nil }
+func New(Stream) *Conn { return nil }
 
 func (*Conn) Fill(Filler) error      { panic("socket: not here") }
 func (*Conn) Writev(...[]byte) error { panic("socket: not here") }

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// Conn is a TCP connection. One goroutine may read while another writes, and any one at a time may Peek or ask HungUp.
+// Conn is a connection of the system's. One goroutine may read while another writes, and any one at a time may Peek or ask HungUp.
 type Conn struct {
-	*net.TCPConn
+	Stream
 	raw syscall.RawConn
 
 	// Each kind of call has a place for its arguments and results, and a function that is made once: made for each call,
@@ -43,13 +43,13 @@ type Filler interface {
 	Filled(n int)
 }
 
-// New makes a Conn of a TCP connection, which must not be read or written by itself any more; nil if it is closed.
-func New(tcp *net.TCPConn) *Conn {
-	raw, err := tcp.SyscallConn()
+// New makes a Conn of a connection, which must not be read or written by itself any more; nil if it is closed.
+func New(stream Stream) *Conn {
+	raw, err := stream.SyscallConn()
 	if err != nil {
 		return nil
 	}
-	c := &Conn{TCPConn: tcp, raw: raw}
+	c := &Conn{Stream: stream, raw: raw}
 	c.in.now, c.out.now, c.look = c.readNow, c.writeNow, c.peekNow
 	return c
 }
@@ -136,13 +136,13 @@ func (c *Conn) writeNow(fd uintptr) bool {
 }
 
 func (c *Conn) failed(op string, errno syscall.Errno) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: errno}
+	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: errno}
 }
 
 // Writev writes up to three buffers, by one system call if the socket takes them all.
 func (c *Conn) Writev(buffers ...[]byte) error {
 	c.pending = c.vectors[:copy(c.vectors[:], buffers)]
-	_, err := c.pending.WriteTo(c.TCPConn)
+	_, err := c.pending.WriteTo(c.Stream)
 	clear(c.vectors[:])
 	return err
 }

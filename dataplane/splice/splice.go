@@ -5,12 +5,15 @@
 // must not know what the bytes mean.
 package splice
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // Step is the most that one Move carries, in bytes.
 const Step = 256 << 10
 
-// New makes a Way from one connection to another; nil if either is not a TCP connection itself, as under TLS, or the
+// New makes a Way from one connection to another; nil if either is not a socket itself, as under TLS, or the
 // system cannot do it. It takes nothing from the connections until Move.
 func New(to, from net.Conn) *Way { return newWay(to, from) }
 
@@ -23,8 +26,8 @@ func (e *SinkError) Error() string { return e.Err.Error() }
 // Unwrap is what failed.
 func (e *SinkError) Unwrap() error { return e.Err }
 
-// tcp is a *net.TCPConn, or what embeds one.
-type tcp interface {
+// socket is a *net.TCPConn or a *net.UnixConn, or what embeds one.
+type socket interface {
 	net.Conn
-	SetNoDelay(bool) error
+	syscall.Conn
 }

@@ -21,8 +21,8 @@ type Way struct {
 }
 
 func newWay(to, from net.Conn) *Way {
-	source, ok := from.(tcp)
-	sink, ok2 := to.(tcp)
+	source, ok := from.(socket)
+	sink, ok2 := to.(socket)
 	if !ok || !ok2 {
 		return nil
 	}
@@ -41,12 +41,8 @@ func newWay(to, from net.Conn) *Way {
 	return w
 }
 
-func raw(c net.Conn) syscall.RawConn {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	conn, err := sc.SyscallConn()
+func raw(c socket) syscall.RawConn {
+	conn, err := c.SyscallConn()
 	if err != nil {
 		return nil
 	}

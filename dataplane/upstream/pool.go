@@ -152,13 +152,6 @@ func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
 			p.stats.ConnectionsActive.Add(1)
 			return nil, nil
 		}
-		if client.pending.Add(1) > int64(client.Cluster.Config.MaxPending) {
-			client.pending.Add(-1)
-			p.mu.Unlock()
-			p.stats.Overflows.Add(1)
-			return nil, failure.Newf(failure.Overflow, "%d connections in use, and %d requests waiting",
-				client.Cluster.Config.MaxConnections, client.Cluster.Config.MaxPending)
-		}
 		waiter := make(chan *conn, 1)
 		p.waiters = append(p.waiters, waiter)
 		p.mu.Unlock()
@@ -167,10 +160,8 @@ func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
 		case c = <-waiter:
 		case <-ctx.Done():
 			p.leave(waiter)
-			client.pending.Add(-1)
 			return nil, failure.New(failure.ConnectFailed, ctx.Err())
 		}
-		client.pending.Add(-1)
 		switch {
 		case c != nil:
 			c.begin()

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // Exchange is one request and its answer on an upstream connection. One goroutine may write (WriteRequest, Write,
@@ -48,7 +49,7 @@ type Client struct {
 	// pools are read-only after NewClient.
 	pools  map[*cluster.Endpoint]*pool
 	closed atomic.Bool
-	// pending are requests that wait for a connection; versions of a cluster share it.
+	// pending are requests that wait for a connection, which may be being made; versions of a cluster share it.
 	pending *atomic.Int64
 }
 
@@ -104,14 +105,28 @@ func (c *Client) Take(e *cluster.Endpoint, from *Origin) Exchange {
 	return p.of(from).take()
 }
 
-// Dial begins an exchange on a new connection. At the cluster's MaxConnections it waits for one that is in use, unless
-// MaxPending wait already. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
+// Dial begins an exchange on a new connection, unless MaxPending requests wait for one already. At the cluster's
+// MaxConnections it waits for one that is in use. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
 func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint, from *Origin) (Exchange, error) {
 	p := c.pools[e]
 	if p == nil {
 		return nil, failure.Newf(failure.Internal, "endpoint %s is not of cluster %s", e.Address, c.Cluster.Config.Name)
 	}
+	if why := c.pend(); why != nil {
+		return nil, why
+	}
+	defer c.pending.Add(-1)
 	return p.of(from).dial(ctx, c)
+}
+
+// pend counts who waits in, unless MaxPending do. As with Envoy, who makes a connection waits for it too.
+func (c *Client) pend() *failure.Error {
+	if most := c.Cluster.Config.MaxPending; c.pending.Add(1) > int64(most) {
+		c.pending.Add(-1)
+		c.Cluster.Stats.Overflows.Add(1)
+		return failure.Newf(failure.Overflow, "%d requests wait for a connection", most)
+	}
+	return nil
 }
 
 // DialTCP connects to an endpoint that the cluster picks for a client of these addresses. The endpoint's Active and the
@@ -122,6 +137,10 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 	if e == nil {
 		return nil, nil, failure.New(failure.NoEndpoint, nil)
 	}
+	if why := c.pend(); why != nil {
+		return nil, e, why
+	}
+	defer c.pending.Add(-1)
 	if !c.admit() {
 		c.Cluster.Stats.Overflows.Add(1)
 		return nil, e, failure.Newf(failure.Overflow, "%d connections", c.Cluster.Config.MaxConnections)
@@ -138,8 +157,8 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 		done()
 		return nil, e, err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		return &tcpConn{TCPConn: tcp, done: done}, e, nil
+	if stream, ok := conn.(socket.Stream); ok {
+		return &streamConn{Stream: stream, done: done}, e, nil
 	}
 	return &countedConn{Conn: conn, done: done}, e, nil
 }
@@ -186,22 +205,22 @@ func header(version int, client proxyprotocol.Header) []byte {
 	return proxyprotocol.AppendV2(nil, client)
 }
 
-// tcpConn counts its connection out when it is closed. It keeps TCPConn's methods, splice among them.
-type tcpConn struct {
-	*net.TCPConn
+// streamConn counts its connection out when it is closed. It is still one of the system's, for splice and the like.
+type streamConn struct {
+	socket.Stream
 	once sync.Once
 	done func()
 }
 
-func (c *tcpConn) Close() error {
+func (c *streamConn) Close() error {
 	c.once.Do(c.done)
-	return c.TCPConn.Close()
+	return c.Stream.Close()
 }
 
 // NetConn is the connection that is counted: its bytes are the same.
-func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
+func (c *streamConn) NetConn() net.Conn { return c.Stream }
 
-// countedConn is tcpConn for any connection.
+// countedConn is streamConn for any connection.
 type countedConn struct {
 	net.Conn
 	once sync.Once

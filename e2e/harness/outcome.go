@@ -34,6 +34,7 @@ func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	for _, u := range s.Upstreams {
 		u.Take()
 	}
+	s.tries.Store(0)
 	o := &Outcome{Served: map[string]int{}}
 	for range e.Times {
 		o.Answers = append(o.Answers, Do(&r, e.Expect.looksAt(":closed") || e.Expect.looksAt(":rest")))

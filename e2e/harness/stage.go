@@ -4,8 +4,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"text/template"
 
@@ -18,6 +20,8 @@ type Stage struct {
 	Ports     map[string]int
 	Upstreams map[string]*Upstream
 	signers   signers
+	// tries counts requests with x-echo-first; Play begins anew.
+	tries atomic.Int64
 }
 
 type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
@@ -33,6 +37,7 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 //	{{echo "e"}}         the address of a TCP upstream that sends back what comes
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
+//	{{unix "tcp" "t"}}   one of them, or "proxied" followed by one, on a unix socket
 //	{{secure "tcp" "t" "ca/a.test"}} one of them that speaks TLS, with a certificate that the authority ca has signed for a.test
 //	{{mutual "tcp" "t" "ca/a.test"}} one that also wants a certificate of ca's of its clients
 //	{{authority "ca"}}   the path of an authority's own certificate
@@ -51,7 +56,7 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 	upstream := func(kind maker, options ...func(*Upstream)) func(string) string {
 		return func(name string) string {
 			if s.Upstreams[name] == nil {
-				s.Upstreams[name] = kind(tb, name, options...)
+				s.Upstreams[name] = kind(tb, name, append(slices.Clone(options), func(u *Upstream) { u.tries = &s.tries })...)
 			}
 			return s.Upstreams[name].Addr
 		}
@@ -66,7 +71,14 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
 		"tcp":      upstream(NewTCPUpstream),
-		"echo":     upstream(NewEchoUpstream),
+		"unix": func(kind, name string) string {
+			options := []func(*Upstream){OnUnix(tb)}
+			if rest, ok := strings.CutPrefix(kind, "proxied "); ok {
+				kind, options = rest, append(options, WantHeader)
+			}
+			return upstream(makers[kind], options...)(name)
+		},
+		"echo": upstream(NewEchoUpstream),
 		"proxied": func(kind, name string) string {
 			return upstream(makers[kind], WantHeader)(name)
 		},

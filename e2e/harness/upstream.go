@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -68,15 +69,18 @@ func joined(fields []Field, name string) string {
 //	x-echo-upgrade: yes           switch to the protocol that is asked for, and send back what comes
 //	x-echo-break: head            close without an answer; "body": close in the middle of the body
 //	x-echo-raw: HTTP/1.1 2\r\n    HTTP/1: these bytes (Go escapes) are the whole answer, then close
+//	x-echo-first: 2               all of these hold for the first two requests of an exchange, whichever of a stage's
+//	                              upstreams gets them; later ones are answered as if they had asked for nothing
 type Upstream struct {
 	Name string
-	// Addr is 127.0.0.1:port.
+	// Addr is 127.0.0.1:port, or unix:/path.
 	Addr string
 
 	listener net.Listener
 	serve    func(net.Conn)
 	server   *http.Server  // HTTP/2 only
 	quit     chan struct{} // closed at the end
+	tries    *atomic.Int64 // requests with x-echo-first; a stage's upstreams share it
 	wg       sync.WaitGroup
 
 	mu       sync.Mutex
@@ -133,7 +137,7 @@ func newUpstream(tb testing.TB, name string, options []func(*Upstream)) *Upstrea
 	}
 	u := &Upstream{
 		Name: name, Addr: l.Addr().String(), listener: l, record: true,
-		quit: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		quit: make(chan struct{}), tries: new(atomic.Int64), conns: map[net.Conn]struct{}{},
 	}
 	for _, option := range options {
 		option(u)
@@ -299,6 +303,11 @@ func (u *Upstream) plan(s *Seen) (*plan, error) {
 			p.delay, err = time.ParseDuration(f.Value)
 		case "break":
 			p.breakAt = f.Value
+		case "first":
+			var n int64
+			if n, err = strconv.ParseInt(f.Value, 10, 64); err == nil && u.tries.Add(1) > n {
+				return &plan{status: 200, body: []byte(u.Name), isHead: p.isHead}, nil
+			}
 		case "raw":
 			p.raw, err = strconv.Unquote(`"` + f.Value + `"`)
 		default:

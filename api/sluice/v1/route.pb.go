@@ -51,7 +51,9 @@ type Route struct {
 	// For rules that set none: what becomes of answers' headers. Default: nothing.
 	ResponseHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
 	// For rules that set none: after how long a request ends that moves neither way; "0s" is never. Default: the listener's.
-	IdleTimeout   string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	IdleTimeout string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// For rules that set none: when a request that failed is sent again. Default: never.
+	Retry         *Retry `protobuf:"bytes,12,opt,name=retry,proto3" json:"retry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +172,13 @@ func (x *Route) GetIdleTimeout() string {
 	return ""
 }
 
+func (x *Route) GetRetry() *Retry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
 // A Rule is what to match, and one thing to do: backends, redirect or respond.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -201,7 +210,9 @@ type Rule struct {
 	Mirror []*Mirror `protobuf:"bytes,12,rep,name=mirror,proto3" json:"mirror,omitempty"`
 	// After how long a request ends that moves neither way, and a connection that was upgraded: 504 if the answer has not begun.
 	// It replaces the listener's; "0s" is never. Default: the Route's.
-	IdleTimeout   string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	IdleTimeout string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// When a request that failed is sent again. It replaces the Route's as a whole. Default: the Route's.
+	Retry         *Retry `protobuf:"bytes,13,opt,name=retry,proto3" json:"retry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +336,13 @@ func (x *Rule) GetIdleTimeout() string {
 		return x.IdleTimeout
 	}
 	return ""
+}
+
+func (x *Rule) GetRetry() *Retry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
 }
 
 // A Mirror gets copies of requests, as the backends see them: a new version can be tried on real requests.
@@ -1396,7 +1414,7 @@ var File_sluice_v1_route_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xf6\x05\n" +
+	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/retry.proto\x1a\x15sluice/v1/rules.proto\"\x9e\x06\n" +
 	"\x05Route\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -1412,10 +1430,11 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x0frequest_headers\x18\n" +
 	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
 	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x12,\n" +
-	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x1a9\n" +
+	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x12&\n" +
+	"\x05retry\x18\f \x01(\v2\x10.sluice.v1.RetryR\x05retry\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf2\b\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
@@ -1430,10 +1449,13 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
 	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x123\n" +
 	"\x06mirror\x18\f \x03(\v2\x11.sluice.v1.MirrorB\b\xbaH\x05\x92\x01\x02\x10\bR\x06mirror\x12,\n" +
-	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout:\xeb\x02\xbaH\xe7\x02\x1a[\n" +
+	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x12&\n" +
+	"\x05retry\x18\r \x01(\v2\x10.sluice.v1.RetryR\x05retry:\xd0\x03\xbaH\xcc\x03\x1a[\n" +
 	"\n" +
 	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1a\x9c\x01\n" +
-	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ai\n" +
+	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ac\n" +
+	"\n" +
+	"rule.retry\x12(want retry only where there are backends\x1a+!has(this.retry) || size(this.backends) > 0\x1ai\n" +
 	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"\xd8\x01\n" +
 	"\x06Mirror\x12&\n" +
 	"\aservice\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\aservice\x12\xa5\x01\n" +
@@ -1574,6 +1596,7 @@ var file_sluice_v1_route_proto_goTypes = []any{
 	(*Backend)(nil),       // 14: sluice.v1.Backend
 	(*Redirect)(nil),      // 15: sluice.v1.Redirect
 	nil,                   // 16: sluice.v1.Route.LabelsEntry
+	(*Retry)(nil),         // 17: sluice.v1.Retry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
 	16, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
@@ -1581,28 +1604,30 @@ var file_sluice_v1_route_proto_depIdxs = []int32{
 	8,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
 	3,  // 3: sluice.v1.Route.request_headers:type_name -> sluice.v1.HeaderChanges
 	3,  // 4: sluice.v1.Route.response_headers:type_name -> sluice.v1.HeaderChanges
-	9,  // 5: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	9,  // 6: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	14, // 7: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	15, // 8: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	8,  // 9: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
-	6,  // 10: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
-	5,  // 11: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
-	3,  // 12: sluice.v1.Rule.request_headers:type_name -> sluice.v1.HeaderChanges
-	3,  // 13: sluice.v1.Rule.response_headers:type_name -> sluice.v1.HeaderChanges
-	2,  // 14: sluice.v1.Rule.mirror:type_name -> sluice.v1.Mirror
-	4,  // 15: sluice.v1.HeaderChanges.set:type_name -> sluice.v1.HeaderValue
-	4,  // 16: sluice.v1.HeaderChanges.add:type_name -> sluice.v1.HeaderValue
-	7,  // 17: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
-	10, // 18: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	11, // 19: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	12, // 20: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
-	13, // 21: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	17, // 5: sluice.v1.Route.retry:type_name -> sluice.v1.Retry
+	9,  // 6: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	9,  // 7: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	14, // 8: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	15, // 9: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	8,  // 10: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	6,  // 11: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
+	5,  // 12: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
+	3,  // 13: sluice.v1.Rule.request_headers:type_name -> sluice.v1.HeaderChanges
+	3,  // 14: sluice.v1.Rule.response_headers:type_name -> sluice.v1.HeaderChanges
+	2,  // 15: sluice.v1.Rule.mirror:type_name -> sluice.v1.Mirror
+	17, // 16: sluice.v1.Rule.retry:type_name -> sluice.v1.Retry
+	4,  // 17: sluice.v1.HeaderChanges.set:type_name -> sluice.v1.HeaderValue
+	4,  // 18: sluice.v1.HeaderChanges.add:type_name -> sluice.v1.HeaderValue
+	7,  // 19: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
+	10, // 20: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	11, // 21: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	12, // 22: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
+	13, // 23: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -1610,6 +1635,7 @@ func file_sluice_v1_route_proto_init() {
 	if File_sluice_v1_route_proto != nil {
 		return
 	}
+	file_sluice_v1_retry_proto_init()
 	file_sluice_v1_rules_proto_init()
 	file_sluice_v1_route_proto_msgTypes[10].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),

@@ -153,8 +153,11 @@ type Service struct {
 	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests and requests,
+	// and a budget of retries.
+	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -257,13 +260,28 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 	return Service_PROXY_PROTOCOL_UNSPECIFIED
 }
 
+func (x *Service) GetCircuitBreaker() *CircuitBreaker {
+	if x != nil {
+		return x.CircuitBreaker
+	}
+	return nil
+}
+
 // An Endpoint is one address of a Service. Short form: the address alone.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080.
+	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080. Or a unix socket:
+	// unix:/run/app.sock, whose path is absolute and of at most 107 bytes, or unix:@name in Linux's abstract namespace.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The share, relative to the other endpoints: 1 to 1,000,000. Default: 1.
 	Weight *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// Where the endpoint is, such as eu-central-1a, for zoneWeights of loadBalancer. Default: none.
+	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	// The endpoint gets no new requests and no new connections; what it has goes on. Default: false.
+	Drain bool `protobuf:"varint,5,opt,name=drain,proto3" json:"drain,omitempty"`
+	// When the endpoint is used: those of priority 0 first, those of 1 as the healthy ones of 0 become fewer, and so on. 0 to
+	// 127; none between may be missing. Default: 0.
+	Priority *uint32 `protobuf:"varint,4,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// With ringHash and maglev: what the endpoint is known by to the hash, unique in the Service, so that a server that
 	// gets another address keeps its clients. Default: the address.
 	HashKey       string `protobuf:"bytes,15,opt,name=hash_key,json=hashKey,proto3" json:"hash_key,omitempty"`
@@ -315,6 +333,27 @@ func (x *Endpoint) GetWeight() uint32 {
 	return 0
 }
 
+func (x *Endpoint) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Endpoint) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
+func (x *Endpoint) GetPriority() uint32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
 func (x *Endpoint) GetHashKey() string {
 	if x != nil {
 		return x.HashKey
@@ -322,7 +361,8 @@ func (x *Endpoint) GetHashKey() string {
 	return ""
 }
 
-// A LoadBalancer is one of roundRobin, leastRequest, random, ringHash and maglev.
+// A LoadBalancer is how an endpoint is chosen: one of roundRobin, leastRequest, random, ringHash and maglev (default:
+// roundRobin), and who may be chosen.
 type LoadBalancer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The policy.
@@ -334,7 +374,15 @@ type LoadBalancer struct {
 	//	*LoadBalancer_Random
 	//	*LoadBalancer_RingHash
 	//	*LoadBalancer_Maglev
-	Policy        isLoadBalancer_Policy `protobuf_oneof:"policy"`
+	Policy isLoadBalancer_Policy `protobuf_oneof:"policy"`
+	// Panic: when fewer than this share of a priority's endpoints are healthy, and all priorities together cannot take all
+	// requests, it uses all of its endpoints, the ill and the draining too, lest the healthy ones be overrun. 0% to 100%.
+	// Default: 0%, never: an ill endpoint gets nothing, and if none is healthy the answer is 503.
+	PanicThreshold string `protobuf:"bytes,10,opt,name=panic_threshold,json=panicThreshold,proto3" json:"panic_threshold,omitempty"`
+	// How the requests of a priority are shared among the zones of its endpoints, which must all be named: the weight of each,
+	// relative to the others, 0 to 1,000,000; 0 gets nothing. A zone whose healthy endpoints fall below 72% gets less, in
+	// proportion (with ringHash and maglev only when it has none). Default: zones mean nothing.
+	ZoneWeights   map[string]uint32 `protobuf:"bytes,13,rep,name=zone_weights,json=zoneWeights,proto3" json:"zone_weights,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -417,6 +465,20 @@ func (x *LoadBalancer) GetMaglev() *Maglev {
 		if x, ok := x.Policy.(*LoadBalancer_Maglev); ok {
 			return x.Maglev
 		}
+	}
+	return nil
+}
+
+func (x *LoadBalancer) GetPanicThreshold() string {
+	if x != nil {
+		return x.PanicThreshold
+	}
+	return ""
+}
+
+func (x *LoadBalancer) GetZoneWeights() map[string]uint32 {
+	if x != nil {
+		return x.ZoneWeights
 	}
 	return nil
 }
@@ -1030,7 +1092,7 @@ var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xd9\x06\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\"\x9d\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1044,7 +1106,8 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\x0e2\x1b.sluice.v1.Service.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x122\n" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
-	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x1a9\n" +
+	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12B\n" +
+	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1055,21 +1118,33 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\rProxyProtocol\x12\x1e\n" +
 	"\x1aPROXY_PROTOCOL_UNSPECIFIED\x10\x00\x12\x06\n" +
 	"\x02V1\x10\x01\x12\x06\n" +
-	"\x02V2\x10\x02\"\xf3\x01\n" +
+	"\x02V2\x10\x02\"\xc0\x03\n" +
 	"\bEndpoint\x12 \n" +
 	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
-	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12\x8f\x01\n" +
+	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12|\n" +
+	"\x04zone\x18\x03 \x01(\tBh\xbaHe\xba\x01_\n" +
+	"\x04zone\x12/want 1 to 63 of a-z, A-Z, 0-9, '.', '_' and '-'\x1a&this.matches('^[a-zA-Z0-9._-]{1,63}$')\xd8\x01\x01R\x04zone\x12\x14\n" +
+	"\x05drain\x18\x05 \x01(\bR\x05drain\x12*\n" +
+	"\bpriority\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\x7f(\x00H\x01R\bpriority\x88\x01\x01\x12\x8f\x01\n" +
 	"\bhash_key\x18\x0f \x01(\tBt\xbaHq\xba\x01k\n" +
 	"\bhash_key\x125want 1 to 253 of a-z, A-Z, 0-9, '.', ':', '_' and '-'\x1a(this.matches('^[a-zA-Z0-9.:_-]{1,253}$')\xd8\x01\x01R\ahashKeyB\t\n" +
-	"\a_weight\"\xa7\x02\n" +
+	"\a_weightB\v\n" +
+	"\t_priority\"\xd8\x04\n" +
 	"\fLoadBalancer\x128\n" +
 	"\vround_robin\x18\x01 \x01(\v2\x15.sluice.v1.RoundRobinH\x00R\n" +
 	"roundRobin\x12>\n" +
 	"\rleast_request\x18\x02 \x01(\v2\x17.sluice.v1.LeastRequestH\x00R\fleastRequest\x12+\n" +
 	"\x06random\x18\x03 \x01(\v2\x11.sluice.v1.RandomH\x00R\x06random\x122\n" +
 	"\tring_hash\x18\x04 \x01(\v2\x13.sluice.v1.RingHashH\x00R\bringHash\x12+\n" +
-	"\x06maglev\x18\x05 \x01(\v2\x11.sluice.v1.MaglevH\x00R\x06maglevB\x0f\n" +
-	"\x06policy\x12\x05\xbaH\x02\b\x01\"\f\n" +
+	"\x06maglev\x18\x05 \x01(\v2\x11.sluice.v1.MaglevH\x00R\x06maglev\x12\x95\x01\n" +
+	"\x0fpanic_threshold\x18\n" +
+	" \x01(\tBl\xbaHi\xba\x01f\n" +
+	"\x0fpanic_threshold\x12\x1fwant whole percents, 0% to 100%\x1a2this == '' || this.matches('^(100|[1-9]?[0-9])%$')R\x0epanicThreshold\x12^\n" +
+	"\fzone_weights\x18\r \x03(\v2(.sluice.v1.LoadBalancer.ZoneWeightsEntryB\x11\xbaH\x0e\x9a\x01\v\x10\xe8\a*\x06*\x04\x18\xc0\x84=R\vzoneWeights\x1a>\n" +
+	"\x10ZoneWeightsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\b\n" +
+	"\x06policy\"\f\n" +
 	"\n" +
 	"RoundRobin\"?\n" +
 	"\fLeastRequest\x12/\n" +
@@ -1123,7 +1198,7 @@ func file_sluice_v1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_sluice_v1_service_proto_goTypes = []any{
 	(Service_Protocol)(0),      // 0: sluice.v1.Service.Protocol
 	(Service_ProxyProtocol)(0), // 1: sluice.v1.Service.ProxyProtocol
@@ -1141,6 +1216,8 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*HashQueryParam)(nil),     // 13: sluice.v1.HashQueryParam
 	(*HashSourceAddress)(nil),  // 14: sluice.v1.HashSourceAddress
 	nil,                        // 15: sluice.v1.Service.LabelsEntry
+	nil,                        // 16: sluice.v1.LoadBalancer.ZoneWeightsEntry
+	(*CircuitBreaker)(nil),     // 17: sluice.v1.CircuitBreaker
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
 	15, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
@@ -1148,22 +1225,24 @@ var file_sluice_v1_service_proto_depIdxs = []int32{
 	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	5,  // 5: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	6,  // 6: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	7,  // 7: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	8,  // 8: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	9,  // 9: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	10, // 10: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	10, // 11: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	11, // 12: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	12, // 13: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	13, // 14: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	14, // 15: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	17, // 5: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
+	5,  // 6: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	6,  // 7: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	7,  // 8: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	8,  // 9: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	9,  // 10: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	16, // 11: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	10, // 12: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	10, // 13: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	11, // 14: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	12, // 15: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	13, // 16: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	14, // 17: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1171,6 +1250,7 @@ func file_sluice_v1_service_proto_init() {
 	if File_sluice_v1_service_proto != nil {
 		return
 	}
+	file_sluice_v1_circuitbreaker_proto_init()
 	file_sluice_v1_rules_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
@@ -1192,7 +1272,7 @@ func file_sluice_v1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_service_proto_rawDesc), len(file_sluice_v1_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

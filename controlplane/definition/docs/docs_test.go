@@ -75,12 +75,11 @@ func TestGoldenPages(t *testing.T) {
 
 func TestNotFound(t *testing.T) {
 	for path, want := range map[string]string{
-		"Rout":                        "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
-		"":                            ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
-		"Route.rules.backends.srvice": "Route.rules.backends.srvice: got an unknown field, want one of service, weight; did you mean service?",
-		"Route.rules.retry":           "Route.rules.retry: retries are not supported yet",
-		"Route.rules.timeout.x":       "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
-		"Service.endpoints[0].wight":  "Service.endpoints.wight: got an unknown field, want one of address, weight, hashKey; did you mean weight?",
+		"Rout":                             "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
+		"":                                 ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
+		"Route.rules.backends.srvice":      "Route.rules.backends.srvice: got an unknown field, want one of service, weight; did you mean service?",
+		"Route.rules.timeout.x":            "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
+		"Route.rules[0].backends[0].wight": "Route.rules.backends.wight: got an unknown field, want one of service, weight; did you mean weight?",
 	} {
 		_, err := Lookup(path)
 		var notFound *NotFoundError

@@ -166,6 +166,8 @@ func fields(md protoreflect.MessageDescriptor, root bool) []Entry {
 func typeOf(fd protoreflect.FieldDescriptor) string {
 	one := ""
 	switch {
+	case fd.IsMap() && fd.MapValue().Kind() == protoreflect.Uint32Kind:
+		return "mapping of text to number"
 	case fd.IsMap():
 		return "mapping of text to text"
 	case fd.Kind() == protoreflect.MessageKind:

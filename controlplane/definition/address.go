@@ -1,0 +1,61 @@
+package definition
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"strings"
+	"unicode"
+
+	"github.com/sluice-proxy/sluice/controlplane/ir"
+)
+
+// ParseAddress reads an endpoint's address: IP:port; localhost:port, which is 127.0.0.1; or unix:/path.
+func ParseAddress(address string) (ir.Address, error) {
+	if socket, ok := strings.CutPrefix(address, "unix:"); ok {
+		return ir.Address{Path: socket}, checkSocketPath(socket)
+	}
+	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
+		address = "127.0.0.1:" + port
+	}
+	parsed, err := netip.ParseAddrPort(address)
+	switch {
+	case err != nil && looksLikeHost(address):
+		return ir.Address{}, fmt.Errorf("got a host name in %q, want %s: names are not resolved yet", shorten(address), wantedAddress)
+	case err != nil:
+		return ir.Address{}, fmt.Errorf("got %q, want %s", shorten(address), wantedAddress)
+	case parsed.Port() == 0:
+		return ir.Address{}, fmt.Errorf("got port 0, want 1 to 65535")
+	case parsed.Addr().Zone() != "":
+		return ir.Address{}, fmt.Errorf("got a zone in %q, want an IP address without one", address)
+	case parsed.Addr().Is4In6():
+		return ir.Address{}, fmt.Errorf("got %q, want it as IPv4: %s", address, netip.AddrPortFrom(parsed.Addr().Unmap(), parsed.Port()))
+	}
+	return ir.Address{AddrPort: parsed}, nil
+}
+
+// checkSocketPath looks for paths that no unix socket can have, or that would be one socket under two names. "@name" is
+// in Linux's abstract namespace.
+func checkSocketPath(socket string) error {
+	name, abstract := strings.CutPrefix(socket, "@")
+	switch {
+	case len(socket) > ir.MaxSocketPath:
+		return fmt.Errorf("got a path of %d bytes, want at most %d: the system has no room for more", len(socket), ir.MaxSocketPath)
+	case strings.ContainsFunc(socket, unicode.IsControl):
+		return fmt.Errorf("got control characters in the path %q, want none", shorten(socket))
+	case abstract && name == "":
+		return fmt.Errorf("got no name after the @, want unix:@name")
+	case !abstract && (!strings.HasPrefix(socket, "/") || strings.HasSuffix(socket, "/")):
+		return fmt.Errorf("got the path %q, want the absolute one of a socket: the proxy may run in another folder, or on another machine", shorten(socket))
+	case !abstract && path.Clean(socket) != socket:
+		return fmt.Errorf("got the path %q, want it without //, . and ..: %s", shorten(socket), shorten(path.Clean(socket)))
+	}
+	return nil
+}
+
+// looksLikeHost tells api.example.com:80, or api alone, from an IP address that is misspelt.
+func looksLikeHost(address string) bool {
+	host, _, _ := strings.Cut(address, ":")
+	return strings.ContainsFunc(host, func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }) &&
+		strings.Count(address, ":") < 2
+}
