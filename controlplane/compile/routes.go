@@ -173,7 +173,9 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 	case m.GetRedirect() != nil:
 		template.Redirect = redirect(m.GetRedirect())
 	case m.GetRespond() != nil:
-		template.Respond = &ir.Response{Status: int(m.GetRespond().GetStatus()), Body: m.GetRespond().GetBody()}
+		template.Respond = &ir.Response{
+			Status: int(m.GetRespond().GetStatus()), Body: m.GetRespond().GetBody(), ContentType: m.GetRespond().GetContentType(),
+		}
 	default:
 		backends := field + ".backends"
 		if r.short() {

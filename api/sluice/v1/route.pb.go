@@ -527,8 +527,10 @@ type Respond struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The status: 200 to 599.
 	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
-	// The body, as text/plain: at most 4096 bytes of UTF-8. Default: none.
-	Body          string `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	// The body: at most 4096 bytes of UTF-8. Default: none.
+	Body string `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	// What the body is, such as application/json. Default: text/plain.
+	ContentType   string `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +575,13 @@ func (x *Respond) GetStatus() uint32 {
 func (x *Respond) GetBody() string {
 	if x != nil {
 		return x.Body
+	}
+	return ""
+}
+
+func (x *Respond) GetContentType() string {
+	if x != nil {
+		return x.ContentType
 	}
 	return ""
 }
@@ -1468,10 +1477,13 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x11headers.something\x12(want at least one of remove, set and add\x1a7size(this.remove) + size(this.set) + size(this.add) > 0\"N\n" +
 	"\vHeaderValue\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xbaH\b\xc8\x01\x01r\x03\x18\x80\x02R\x04name\x12\x1e\n" +
-	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x05value\"O\n" +
+	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x05value\"\xef\x03\n" +
 	"\aRespond\x12&\n" +
 	"\x06status\x18\x01 \x01(\rB\x0e\xbaH\v\xc8\x01\x01*\x06\x18\xd7\x04(\xc8\x01R\x06status\x12\x1c\n" +
-	"\x04body\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x04body\"\xe7\x04\n" +
+	"\x04body\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x04body\x12\xa7\x02\n" +
+	"\fcontent_type\x18\x03 \x01(\tB\x83\x02\xbaH\xff\x01\xba\x01\xfb\x01\n" +
+	"\fcontent_type\x12Fwant a media type such as application/json or text/html; charset=utf-8\x1a\xa2\x01this == '' || (size(this) <= 256 && this.matches('^[a-zA-Z0-9!#$&^_.+-]+/[a-zA-Z0-9!#$&^_.+-]+( *; *[a-zA-Z0-9!#$&^_.+-]+=([a-zA-Z0-9!#$&^_.+-]+|\"[ !#-~]*\"))*$'))R\vcontentType:t\xbaHq\x1ao\n" +
+	"\x14respond.content_type\x12+want contentType only where there is a body\x1a*this.content_type == '' || this.body != ''\"\xe7\x04\n" +
 	"\aRewrite\x12\xa4\x01\n" +
 	"\x04host\x18\x01 \x01(\tB\x8f\x01\xbaH\x8b\x01\xba\x01\x84\x01\n" +
 	"\frewrite_host\x127want a host such as shop.internal or shop.internal:8080\x1a;this == '' || this.isHostname() || this.isHostAndPort(true)\xd8\x01\x01R\x04host\x12\x1f\n" +
