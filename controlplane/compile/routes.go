@@ -200,6 +200,11 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 			out.ir = append(out.ir, template)
 		}
 	}
+	if from := m.GetServiceFromHeader(); from != nil {
+		var good bool
+		out.ir, good = c.fromHeader(r.doc, field+".serviceFromHeader", from, out.ir)
+		ok = ok && good
+	}
 	return out, ok
 }
 
