@@ -45,6 +45,7 @@ func (c *compiler) cluster(s *service) bool {
 	s.cluster.ConnectTimeout = timeout
 	balancing(&s.cluster, m.GetLoadBalancer())
 	circuitBreaker(&s.cluster, m.GetCircuitBreaker())
+	ok = c.serviceTLS(s, m.GetTls()) && ok
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
 		field := fmt.Sprintf("endpoints[%d].address", i)

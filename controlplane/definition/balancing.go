@@ -29,6 +29,7 @@ func checkBalancing(s *sluicev1.Service, report reporter) {
 	}
 	checkPriorities(s, report)
 	checkZones(s, report)
+	checkSlowStart(l, report)
 	hashes := l.GetRingHash() != nil || l.GetMaglev() != nil
 	keys := map[string]int{}
 	for i, e := range s.GetEndpoints() {

@@ -31,8 +31,17 @@ func check(m proto.Message, report reporter) {
 		checkRoute(m, report)
 	case *sluicev1.Service:
 		checkService(m, report)
+		checkServiceTLS(m.GetTls(), report)
 	case *sluicev1.Certificate:
 		checkFiles(m.GetFiles(), report)
+	case *sluicev1.TrustBundle:
+		for i, path := range m.GetFiles() {
+			if at := itemPath("files", i); path == "" {
+				report(at, CodeInvalidValue, `got "", want the path of a PEM file`)
+			} else {
+				checkPEMPath(path, at, report)
+			}
+		}
 	case *sluicev1.Test:
 		checkTest(m, report)
 	}
@@ -41,16 +50,18 @@ func check(m proto.Message, report reporter) {
 // checkFiles looks for certificates and keys where their paths belong. Who opens such a "path" would tell it whole, so
 // that the key would stand in a log.
 func checkFiles(f *sluicev1.CertificateFiles, report reporter) {
-	for _, file := range []struct{ field, path string }{{"certificate", f.GetCertificate()}, {"privateKey", f.GetPrivateKey()}} {
-		at := "files." + file.field
-		switch {
-		case isPEM(file.path):
-			report(at, CodeInvalidValue, "got what looks like the PEM itself, want the path of a PEM file: keys do not stand in definitions")
-		case strings.ContainsFunc(file.path, unicode.IsControl):
-			report(at, CodeInvalidValue, "got a path with control characters or more than one line, want the path of a PEM file")
-		case len(file.path) > longestPath:
-			report(at, CodeInvalidValue, fmt.Sprintf("got %d bytes, want a path of at most %d", len(file.path), longestPath))
-		}
+	checkPEMPath(f.GetCertificate(), "files.certificate", report)
+	checkPEMPath(f.GetPrivateKey(), "files.privateKey", report)
+}
+
+func checkPEMPath(path, at string, report reporter) {
+	switch {
+	case isPEM(path):
+		report(at, CodeInvalidValue, "got what looks like the PEM itself, want the path of a PEM file: keys do not stand in definitions")
+	case strings.ContainsFunc(path, unicode.IsControl):
+		report(at, CodeInvalidValue, "got a path with control characters or more than one line, want the path of a PEM file")
+	case len(path) > longestPath:
+		report(at, CodeInvalidValue, fmt.Sprintf("got %d bytes, want a path of at most %d", len(path), longestPath))
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 const (
 	// defaultBreaker only stops a runaway.
 	defaultBreaker = 100_000
-	// Of two endpoints of which one is dead, half of the requests under way are retries: they all get through. If four of
-	// five are, there is no endpoint that is well, and more of them would only do harm.
-	defaultBudgetPercent = "80%"
-	defaultBudgetLeast   = 10
+	// A budget that is asked for is Envoy's. None is by default, and no tight limit either: they fail just when an endpoint dies,
+	// since requests that wait for their retry are then most of those under way. With a budget of 80% a third of the requests
+	// failed of a Service of which one endpoint of two was dead (measured, with both kinds of proxy). What bounds the harm
+	// is how often a rule sends a request again: once, if it does not say more.
+	defaultBudgetPercent = "20%"
+	defaultBudgetLeast   = 3
 )
 
 // checkCircuitBreaker looks at what the schema cannot.
@@ -28,11 +30,11 @@ func circuitBreakerDefaults(b *sluicev1.CircuitBreaker) {
 	orNumber(&b.Connections, defaultBreaker)
 	orNumber(&b.PendingRequests, defaultBreaker)
 	orNumber(&b.Requests, defaultBreaker)
-	if b.Retries != nil {
-		return
-	}
 	if b.RetryBudget == nil {
-		b.RetryBudget = &sluicev1.RetryBudget{}
+		if b.Retries == nil {
+			b.Retries = proto.Uint32(defaultBreaker)
+		}
+		return
 	}
 	orText(&b.RetryBudget.Percent, defaultBudgetPercent)
 	if b.RetryBudget.MinConcurrency == nil {

@@ -30,6 +30,8 @@ const (
 	defaultMaxRingSize    = 1 << 20
 	defaultTableSize      = 65537
 	defaultPanicThreshold = "0%"
+	defaultMinWeight      = "10%"
+	defaultAggression     = 1
 
 	defaultHeaderBytes    = "60Ki"
 	defaultHeaderCount    = 100
@@ -122,6 +124,10 @@ func routeDefaults(r *sluicev1.Route) {
 }
 
 func serviceDefaults(s *sluicev1.Service) {
+	if s.CircuitBreaker == nil {
+		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
+	}
+	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if len(s.GetHosts()) > 0 {
 		orList(&s.Gateways, DefaultGateway)
 	}
@@ -136,10 +142,12 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.LoadBalancer.Policy = &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}
 	}
 	orText(&s.LoadBalancer.PanicThreshold, defaultPanicThreshold)
-	if s.CircuitBreaker == nil {
-		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
+	if slow := SlowStartOf(s.GetLoadBalancer()); slow != nil {
+		orText(&slow.MinWeightPercent, defaultMinWeight)
+		if slow.Aggression == 0 {
+			slow.Aggression = defaultAggression
+		}
 	}
-	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
 	}

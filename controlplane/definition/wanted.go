@@ -23,6 +23,7 @@ var wants = map[protoreflect.FullName]string{
 	"sluice.v1.Endpoint.address":             wantedAddress,
 	"sluice.v1.TestRequest.url":              wantedURL,
 	"sluice.v1.LoadBalancer.panic_threshold": "whole percents such as 50%",
+	"sluice.v1.SlowStart.min_weight_percent": "whole percents such as 10%",
 	"sluice.v1.CertificateFiles.certificate": "the path of a PEM file",
 	"sluice.v1.CertificateFiles.private_key": "the path of a PEM file",
 }
@@ -54,6 +55,9 @@ func Wanted(fd protoreflect.FieldDescriptor) string {
 			return want
 		}
 		return wantedText(rules.GetString())
+	}
+	if double := rules.GetDouble(); fd.Kind() == protoreflect.DoubleKind {
+		return fmt.Sprintf("a number from %g to %g", double.GetGte(), double.GetLte())
 	}
 	low, high := Range(fd)
 	if in := rules.GetUint32().GetIn(); len(in) > 0 {

@@ -25,6 +25,27 @@ func checkPriorities(s *sluicev1.Service, report reporter) {
 	}
 }
 
+// SlowStartOf is the slow start of whichever policy is written; nil if it has none.
+func SlowStartOf(l *sluicev1.LoadBalancer) *sluicev1.SlowStart {
+	if p := l.GetRoundRobin(); p != nil {
+		return p.GetSlowStart()
+	}
+	return l.GetLeastRequest().GetSlowStart()
+}
+
+// checkSlowStart wants a window that is open.
+func checkSlowStart(l *sluicev1.LoadBalancer, report reporter) {
+	slow := SlowStartOf(l)
+	at := "loadBalancer.roundRobin.slowStart.window"
+	if l.GetLeastRequest() != nil {
+		at = "loadBalancer.leastRequest.slowStart.window"
+	}
+	checkDuration(slow.GetWindow(), at, report)
+	if d, err := ParseDuration(slow.GetWindow()); err == nil && d == 0 && slow.GetWindow() != "" {
+		report(at, CodeDuration, fmt.Sprintf("got %q, want more than 0", slow.GetWindow()))
+	}
+}
+
 // checkZones wants zones and their weights to name each other, and somebody in each priority to get something.
 func checkZones(s *sluicev1.Service, report reporter) {
 	const at = "loadBalancer.zoneWeights"

@@ -17,6 +17,7 @@ type Fleet struct {
 	RouteTables  []RouteTable
 	Clusters     []Cluster
 	Certificates []Certificate
+	TrustBundles []TrustBundle
 	// TicketKeys are for TLS session tickets, TicketKeySize bytes each: the first encrypts, all decrypt. They are state, and
 	// not in any definition: compile leaves them out. None: each proxy makes its own.
 	TicketKeys []Secret
@@ -58,6 +59,8 @@ type FilterChain struct {
 	ServerNames []string
 	// Certificate is the name of the Certificate to present; empty is plaintext, or TLS that is passed through.
 	Certificate string
+	// Clients says which certificates clients must show; nil asks for none. It is of chains with a Certificate.
+	Clients *Clients
 	// Passthrough is TLS that is not terminated: the chain takes connections that begin with a ClientHello, and no others.
 	Passthrough bool
 	HTTP        *HTTP
@@ -82,6 +85,8 @@ type HTTP struct {
 	MaxStreams uint32
 	// MaxRequests is how many requests a connection may bring. 0 is no bound.
 	MaxRequests uint32
+	// ForwardClient tells the backends of the client's certificate.
+	ForwardClient bool
 }
 
 // TCP carries bytes.
@@ -301,7 +306,9 @@ type Cluster struct {
 	HTTP2 bool
 	// ProxyProtocol is the version of the PROXY protocol's header that connections to it begin with, 1 or 2. 0 is none.
 	ProxyProtocol int
-	Policy        Policy
+	// TLS is how the endpoints are spoken to; nil is plaintext.
+	TLS    *UpstreamTLS
+	Policy Policy
 	// ChoiceCount is for LeastRequest: 2 to 100.
 	ChoiceCount uint32
 	// HashOn is for RingHash and Maglev: at least one.
@@ -310,6 +317,8 @@ type Cluster struct {
 	MinRingSize, MaxRingSize, TableSize uint32
 	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
 	PanicThreshold uint32
+	// SlowStart is of RoundRobin and LeastRequest; nil is none.
+	SlowStart *SlowStart
 	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
 	ZoneWeights map[string]uint32
 	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
@@ -319,6 +328,16 @@ type Cluster struct {
 	Retries RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
+}
+
+// SlowStart gives a new endpoint its share little by little.
+type SlowStart struct {
+	// Window is how long it takes, more than 0.
+	Window time.Duration
+	// Aggression is 1 for an even growth, more for a faster one at first.
+	Aggression float64
+	// MinWeight is what it gets at least, in percent of its weight: 1 to 100.
+	MinWeight uint32
 }
 
 // Endpoint is one address; Weight is at least 1.

@@ -11,6 +11,7 @@ import (
 	commonpb "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	maglevpb "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
 	ringpb "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
+	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
@@ -36,10 +37,14 @@ func balancing(m *clusterpb.Cluster, c *ir.Cluster) {
 	switch c.Policy {
 	case ir.RoundRobin:
 		m.LbPolicy = clusterpb.Cluster_ROUND_ROBIN
+		if c.SlowStart != nil {
+			m.LbConfig = &clusterpb.Cluster_RoundRobinLbConfig_{RoundRobinLbConfig: &clusterpb.Cluster_RoundRobinLbConfig{SlowStartConfig: slowStart(c.SlowStart)}}
+		}
 	case ir.LeastRequest:
 		m.LbPolicy = clusterpb.Cluster_LEAST_REQUEST
 		m.LbConfig = &clusterpb.Cluster_LeastRequestLbConfig_{LeastRequestLbConfig: &clusterpb.Cluster_LeastRequestLbConfig{
-			ChoiceCount: wrapperspb.UInt32(c.ChoiceCount),
+			ChoiceCount:     wrapperspb.UInt32(c.ChoiceCount),
+			SlowStartConfig: slowStart(c.SlowStart),
 		}}
 	case ir.Random:
 		m.LbPolicy = clusterpb.Cluster_RANDOM
@@ -57,6 +62,20 @@ func balancing(m *clusterpb.Cluster, c *ir.Cluster) {
 			ConsistentHashingLbConfig: hashing(c),
 			LocalityWeightedLbConfig:  zones,
 		})
+	}
+}
+
+// aggressionKey is where Envoy would look for another value, in a runtime that our bootstrap does not have; it wants a name.
+const aggressionKey = "sluice.slow_start.aggression"
+
+func slowStart(s *ir.SlowStart) *clusterpb.Cluster_SlowStartConfig {
+	if s == nil {
+		return nil
+	}
+	return &clusterpb.Cluster_SlowStartConfig{
+		SlowStartWindow:  duration(s.Window),
+		Aggression:       &corepb.RuntimeDouble{DefaultValue: s.Aggression, RuntimeKey: aggressionKey},
+		MinWeightPercent: &typepb.Percent{Value: float64(s.MinWeight)},
 	}
 }
 

@@ -27,8 +27,11 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamOptions: pack(protocolOptions(c))},
 	}
+	if c.TLS != nil {
+		m.TransportSocket = upstreamTLS(c.TLS)
+	}
 	if c.ProxyProtocol != 0 {
-		m.TransportSocket = sendProxyHeader(c.ProxyProtocol)
+		m.TransportSocket = sendProxyHeader(c.ProxyProtocol, m.TransportSocket)
 	}
 	m.CommonLbConfig = &clusterpb.Cluster_CommonLbConfig{HealthyPanicThreshold: &typepb.Percent{Value: float64(c.PanicThreshold)}}
 	balancing(m, c)

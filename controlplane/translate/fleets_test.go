@@ -17,7 +17,7 @@ func fleets() map[string]*ir.Fleet {
 			if c := &f.Clusters[i]; c.MaxConnections == 0 {
 				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
 				if c.Retries == (ir.RetryLimit{}) {
-					c.Retries.Budget = &ir.RetryBudget{Percent: 80, Least: 10}
+					c.Retries.Max = 100_000
 				}
 			}
 		}
@@ -254,7 +254,12 @@ func written() map[string]*ir.Fleet {
 					Endpoints: []ir.Endpoint{{Address: at("10.0.0.1:80"), Weight: 1, Zone: "a"}},
 				},
 				{
+					Name: "least", ConnectTimeout: 5 * time.Second, Policy: ir.LeastRequest, ChoiceCount: 2,
+					SlowStart: &ir.SlowStart{Window: time.Minute, Aggression: 1, MinWeight: 10},
+				},
+				{
 					Name: "weighted", ConnectTimeout: 5 * time.Second, PanicThreshold: 50, ZoneWeights: map[string]uint32{"a": 0, "b": 7},
+					SlowStart: &ir.SlowStart{Window: 1500 * time.Millisecond, Aggression: 1.5, MinWeight: 1},
 					Endpoints: []ir.Endpoint{
 						{Address: at("10.0.0.1:80"), Weight: 1, Zone: "b", Priority: 1},
 						{Address: at("10.0.0.2:80"), Weight: 1, Zone: "b"},
@@ -284,6 +289,45 @@ func written() map[string]*ir.Fleet {
 				{Name: "web-max", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Max: 7}},
 				{Name: "web-none", ConnectTimeout: 5 * time.Second, MaxConnections: 1, MaxPending: 2, MaxRequests: 3},
 			},
+		},
+
+		"mtls": {
+			Name: "edge",
+			Listeners: []ir.Listener{{
+				Name:    "0.0.0.0:443",
+				Address: netip.MustParseAddrPort("0.0.0.0:443"),
+				Chains: []ir.FilterChain{
+					{
+						Name: "web/named/shop", ServerNames: []string{"named.test"}, Certificate: "shop",
+						TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "one", Weight: 1}}},
+						Clients: &ir.Clients{Optional: true, Validation: ir.Validation{TrustBundle: "ca", Names: []ir.AltName{
+							{Text: ir.Text{Value: "a.test"}}, {Kind: ir.AltURI, Text: ir.Text{Kind: ir.TextPrefix, Value: "spiffe://a/"}}, {Kind: ir.AltEmail, Text: ir.Text{Value: "a@a.test"}},
+						}}},
+					},
+					{
+						Name: "web/shop/shop", ServerNames: []string{"shop.test"}, Certificate: "shop",
+						HTTP:    &ir.HTTP{RouteTable: "web/shop", MaxHeaderBytes: 60 << 10, MaxHeaderCount: 100, MaxStreams: 100, ForwardClient: true},
+						Clients: &ir.Clients{Validation: ir.Validation{TrustBundle: "ca"}},
+					},
+				},
+			}},
+			RouteTables:  []ir.RouteTable{{Name: "web/shop"}},
+			Clusters:     []ir.Cluster{{Name: "one", ConnectTimeout: 5 * time.Second}},
+			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
+			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
+		},
+
+		"upstream-tls": {
+			Name: "edge",
+			Clusters: []ir.Cluster{
+				{Name: "any", ConnectTimeout: 5 * time.Second, TLS: &ir.UpstreamTLS{}},
+				{Name: "mutual", ConnectTimeout: 5 * time.Second, HTTP2: true, ProxyProtocol: 2, TLS: &ir.UpstreamTLS{
+					ServerName: "api.test", Certificate: "edge",
+					Validation: &ir.Validation{TrustBundle: "ca", Names: []ir.AltName{{Text: ir.Text{Value: "api.test"}}}},
+				}},
+			},
+			Certificates: []ir.Certificate{{Name: "edge", Chain: []byte("the chain of edge\n"), Key: ir.Secret("the key of edge\n")}},
+			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
 		},
 
 		"tcp": {

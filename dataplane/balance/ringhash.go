@@ -93,7 +93,9 @@ func Shares(weights []uint32) []float64 {
 func (p *ringHash) Pick() int { return p.PickBy(rand.Uint64()) }
 
 // PickBy takes the first point that is not before the hash; after the last comes the first.
-func (p *ringHash) PickBy(hash uint64) int {
+func (p *ringHash) PickBy(hash uint64) int { return int(p.owners[p.find(hash)]) }
+
+func (p *ringHash) find(hash uint64) int {
 	part := hash >> p.shift
 	low, high := int(p.starts[part]), int(p.starts[part+1])
 	for low < high {
@@ -107,5 +109,5 @@ func (p *ringHash) PickBy(hash uint64) int {
 	if low == len(p.hashes) {
 		low = 0
 	}
-	return int(p.owners[low])
+	return low
 }

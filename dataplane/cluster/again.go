@@ -8,17 +8,18 @@ func (c *Cluster) PickAgain(tried []*Endpoint, times int) *Endpoint {
 	return pickAgain(c.Pick, tried, times)
 }
 
-// PickAgainBy is PickAgain by a hash: each time by another one, which follows from it, so that a key's second endpoint is
-// the same each time too. Only if Hashes. Envoy does so with maglev; on a ring it walks to the next points.
+// PickAgainBy is PickAgain by a hash: a key's second endpoint is the same each time, too. The priority is the key's own all
+// the while. Only if Hashes.
 func (c *Cluster) PickAgainBy(hash uint64, tried []*Endpoint, times int) *Endpoint {
-	n := uint64(0)
+	leaf := c.leafOf(hash)
+	further, ok := leaf.hashing.(interface{ PickNth(hash uint64, n int) int })
+	if !ok {
+		return leaf.at(leaf.hashing.PickBy(hash)) // there is but one, or none
+	}
+	n := -1
 	return pickAgain(func() *Endpoint {
-		by := hash
-		if n > 0 {
-			by ^= ^uint64(0) - n + 1
-		}
 		n++
-		return c.PickBy(by)
+		return leaf.at(further.PickNth(hash, n))
 	}, tried, times)
 }
 

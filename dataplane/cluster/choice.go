@@ -16,13 +16,19 @@ type choice struct {
 	// picker chooses an index of parts or of endpoints. hashing is the picker, if Config.HashOn says on what; else nil.
 	picker  balance.Picker
 	hashing balance.Hashing
-	// panicking: the ill are among the endpoints.
+	// panicking: the ill are among the endpoints below. It stands above a leaf, so that leaves need not look.
 	panicking bool
 }
 
 // Refresh looks anew at who may be chosen. Whoever changes the health of an endpoint calls it; it takes the time of
 // building the policy's tables, and requests go on meanwhile.
-func (c *Cluster) Refresh() { c.choice.Store(c.choose()) }
+func (c *Cluster) Refresh() {
+	// Of two at once the later sees all that the earlier saw.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.choice.Store(c.choose())
+	c.schedule()
+}
 
 // choose spreads the requests over the priorities.
 func (c *Cluster) choose() *choice {
@@ -91,8 +97,15 @@ func (c *Cluster) level(members []int, panicking bool) *choice {
 			ch = c.leaf(usable)
 		}
 	}
-	ch.panicking = panicking
-	return ch
+	if !panicking {
+		return ch
+	}
+	all := balance.NewPercent([]int{100})
+	in := &choice{parts: []*choice{ch}, picker: all, panicking: true}
+	if ch.hashing != nil {
+		in.hashing = all
+	}
+	return in
 }
 
 func (c *Cluster) weights(members []int) []uint32 {
@@ -129,7 +142,7 @@ func (c *Cluster) hashLeaf(members []int, shares []float64) *choice {
 // leaf chooses among endpoints by a policy that does not hash.
 func (c *Cluster) leaf(members []int) *choice {
 	ch := &choice{endpoints: c.endpointsAt(members)}
-	weights := c.weights(members)
+	weights := c.eased(members, c.weights(members))
 	switch c.Config.Policy {
 	case config.Random:
 		ch.picker = balance.NewRandom(len(weights))
@@ -149,18 +162,23 @@ func (c *Cluster) leaf(members []int) *choice {
 func (c *Cluster) Pick() *Endpoint {
 	ch := c.choice.Load()
 	for ch.parts != nil {
-		ch = ch.parts[ch.picker.Pick()]
+		ch = c.down(ch, ch.picker.Pick())
 	}
-	return c.at(ch, ch.picker.Pick())
+	return ch.at(ch.picker.Pick())
+}
+
+// down is one of a choice's parts.
+func (c *Cluster) down(ch *choice, i int) *choice {
+	if ch.panicking {
+		c.Stats.PanicPicks.Add(1)
+	}
+	return ch.parts[i]
 }
 
 // at is an endpoint of a leaf by the index that a picker chose; nil for none.
-func (c *Cluster) at(ch *choice, i int) *Endpoint {
+func (ch *choice) at(i int) *Endpoint {
 	if i < 0 {
 		return nil
-	}
-	if ch.panicking {
-		c.Stats.PanicPicks.Add(1)
 	}
 	return ch.endpoints[i]
 }

@@ -26,11 +26,17 @@ func (c *Cluster) Hashes() bool { return len(c.Config.HashOn) > 0 && c.choice.Lo
 
 // PickBy chooses the endpoint of a hash; nil if there is none. Only if Hashes.
 func (c *Cluster) PickBy(hash uint64) *Endpoint {
+	leaf := c.leafOf(hash)
+	return leaf.at(leaf.hashing.PickBy(hash))
+}
+
+// leafOf is where a hash leads.
+func (c *Cluster) leafOf(hash uint64) *choice {
 	ch := c.choice.Load()
 	for ch.parts != nil {
-		ch = ch.parts[ch.hashing.PickBy(hash)]
+		ch = c.down(ch, ch.hashing.PickBy(hash))
 	}
-	return c.at(ch, ch.hashing.PickBy(hash))
+	return ch
 }
 
 // PickTCP chooses an endpoint for a connection of a client at an address, which is all that there is to hash.

@@ -148,6 +148,19 @@ func TestHashChoosesPriority(t *testing.T) {
 	}
 }
 
+// A key that is sent again stays in its priority.
+func TestPickAgainByStaysInPriority(t *testing.T) {
+	list, names := built(site{0, "", 0, 2, 2, 0, 1}, site{1, "", 0, 4, 0, 0, 1})
+	c := New(settings(config.Maglev, 0, false), list, nil)
+	for hash := range uint64(1000) {
+		first := c.PickBy(hash)
+		again := c.PickAgainBy(hash, []*Endpoint{first}, 5)
+		if again == first && names[first.Address] == "1" || names[again.Address] != names[first.Address] {
+			t.Fatalf("hash %d: got %s of %s, and then %s of %s", hash, first.Address, names[first.Address], again.Address, names[again.Address])
+		}
+	}
+}
+
 // Panic is counted, pick by pick, and only then.
 func TestPanicIsCounted(t *testing.T) {
 	list, _ := built(site{0, "", 0, 1, 4, 0, 1})

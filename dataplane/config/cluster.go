@@ -52,6 +52,8 @@ type Cluster struct {
 	ConnectTimeout time.Duration
 	// HTTP2 is HTTP/2 with prior knowledge; else HTTP/1.1.
 	HTTP2 bool
+	// TLS is how the endpoints are spoken to; nil is plaintext.
+	TLS *UpstreamTLS
 	// SendProxyHeader is the version of the PROXY protocol's header that each connection begins with, 1 or 2; 0 is none.
 	SendProxyHeader int
 	// IdleTimeout closes an upstream connection without requests; 0 is never.
@@ -65,6 +67,8 @@ type Cluster struct {
 	MinRingSize, MaxRingSize, TableSize uint32
 	// PanicThreshold: a priority with fewer healthy endpoints, in percent, uses them all; 0 is never.
 	PanicThreshold uint32
+	// SlowStart is for RoundRobin and LeastRequest; without a Window there is none.
+	SlowStart SlowStart
 	// LocalityWeighted: requests of a priority are shared by LocalityWeight, then by Weight; else localities mean nothing.
 	LocalityWeighted bool
 	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
@@ -78,6 +82,16 @@ type Cluster struct {
 type Assignment struct {
 	Name      string
 	Endpoints []Endpoint
+}
+
+// SlowStart gives a new endpoint, or one that health checks have just found healthy, its weight little by little.
+// https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start
+type SlowStart struct {
+	Window time.Duration
+	// Aggression is more than 0: 1 is an even growth, more a faster one at first.
+	Aggression float64
+	// MinWeight is the least part of its weight, 0 to 1.
+	MinWeight float64
 }
 
 // Locality is a place. Parts may be empty.

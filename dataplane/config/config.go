@@ -25,6 +25,8 @@ type Config struct {
 	Certificates map[string]*Certificate
 	// TicketKeys by secret name. A chain without its keys has those of the process.
 	TicketKeys map[string]*TicketKeys
+	// Validations by secret name. A chain without the one that it names refuses handshakes.
+	Validations map[string]*Validation
 }
 
 // Codec is which HTTP a connection speaks.
@@ -93,6 +95,9 @@ type HTTP struct {
 	Upgrades []Upgrade
 	// AcceptHTTP10 serves HTTP/1.0 requests; else they get 426.
 	AcceptHTTP10 bool
+	// ForwardClient is what X-Forwarded-Client-Cert says of a client's certificate; nil says nothing. The header is taken away
+	// from requests in any case.
+	ForwardClient *ForwardClient
 	// SuppressEnvoyHeaders: no x-envoy-* is added. decode refuses false.
 	SuppressEnvoyHeaders bool
 	// AccessLogs get one record each for every request.

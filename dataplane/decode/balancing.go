@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ const (
 	maxTableSize     = 5000011
 
 	defaultPanicThreshold = 50
+	defaultAggression     = 1
+	defaultMinWeight      = 0.1
 )
 
 // balancing reads how an endpoint is chosen. Options of the policy that is not used mean nothing to Envoy either.
@@ -48,8 +51,11 @@ func (d *decoder) balancing(m *clusterpb.Cluster, c *config.Cluster) {
 		return
 	}
 	switch m.GetLbPolicy() {
+	case clusterpb.Cluster_ROUND_ROBIN:
+		c.SlowStart = d.slowStart("round_robin_lb_config.slow_start_config", m.GetRoundRobinLbConfig().GetSlowStartConfig())
 	case clusterpb.Cluster_LEAST_REQUEST:
 		c.Policy = config.LeastRequest
+		c.SlowStart = d.slowStart("least_request_lb_config.slow_start_config", m.GetLeastRequestLbConfig().GetSlowStartConfig())
 		c.ChoiceCount = number(m.GetLeastRequestLbConfig().GetChoiceCount(), defaultChoiceCount)
 		if c.ChoiceCount < 2 || c.ChoiceCount > maxChoiceCount {
 			d.refuse("least_request_lb_config.choice_count", "got %d, want 2 to %d: %s", c.ChoiceCount, maxChoiceCount, notSupported)
@@ -57,6 +63,25 @@ func (d *decoder) balancing(m *clusterpb.Cluster, c *config.Cluster) {
 	case clusterpb.Cluster_RANDOM:
 		c.Policy = config.Random
 	}
+}
+
+// slowStart reads it; without a window there is none.
+func (d *decoder) slowStart(at string, m *clusterpb.Cluster_SlowStartConfig) config.SlowStart {
+	s := config.SlowStart{Window: d.duration(at+".slow_start_window", m.GetSlowStartWindow(), 0)}
+	if s.Window == 0 {
+		return s
+	}
+	s.Aggression, s.MinWeight = defaultAggression, defaultMinWeight
+	if a := m.GetAggression(); a != nil {
+		// The other way round: what is no number fails too.
+		if s.Aggression = a.GetDefaultValue(); !(s.Aggression > 0) || math.IsInf(s.Aggression, 1) {
+			d.refuse(at+".aggression.default_value", "got %v, want more than 0", s.Aggression)
+		}
+	}
+	if p := m.GetMinWeightPercent(); p != nil {
+		s.MinWeight = p.GetValue() / 100
+	}
+	return s
 }
 
 // policy reads the policy that stands in a message of its own: the first, as in Envoy, which has all that we have.

@@ -42,8 +42,20 @@ var clusterTable = []messageRules{
 	}},
 	{message: "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", fields: []Field{
 		{Name: "choice_count", Support: Implemented, Note: "2 to 100"},
+		yes("slow_start_config"),
 	}},
-	{message: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig"},
+	{message: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", fields: []Field{
+		yes("slow_start_config"),
+	}},
+	{message: "envoy.config.cluster.v3.Cluster.SlowStartConfig", fields: []Field{
+		yes("slow_start_window"),
+		yes("aggression"),
+		yes("min_weight_percent"),
+	}},
+	{message: "envoy.config.core.v3.RuntimeDouble", fields: []Field{
+		yes("default_value"),
+		harmless("runtime_key", "there is no runtime to look in"),
+	}},
 	{message: "envoy.config.cluster.v3.Cluster.CommonLbConfig", fields: []Field{
 		{Name: "healthy_panic_threshold", Support: Implemented, Note: "whole percents: what is behind the point is cut off, as Envoy does"},
 		yes("locality_weighted_lb_config"),
@@ -68,7 +80,7 @@ var clusterTable = []messageRules{
 	}},
 	{message: "envoy.config.core.v3.TransportSocket", within: clusterType, fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", rawBuffer, upstreamProxy),
+		holds("typed_config", rawBuffer, upstreamTLS, upstreamProxy),
 	}},
 	{message: "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", fields: []Field{
 		yes("config"),

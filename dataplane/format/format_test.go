@@ -17,7 +17,7 @@ func TestOperators(t *testing.T) {
 		Response: &message.Response{Status: 200, Header: message.Header{{Name: "X", Value: "2"}}},
 		Status:   200, Flags: "UF", Details: "why", BytesReceived: 1, BytesSent: 2, Route: "r", Cluster: "c", Upstream: "u",
 		Remote: netip.MustParseAddrPort("192.0.2.1:1"), Peer: netip.MustParseAddrPort("[2001:db8::2]:2"), Local: netip.MustParseAddrPort("192.0.2.3:3"),
-		Attempts: 3, Chain: "ch", SNI: "sni", TLSVersion: "TLSv1.3",
+		Chain: "ch", Attempts: 2, SNI: "sni", TLSVersion: "TLSv1.3",
 	}
 	for name, want := range map[string][2]string{
 		"BYTES_RECEIVED": {"1", "0"}, "BYTES_SENT": {"2", "0"}, "DURATION": {"1000", "0"},
@@ -33,7 +33,7 @@ func TestOperators(t *testing.T) {
 		"FILTER_CHAIN_NAME":                             {"ch", "-"}, "PROTOCOL": {"HTTP/2", "-"}, "REQ": {"1", "-"}, "RESP": {"2", "-"},
 		"REQUESTED_SERVER_NAME": {"sni", "-"}, "RESPONSE_CODE": {"200", "0"}, "RESPONSE_CODE_DETAILS": {"why", "-"},
 		"RESPONSE_FLAGS": {"UF", "-"}, "ROUTE_NAME": {"r", "-"}, "START_TIME": {"2026", "0001"}, "UPSTREAM_CLUSTER": {"c", "-"},
-		"UPSTREAM_HOST": {"u", "-"}, "UPSTREAM_REQUEST_ATTEMPT_COUNT": {"3", "0"},
+		"UPSTREAM_HOST": {"u", "-"}, "UPSTREAM_REQUEST_ATTEMPT_COUNT": {"2", "0"},
 	} {
 		part := config.Part{Name: name}
 		switch name {

@@ -239,13 +239,10 @@ func (x *exchange) leave(up upstream.Exchange, bodyless bool) (whole bool) {
 	return false
 }
 
-// withFlag adds why a request was not sent again to the flags of its failure, in Envoy's order.
+// withFlag adds why a request was not sent again to the flags of its failure, which Envoy knows later.
 func withFlag(flags, flag string) string {
-	switch flags {
-	case "", "-":
+	if flags == "" || flags == "-" {
 		return flag
-	case "SI", "UPE", "DPE":
-		return flag + "," + flags
 	}
-	return flags + "," + flag
+	return flag + "," + flags
 }

@@ -45,6 +45,19 @@ type Socket struct {
 	shutOnce   sync.Once
 	// spare is only Serve's.
 	spare spare
+	// inherited is where it comes from if somebody else has made it, with options of his own; kept: it is the service
+	// manager's. Read-only after Bind.
+	inherited *Inherited
+	kept      bool
+	// shared: another process has it too, and goes on when we close.
+	shared atomic.Bool
+}
+
+// keepAlive probes are the chains' business: an idle peer that is gone must not hold a connection for ever.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 5}
+
+func newSocket(place Place, l *net.TCPListener) *Socket {
+	return &Socket{Place: place, tcp: l, done: make(chan struct{}), shut: make(chan struct{})}
 }
 
 // Bind opens a socket. The error says which address, and is the system's (EADDRINUSE and the like).
@@ -54,8 +67,7 @@ func Bind(place Place) (*Socket, error) {
 		network = "tcp4"
 	}
 	lc := net.ListenConfig{
-		// Keep-alive probes are the chains' business: an idle peer that is gone must not hold a connection for ever.
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 5},
+		KeepAliveConfig: keepAlive,
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			var err error
 			control := raw.Control(func(fd uintptr) { err = setOptions(int(fd), place) })
@@ -68,7 +80,7 @@ func Bind(place Place) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener: bind %s: %w", place.Address, cause(err))
 	}
-	return &Socket{Place: place, tcp: l.(*net.TCPListener), done: make(chan struct{}), shut: make(chan struct{})}, nil
+	return newSocket(place, l.(*net.TCPListener)), nil
 }
 
 func setOptions(fd int, place Place) error {
@@ -111,12 +123,28 @@ const (
 	lastCalls = time.Second
 )
 
+// Share says whether another process has the socket too: what waits in the queue when we close is his.
+func (s *Socket) Share(shared bool) { s.shared.Store(shared) }
+
+// Kept tells whether the socket is the service manager's.
+func (s *Socket) Kept() bool { return s.kept }
+
+// others tells whether somebody else has the socket too, who would be disturbed by what is done to it.
+func (s *Socket) others() bool {
+	return s.kept || s.shared.Load() || s.inherited != nil && !s.inherited.owned.Load()
+}
+
+// SyscallConn is of the socket's descriptor, to hand it on.
+func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.tcp.SyscallConn() }
+
 // Close stops accepting and closes the socket; connections accepted go on. What waits in the queue is accepted first.
 func (s *Socket) Close() {
 	s.shutOnce.Do(func() {
 		serving := s.serving.Load()
 		if serving {
-			lastClient(s.tcp)
+			if !s.others() {
+				lastClient(s.tcp)
+			}
 			_ = s.tcp.SetDeadline(time.Unix(1, 0)) // wakes Serve
 		}
 		close(s.shut)

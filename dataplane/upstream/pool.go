@@ -24,6 +24,9 @@ type pool struct {
 	version   int
 	announced proxyprotocol.Header
 
+	// secure is nil in plaintext.
+	secure *secure
+
 	idleTimeout atomic.Int64
 
 	mu sync.Mutex
@@ -43,8 +46,8 @@ type pool struct {
 	shared
 }
 
-func newPool(address config.Address, http2 bool, version int, stats *cluster.Stats) *pool {
-	return &pool{address: address, http2: http2, version: version, stats: stats, owners: 1}
+func newPool(address config.Address, http2 bool, version int, secure *secure, stats *cluster.Stats) *pool {
+	return &pool{address: address, http2: http2, version: version, secure: secure, stats: stats, owners: 1}
 }
 
 // own counts an owner in; false if the pool drains already.
@@ -121,7 +124,7 @@ func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
 			return asExchange(c), err
 		}
 	}
-	netConn, err := dial(ctx, client.Cluster, p.address, p.announced)
+	netConn, err := dial(ctx, client.Cluster, p.address, p.announced, p.secure, forHTTP1)
 	if err != nil {
 		p.stats.ConnectionsActive.Add(-1)
 		p.gone(false)

@@ -130,7 +130,7 @@ func (p *pool) connect(ctx context.Context, client *Client) (Exchange, error) {
 }
 
 func (p *pool) handshake(ctx context.Context, client *Client) (*http2.ClientConn, error) {
-	netConn, err := dial(ctx, client.Cluster, p.address, p.announced)
+	netConn, err := dial(ctx, client.Cluster, p.address, p.announced, p.secure, forHTTP2)
 	if err != nil {
 		p.stats.ConnectionsActive.Add(-1)
 		return nil, err

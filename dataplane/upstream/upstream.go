@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -49,6 +50,8 @@ type Client struct {
 	// pools are read-only after NewClient.
 	pools  map[*cluster.Endpoint]*pool
 	closed atomic.Bool
+	// secure is nil in plaintext.
+	secure *secure
 	// pending are requests that wait for a connection, which may be being made; versions of a cluster share it.
 	pending *atomic.Int64
 }
@@ -58,11 +61,12 @@ type Client struct {
 // out.
 func NewClient(c *cluster.Cluster, old *Client) *Client {
 	client := &Client{Cluster: c, pools: make(map[*cluster.Endpoint]*pool, len(c.Endpoints)), pending: new(atomic.Int64)}
+	client.secure = secureFor(c.Config, old)
 	known := map[config.Address]*pool{}
 	if old != nil {
 		client.pending = old.pending
 		for e, p := range old.pools {
-			if p.http2 == c.Config.HTTP2 && p.version == c.Config.SendProxyHeader {
+			if p.http2 == c.Config.HTTP2 && p.version == c.Config.SendProxyHeader && p.secure == client.secure {
 				known[e.Address] = p
 			}
 		}
@@ -71,7 +75,7 @@ func NewClient(c *cluster.Cluster, old *Client) *Client {
 	for _, e := range c.Endpoints {
 		p := known[e.Address]
 		if p == nil || !owned[p] && !p.own() {
-			p = newPool(e.Address, c.Config.HTTP2, c.Config.SendProxyHeader, c.Stats)
+			p = newPool(e.Address, c.Config.HTTP2, c.Config.SendProxyHeader, client.secure, c.Stats)
 			known[e.Address] = p
 		}
 		owned[p] = true
@@ -87,6 +91,7 @@ func (c *Client) Close() {
 	if c.closed.Swap(true) {
 		return
 	}
+	c.Cluster.Close()
 	seen := map[*pool]bool{}
 	for _, p := range c.pools {
 		if !seen[p] {
@@ -151,7 +156,7 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 		c.Cluster.Stats.ConnectionsActive.Add(-1)
 	}
 	e.Requests.Add(1)
-	conn, err := dial(ctx, c.Cluster, e.Address, client)
+	conn, err := dial(ctx, c.Cluster, e.Address, client, c.secure, forTCP)
 	if err != nil {
 		e.Failures.Add(1)
 		done()
@@ -173,8 +178,10 @@ func (c *Client) admit() bool {
 	return true
 }
 
-// dial connects within the cluster's ConnectTimeout, and begins with the PROXY protocol's header if the cluster wants it.
-func dial(ctx context.Context, c *cluster.Cluster, address config.Address, client proxyprotocol.Header) (net.Conn, error) {
+// dial connects within the cluster's ConnectTimeout, and begins with the PROXY protocol's header if the cluster wants it, and
+// with a handshake if s is not nil.
+func dial(ctx context.Context, c *cluster.Cluster, address config.Address, client proxyprotocol.Header, s *secure, what use) (net.Conn, error) {
+	deadline := time.Now().Add(c.Config.ConnectTimeout)
 	dialer := net.Dialer{Timeout: c.Config.ConnectTimeout}
 	c.Stats.ConnectionsTotal.Add(1)
 	conn, err := dialer.DialContext(ctx, address.Network(), address.String())
@@ -182,6 +189,12 @@ func dial(ctx context.Context, c *cluster.Cluster, address config.Address, clien
 		// A new socket has room for it: it does not wait.
 		if _, err = conn.Write(header(version, client)); err != nil {
 			conn.Close()
+		}
+	}
+	if err == nil && s != nil {
+		plain := conn
+		if conn, err = s.handshake(ctx, plain, deadline, what); err != nil {
+			plain.Close()
 		}
 	}
 	if err == nil {

@@ -83,10 +83,10 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 			return upstream(makers[kind], WantHeader)(name)
 		},
 		"secure": func(kind, name, cert string) string {
-			return upstream(makers[kind], WantTLS(s.signers.server(tb, kind, cert)))(name)
+			return s.secure(tb, kind, name, cert, s.signers.server)
 		},
 		"mutual": func(kind, name, cert string) string {
-			return upstream(makers[kind], WantTLS(s.signers.mutual(tb, kind, cert)))(name)
+			return s.secure(tb, kind, name, cert, s.signers.mutual)
 		},
 		"authority":   func(name string) string { return s.signers.write(tb, s.signers.authority(tb, name).PEM) },
 		"certificate": func(name string) string { return s.signers.write(tb, s.signers.signed(tb, name).certificate) },

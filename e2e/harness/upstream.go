@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -235,6 +236,9 @@ func (u *Upstream) update(change func()) {
 }
 
 func (u *Upstream) serveTCP(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok && secure.Handshake() != nil {
+		return // nothing was said
+	}
 	s := &Seen{Upstream: u.Name, Proto: "TCP"}
 	u.add(s)
 	_, _ = fmt.Fprintf(c, "%s: ", u.Name)

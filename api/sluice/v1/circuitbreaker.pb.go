@@ -34,9 +34,10 @@ type CircuitBreaker struct {
 	PendingRequests uint32 `protobuf:"varint,2,opt,name=pending_requests,json=pendingRequests,proto3" json:"pending_requests,omitempty"`
 	// How many requests are under way, waiting ones among them. 1 to 100,000. Default: 100,000.
 	Requests uint32 `protobuf:"varint,3,opt,name=requests,proto3" json:"requests,omitempty"`
-	// How many requests are being sent again at a time; 0 is none. 0 to 100,000. Default: by retryBudget.
+	// How many requests are being sent again at a time; 0 is none. 0 to 100,000. Default: 100,000,
+	// unless there is a retryBudget.
 	Retries *uint32 `protobuf:"varint,4,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
-	// How many requests are being sent again, in proportion to those under way. Default: 80%, and always 10.
+	// How many requests are being sent again, in proportion to those under way. Default: none.
 	RetryBudget   *RetryBudget `protobuf:"bytes,5,opt,name=retry_budget,json=retryBudget,proto3" json:"retry_budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -110,9 +111,9 @@ func (x *CircuitBreaker) GetRetryBudget() *RetryBudget {
 // A RetryBudget is a share of the requests that are under way with a Service, those being sent again among them.
 type RetryBudget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0% to 100%. Default: 80%.
+	// 0% to 100%. Default: 20%.
 	Percent string `protobuf:"bytes,1,opt,name=percent,proto3" json:"percent,omitempty"`
-	// How many there may be whatever the share: 0 to 100,000. Default: 10.
+	// How many there may be whatever the share: 0 to 100,000. Default: 3.
 	MinConcurrency *uint32 `protobuf:"varint,2,opt,name=min_concurrency,json=minConcurrency,proto3,oneof" json:"min_concurrency,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

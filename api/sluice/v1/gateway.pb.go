@@ -207,8 +207,10 @@ type Listener struct {
 	// that address is the client's for everything. Anybody who can connect can claim any address, so only such proxies may
 	// reach the listener. Listeners that share an address and port must agree. Default: none, and no such header is taken.
 	ProxyProtocol *ProxyProtocol `protobuf:"bytes,13,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// With certificates: clients must show certificates of their own (mutual TLS). Default: they are not asked for any.
+	ClientCertificates *ClientCertificates `protobuf:"bytes,14,opt,name=client_certificates,json=clientCertificates,proto3" json:"client_certificates,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Listener) Reset() {
@@ -328,6 +330,13 @@ func (x *Listener) GetLimits() *Limits {
 func (x *Listener) GetProxyProtocol() *ProxyProtocol {
 	if x != nil {
 		return x.ProxyProtocol
+	}
+	return nil
+}
+
+func (x *Listener) GetClientCertificates() *ClientCertificates {
+	if x != nil {
+		return x.ClientCertificates
 	}
 	return nil
 }
@@ -536,7 +545,7 @@ var File_sluice_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/gateway.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/route.proto\x1a\x15sluice/v1/rules.proto\"\x9e\x02\n" +
+	"\x17sluice/v1/gateway.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/route.proto\x1a\x15sluice/v1/rules.proto\x1a\x1csluice/v1/trust_bundle.proto\"\x9e\x02\n" +
 	"\aGateway\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -545,7 +554,7 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\tlisteners\x18\x05 \x03(\v2\x13.sluice.v1.ListenerB\b\xbaH\x05\x92\x01\x02\b\x01R\tlisteners\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x06\n" +
 	"\bListener\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
@@ -565,7 +574,8 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\x12)\n" +
 	"\x06limits\x18\f \x01(\v2\x11.sluice.v1.LimitsR\x06limits\x12?\n" +
-	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\"K\n" +
+	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\x12N\n" +
+	"\x13client_certificates\x18\x0e \x01(\v2\x1d.sluice.v1.ClientCertificatesR\x12clientCertificates\"K\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04HTTP\x10\x01\x12\t\n" +
@@ -603,15 +613,16 @@ func file_sluice_v1_gateway_proto_rawDescGZIP() []byte {
 var file_sluice_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_sluice_v1_gateway_proto_goTypes = []any{
-	(Listener_Protocol)(0), // 0: sluice.v1.Listener.Protocol
-	(*Gateway)(nil),        // 1: sluice.v1.Gateway
-	(*Listener)(nil),       // 2: sluice.v1.Listener
-	(*ProxyProtocol)(nil),  // 3: sluice.v1.ProxyProtocol
-	(*Limits)(nil),         // 4: sluice.v1.Limits
-	(*AccessLog)(nil),      // 5: sluice.v1.AccessLog
-	nil,                    // 6: sluice.v1.Gateway.LabelsEntry
-	(*Redirect)(nil),       // 7: sluice.v1.Redirect
-	(*Backend)(nil),        // 8: sluice.v1.Backend
+	(Listener_Protocol)(0),     // 0: sluice.v1.Listener.Protocol
+	(*Gateway)(nil),            // 1: sluice.v1.Gateway
+	(*Listener)(nil),           // 2: sluice.v1.Listener
+	(*ProxyProtocol)(nil),      // 3: sluice.v1.ProxyProtocol
+	(*Limits)(nil),             // 4: sluice.v1.Limits
+	(*AccessLog)(nil),          // 5: sluice.v1.AccessLog
+	nil,                        // 6: sluice.v1.Gateway.LabelsEntry
+	(*Redirect)(nil),           // 7: sluice.v1.Redirect
+	(*Backend)(nil),            // 8: sluice.v1.Backend
+	(*ClientCertificates)(nil), // 9: sluice.v1.ClientCertificates
 }
 var file_sluice_v1_gateway_proto_depIdxs = []int32{
 	6, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
@@ -622,11 +633,12 @@ var file_sluice_v1_gateway_proto_depIdxs = []int32{
 	5, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
 	4, // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
 	3, // 7: sluice.v1.Listener.proxy_protocol:type_name -> sluice.v1.ProxyProtocol
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	9, // 8: sluice.v1.Listener.client_certificates:type_name -> sluice.v1.ClientCertificates
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_gateway_proto_init() }
@@ -636,6 +648,7 @@ func file_sluice_v1_gateway_proto_init() {
 	}
 	file_sluice_v1_route_proto_init()
 	file_sluice_v1_rules_proto_init()
+	file_sluice_v1_trust_bundle_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

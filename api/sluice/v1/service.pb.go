@@ -30,7 +30,7 @@ const (
 	Service_PROTOCOL_UNSPECIFIED Service_Protocol = 0
 	// HTTP/1.1, the default.
 	Service_HTTP1 Service_Protocol = 1
-	// HTTP/2 with prior knowledge (h2c), as gRPC servers speak it.
+	// HTTP/2, without TLS with prior knowledge (h2c), as gRPC servers speak it.
 	Service_HTTP2 Service_Protocol = 2
 )
 
@@ -153,11 +153,13 @@ type Service struct {
 	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
-	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests and requests,
-	// and a budget of retries.
+	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests, requests and
+	// retries.
 	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Speak TLS to the endpoints. Default: plaintext.
+	Tls           *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -263,6 +265,13 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 func (x *Service) GetCircuitBreaker() *CircuitBreaker {
 	if x != nil {
 		return x.CircuitBreaker
+	}
+	return nil
+}
+
+func (x *Service) GetTls() *ServiceTLS {
+	if x != nil {
+		return x.Tls
 	}
 	return nil
 }
@@ -524,7 +533,9 @@ func (*LoadBalancer_Maglev) isLoadBalancer_Policy() {}
 
 // RoundRobin takes each endpoint in turn.
 type RoundRobin struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Give a new endpoint its share little by little. Default: at once.
+	SlowStart     *SlowStart `protobuf:"bytes,1,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -559,18 +570,94 @@ func (*RoundRobin) Descriptor() ([]byte, []int) {
 	return file_sluice_v1_service_proto_rawDescGZIP(), []int{3}
 }
 
+func (x *RoundRobin) GetSlowStart() *SlowStart {
+	if x != nil {
+		return x.SlowStart
+	}
+	return nil
+}
+
+// SlowStart gives an endpoint that is new, or that health checks have just found healthy, its share little by little: of its
+// weight the part (time / window) ^ (1 / aggression), and at least minWeightPercent. Endpoints that begin together share
+// alike, so it means nothing when a proxy starts.
+type SlowStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long it takes: more than 0.
+	Window string `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"`
+	// How fast it grows at first: 1 is evenly, more is faster, less is slower. 0.1 to 10. Default: 1.
+	Aggression float64 `protobuf:"fixed64,2,opt,name=aggression,proto3" json:"aggression,omitempty"`
+	// What it gets at least, of its weight: 1% to 100%. Default: 10%.
+	MinWeightPercent string `protobuf:"bytes,3,opt,name=min_weight_percent,json=minWeightPercent,proto3" json:"min_weight_percent,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SlowStart) Reset() {
+	*x = SlowStart{}
+	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlowStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlowStart) ProtoMessage() {}
+
+func (x *SlowStart) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
+func (*SlowStart) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SlowStart) GetWindow() string {
+	if x != nil {
+		return x.Window
+	}
+	return ""
+}
+
+func (x *SlowStart) GetAggression() float64 {
+	if x != nil {
+		return x.Aggression
+	}
+	return 0
+}
+
+func (x *SlowStart) GetMinWeightPercent() string {
+	if x != nil {
+		return x.MinWeightPercent
+	}
+	return ""
+}
+
 // LeastRequest takes the least busy of some.
 type LeastRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many endpoints are taken at random: 2 to 100. Default: 2.
-	ChoiceCount   uint32 `protobuf:"varint,1,opt,name=choice_count,json=choiceCount,proto3" json:"choice_count,omitempty"`
+	ChoiceCount uint32 `protobuf:"varint,1,opt,name=choice_count,json=choiceCount,proto3" json:"choice_count,omitempty"`
+	// Give a new endpoint its share little by little. While one is new, choiceCount does not count, as with weights. Default: at
+	// once.
+	SlowStart     *SlowStart `protobuf:"bytes,2,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +669,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +682,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LeastRequest) GetChoiceCount() uint32 {
@@ -603,6 +690,13 @@ func (x *LeastRequest) GetChoiceCount() uint32 {
 		return x.ChoiceCount
 	}
 	return 0
+}
+
+func (x *LeastRequest) GetSlowStart() *SlowStart {
+	if x != nil {
+		return x.SlowStart
+	}
+	return nil
 }
 
 // Random takes any endpoint. Weights mean nothing to it.
@@ -614,7 +708,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +720,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +733,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
 }
 
 // RingHash places each endpoint at many points of a ring, and takes the first after the hash of the request.
@@ -658,7 +752,7 @@ type RingHash struct {
 
 func (x *RingHash) Reset() {
 	*x = RingHash{}
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +764,7 @@ func (x *RingHash) String() string {
 func (*RingHash) ProtoMessage() {}
 
 func (x *RingHash) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +777,7 @@ func (x *RingHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingHash.ProtoReflect.Descriptor instead.
 func (*RingHash) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RingHash) GetHashOn() []*HashKey {
@@ -721,7 +815,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +827,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +840,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Maglev) GetHashOn() []*HashKey {
@@ -783,7 +877,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +889,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +902,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HashKey) GetOn() isHashKey_On {
@@ -904,7 +998,7 @@ type HashHeader struct {
 
 func (x *HashHeader) Reset() {
 	*x = HashHeader{}
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1010,7 @@ func (x *HashHeader) String() string {
 func (*HashHeader) ProtoMessage() {}
 
 func (x *HashHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1023,7 @@ func (x *HashHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashHeader.ProtoReflect.Descriptor instead.
 func (*HashHeader) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HashHeader) GetName() string {
@@ -956,7 +1050,7 @@ type HashCookie struct {
 
 func (x *HashCookie) Reset() {
 	*x = HashCookie{}
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1062,7 @@ func (x *HashCookie) String() string {
 func (*HashCookie) ProtoMessage() {}
 
 func (x *HashCookie) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1075,7 @@ func (x *HashCookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashCookie.ProtoReflect.Descriptor instead.
 func (*HashCookie) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HashCookie) GetName() string {
@@ -1016,7 +1110,7 @@ type HashQueryParam struct {
 
 func (x *HashQueryParam) Reset() {
 	*x = HashQueryParam{}
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1122,7 @@ func (x *HashQueryParam) String() string {
 func (*HashQueryParam) ProtoMessage() {}
 
 func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1135,7 @@ func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashQueryParam.ProtoReflect.Descriptor instead.
 func (*HashQueryParam) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HashQueryParam) GetName() string {
@@ -1060,7 +1154,7 @@ type HashSourceAddress struct {
 
 func (x *HashSourceAddress) Reset() {
 	*x = HashSourceAddress{}
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1166,7 @@ func (x *HashSourceAddress) String() string {
 func (*HashSourceAddress) ProtoMessage() {}
 
 func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,14 +1179,14 @@ func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashSourceAddress.ProtoReflect.Descriptor instead.
 func (*HashSourceAddress) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{13}
 }
 
 var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\"\x9d\a\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xc6\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1107,7 +1201,8 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
 	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12B\n" +
-	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x1a9\n" +
+	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x12'\n" +
+	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1144,11 +1239,22 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x10ZoneWeightsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\b\n" +
-	"\x06policy\"\f\n" +
+	"\x06policy\"A\n" +
 	"\n" +
-	"RoundRobin\"?\n" +
+	"RoundRobin\x123\n" +
+	"\n" +
+	"slow_start\x18\x01 \x01(\v2\x14.sluice.v1.SlowStartR\tslowStart\"\x8d\x02\n" +
+	"\tSlowStart\x12$\n" +
+	"\x06window\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x88\xf6,\x01R\x06window\x12:\n" +
+	"\n" +
+	"aggression\x18\x02 \x01(\x01B\x1a\xbaH\x17\xd8\x01\x01\x12\x12\x19\x00\x00\x00\x00\x00\x00$@)\x9a\x99\x99\x99\x99\x99\xb9?R\n" +
+	"aggression\x12\x9d\x01\n" +
+	"\x12min_weight_percent\x18\x03 \x01(\tBo\xbaHl\xba\x01i\n" +
+	"\x12min_weight_percent\x12\x1fwant whole percents, 1% to 100%\x1a2this == '' || this.matches('^(100|[1-9][0-9]?)%$')R\x10minWeightPercent\"t\n" +
 	"\fLeastRequest\x12/\n" +
-	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCount\"\b\n" +
+	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCount\x123\n" +
+	"\n" +
+	"slow_start\x18\x02 \x01(\v2\x14.sluice.v1.SlowStartR\tslowStart\"\b\n" +
 	"\x06Random\"\xbb\x01\n" +
 	"\bRingHash\x127\n" +
 	"\ahash_on\x18\x01 \x03(\v2\x12.sluice.v1.HashKeyB\n" +
@@ -1198,7 +1304,7 @@ func file_sluice_v1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_sluice_v1_service_proto_goTypes = []any{
 	(Service_Protocol)(0),      // 0: sluice.v1.Service.Protocol
 	(Service_ProxyProtocol)(0), // 1: sluice.v1.Service.ProxyProtocol
@@ -1206,43 +1312,48 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*Endpoint)(nil),           // 3: sluice.v1.Endpoint
 	(*LoadBalancer)(nil),       // 4: sluice.v1.LoadBalancer
 	(*RoundRobin)(nil),         // 5: sluice.v1.RoundRobin
-	(*LeastRequest)(nil),       // 6: sluice.v1.LeastRequest
-	(*Random)(nil),             // 7: sluice.v1.Random
-	(*RingHash)(nil),           // 8: sluice.v1.RingHash
-	(*Maglev)(nil),             // 9: sluice.v1.Maglev
-	(*HashKey)(nil),            // 10: sluice.v1.HashKey
-	(*HashHeader)(nil),         // 11: sluice.v1.HashHeader
-	(*HashCookie)(nil),         // 12: sluice.v1.HashCookie
-	(*HashQueryParam)(nil),     // 13: sluice.v1.HashQueryParam
-	(*HashSourceAddress)(nil),  // 14: sluice.v1.HashSourceAddress
-	nil,                        // 15: sluice.v1.Service.LabelsEntry
-	nil,                        // 16: sluice.v1.LoadBalancer.ZoneWeightsEntry
-	(*CircuitBreaker)(nil),     // 17: sluice.v1.CircuitBreaker
+	(*SlowStart)(nil),          // 6: sluice.v1.SlowStart
+	(*LeastRequest)(nil),       // 7: sluice.v1.LeastRequest
+	(*Random)(nil),             // 8: sluice.v1.Random
+	(*RingHash)(nil),           // 9: sluice.v1.RingHash
+	(*Maglev)(nil),             // 10: sluice.v1.Maglev
+	(*HashKey)(nil),            // 11: sluice.v1.HashKey
+	(*HashHeader)(nil),         // 12: sluice.v1.HashHeader
+	(*HashCookie)(nil),         // 13: sluice.v1.HashCookie
+	(*HashQueryParam)(nil),     // 14: sluice.v1.HashQueryParam
+	(*HashSourceAddress)(nil),  // 15: sluice.v1.HashSourceAddress
+	nil,                        // 16: sluice.v1.Service.LabelsEntry
+	nil,                        // 17: sluice.v1.LoadBalancer.ZoneWeightsEntry
+	(*CircuitBreaker)(nil),     // 18: sluice.v1.CircuitBreaker
+	(*ServiceTLS)(nil),         // 19: sluice.v1.ServiceTLS
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
-	15, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
+	16, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
 	3,  // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
 	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	17, // 5: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
-	5,  // 6: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	6,  // 7: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	7,  // 8: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	8,  // 9: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	9,  // 10: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	16, // 11: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
-	10, // 12: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	10, // 13: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	11, // 14: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	12, // 15: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	13, // 16: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	14, // 17: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	18, // 5: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
+	19, // 6: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
+	5,  // 7: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	7,  // 8: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	8,  // 9: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	9,  // 10: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	10, // 11: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	17, // 12: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	6,  // 13: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
+	6,  // 14: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
+	11, // 15: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	11, // 16: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	12, // 17: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	13, // 18: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	14, // 19: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	15, // 20: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1252,6 +1363,7 @@ func file_sluice_v1_service_proto_init() {
 	}
 	file_sluice_v1_circuitbreaker_proto_init()
 	file_sluice_v1_rules_proto_init()
+	file_sluice_v1_service_tls_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*LoadBalancer_RoundRobin)(nil),
@@ -1260,7 +1372,7 @@ func file_sluice_v1_service_proto_init() {
 		(*LoadBalancer_RingHash)(nil),
 		(*LoadBalancer_Maglev)(nil),
 	}
-	file_sluice_v1_service_proto_msgTypes[8].OneofWrappers = []any{
+	file_sluice_v1_service_proto_msgTypes[9].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_QueryParam)(nil),
@@ -1272,7 +1384,7 @@ func file_sluice_v1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_service_proto_rawDesc), len(file_sluice_v1_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

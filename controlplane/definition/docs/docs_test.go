@@ -75,8 +75,8 @@ func TestGoldenPages(t *testing.T) {
 
 func TestNotFound(t *testing.T) {
 	for path, want := range map[string]string{
-		"Rout":                             "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
-		"":                                 ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
+		"Rout":                             "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, TrustBundle, Test; did you mean Route?",
+		"":                                 ": got an unknown kind, want one of Gateway, Route, Service, Certificate, TrustBundle, Test",
 		"Route.rules.backends.srvice":      "Route.rules.backends.srvice: got an unknown field, want one of service, weight; did you mean service?",
 		"Route.rules.timeout.x":            "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
 		"Route.rules[0].backends[0].wight": "Route.rules.backends.wight: got an unknown field, want one of service, weight; did you mean weight?",
@@ -91,7 +91,7 @@ func TestNotFound(t *testing.T) {
 
 func TestComplete(t *testing.T) {
 	for typed, want := range map[string]string{
-		"":                     "Gateway Route Service Certificate Test",
+		"":                     "Gateway Route Service Certificate TrustBundle Test",
 		"r":                    "Route",
 		"Route.rules.rewrite.": "Route.rules.rewrite.host Route.rules.rewrite.pathPrefix Route.rules.rewrite.pathRegex Route.rules.rewrite.path",
 		"Route.rules.mat":      "Route.rules.match Route.rules.matches",

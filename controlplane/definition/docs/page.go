@@ -187,6 +187,8 @@ func typeOf(fd protoreflect.FieldDescriptor) string {
 		one = "true or false"
 	case fd.Kind() == protoreflect.EnumKind:
 		one = strings.TrimPrefix(definition.Wanted(fd), "one of ")
+	case fd.Kind() == protoreflect.DoubleKind:
+		one = strings.TrimPrefix(definition.Wanted(fd), "a ")
 	default:
 		one = strings.TrimPrefix(strings.TrimPrefix(definition.Wanted(fd), "a whole "), "one of ")
 	}

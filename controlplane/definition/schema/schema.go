@@ -193,6 +193,8 @@ func value(definitions *object, fd protoreflect.FieldDescriptor) *object {
 		return schema.set("enum", words)
 	case protoreflect.StringKind:
 		return text(schema, fd, rules)
+	case protoreflect.DoubleKind:
+		return schema.set("type", "number").set("minimum", rules.GetDouble().GetGte()).set("maximum", rules.GetDouble().GetLte())
 	}
 	if in := rules.GetUint32().GetIn(); len(in) > 0 {
 		words := []uint32{}
