@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/live"
 	"github.com/sluice-proxy/sluice/dataplane/overload"
+	"github.com/sluice-proxy/sluice/dataplane/resolve"
 	"github.com/sluice-proxy/sluice/xds/bootstrap"
 	"github.com/sluice-proxy/sluice/xds/client"
 )
@@ -72,7 +72,7 @@ func Validate(options Options) error {
 	if err != nil {
 		return err
 	}
-	_, err = assemble.New(assembly(b, nil, nil, nil, options.Logger))
+	_, err = assemble.New(assembly(b, nil, nil, nil, nil, options.Logger))
 	return err
 }
 
@@ -108,7 +108,10 @@ func Run(ctx context.Context, options Options) error {
 	}
 	pressure := newPressure(b.Overload)
 	runtime := live.New(options.live(b.Overload, pressure, place.sockets))
-	assembler, err := assemble.New(assembly(b, controlPlane, runtime, memory.changed(), options.Logger))
+	var assembler *assemble.Assembler
+	resolver := resolve.New(resolve.Options{Changed: func() { assembler.Resolved() }, Logger: options.Logger})
+	defer resolver.Close()
+	assembler, err = assemble.New(assembly(b, controlPlane, runtime, resolver, memory.changed(), options.Logger))
 	if err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func Run(ctx context.Context, options Options) error {
 		server := admin.New(admin.Options{
 			Version:        options.Version,
 			State:          life.state,
-			View:           func() admin.View { return viewOf(runtime.View()) },
+			View:           func() admin.View { return viewOf(runtime.View(), resolver.Names()) },
 			Overloaded:     runtime.Overloaded,
 			XDS:            xdsOf(controlPlane),
 			ConfigDump:     func() ([]byte, error) { return dump(b, assembler) },
@@ -196,6 +199,7 @@ func Run(ctx context.Context, options Options) error {
 		if options.Draining != nil {
 			options.Draining()
 		}
+		resolver.Close()
 		life.drain()
 		stopAdmin()
 		return nil
@@ -261,7 +265,7 @@ func newClient(b *bootstrap.Bootstrap, fallback func() []client.Update, logger *
 }
 
 // assembly joins assemble to the rooms beside it. Without a runtime nothing is bound or applied.
-func assembly(b *bootstrap.Bootstrap, controlPlane *client.Client, runtime *live.Runtime, changed func(), logger *slog.Logger) assemble.Options {
+func assembly(b *bootstrap.Bootstrap, controlPlane *client.Client, runtime *live.Runtime, resolver *resolve.Resolver, changed func(), logger *slog.Logger) assemble.Options {
 	o := assemble.Options{
 		Listeners: b.Listeners, Clusters: b.Clusters, Secrets: b.Secrets,
 		DynamicListeners: b.DynamicListeners, DynamicClusters: b.DynamicClusters,
@@ -271,7 +275,7 @@ func assembly(b *bootstrap.Bootstrap, controlPlane *client.Client, runtime *live
 		Logger:  logger,
 	}
 	if runtime != nil {
-		o.Bind, o.Apply = runtime.Bind, runtime.Apply
+		o.Bind, o.Apply, o.Resolver = runtime.Bind, runtime.Apply, resolver
 	}
 	switch {
 	case controlPlane != nil:
@@ -339,15 +343,15 @@ func xdsOf(c *client.Client) func() admin.XDS {
 	}
 }
 
-func viewOf(v *live.View) admin.View {
+func viewOf(v *live.View, names []resolve.Name) admin.View {
 	view := admin.View{
 		Clusters: v.Clusters, Connections: v.Connections, MaxConnections: v.MaxConnections,
-		MemoryUsed: v.MemoryUsed, MaxMemory: v.MaxMemory,
+		MemoryUsed: v.MemoryUsed, MaxMemory: v.MaxMemory, Names: names,
 	}
 	for _, l := range v.Listeners {
 		view.Listeners = append(view.Listeners, admin.Listener{
 			Name:                  l.Name,
-			Addresses:             []netip.AddrPort{l.Address},
+			Addresses:             []config.Address{l.Address},
 			ConnectionsActive:     l.ConnectionsActive,
 			ConnectionsTotal:      l.ConnectionsTotal,
 			HandshakeFailures:     l.HandshakeFailures,

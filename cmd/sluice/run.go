@@ -239,6 +239,9 @@ func listenerURL(l *ir.Listener, tables []ir.RouteTable) (url, note string) {
 			}
 		}
 	}
+	if l.Address.Path != "" {
+		return fmt.Sprintf("%s on %s", scheme, l.Address), note
+	}
 	return fmt.Sprintf("%s://%s:%d", scheme, host, l.Address.Port()), note
 }
 

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
@@ -11,13 +10,13 @@ import (
 
 // socket is the listeners of the language on one address and port, sorted by name. Only those told apart by server names share one.
 type socket struct {
-	address   netip.AddrPort
+	address   ir.Address
 	listeners []*listener
 }
 
 // sockets groups a fleet's listeners, sorted by name of the socket.
 func sockets(listeners []*listener) []*socket {
-	at := map[netip.AddrPort]*socket{}
+	at := map[ir.Address]*socket{}
 	var all []*socket
 	for _, l := range listeners {
 		s := at[l.address]
@@ -47,7 +46,7 @@ func (s *socket) owner(host string) *listener {
 // socket makes one ir.Listener: one filter chain per certificate, so that adding a certificate drains nobody.
 func (c *compiler) socket(s *socket) ir.Listener {
 	// Who shares a socket agrees.
-	out := ir.Listener{Name: s.address.String(), Address: s.address, ProxyProtocol: proxyHeader(s.listeners[0].msg)}
+	out := ir.Listener{Name: s.address.String(), Address: s.address, Mode: socketMode(s.listeners[0].msg), ProxyProtocol: proxyHeader(s.listeners[0].msg)}
 	if first := s.listeners[0]; !first.tls() {
 		out.Chains = []ir.FilterChain{{
 			Name: first.name, HTTP: first.http(), TCP: first.tcpProxy(), MaxConnections: first.msg.GetLimits().GetConnections(), Unlogged: first.unlogged(),

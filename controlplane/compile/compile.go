@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -57,7 +56,7 @@ type Output struct {
 // Socket is one that a Gateway has in a fleet.
 type Socket struct {
 	Fleet    string
-	Address  netip.AddrPort
+	Address  ir.Address
 	Gateway  string
 	Protocol sluicev1.Listener_Protocol
 	// ProxyProtocol is among it: a listener that begins to want headers is new to those that it shares the socket with.

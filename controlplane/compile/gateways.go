@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ type listener struct {
 	msg     *sluicev1.Listener
 	name    string // gateway/listener
 	field   string // listeners[0]
-	address netip.AddrPort
+	address ir.Address
 	idle    time.Duration
 	// headersTimeout, requestTimeout and headerBytes are those of HTTP.
 	headersTimeout, requestTimeout time.Duration
@@ -84,12 +83,11 @@ func (c *compiler) resolveGateways() {
 func (c *compiler) listener(l *listener) bool {
 	d, m, ok := l.gateway.doc, l.msg, true
 	// definition has checked the address and the duration.
-	addr, err := netip.ParseAddr(m.GetAddress())
-	if err != nil {
+	var err error
+	if l.address, err = bindAddress(m); err != nil {
 		c.errorf(d, l.field+".address", definition.CodeBadAddress, "got %q, want an IP address", m.GetAddress())
 		ok = false
 	}
-	l.address = netip.AddrPortFrom(addr, uint16(m.GetPort()))
 	if l.idle, err = definition.ParseDuration(m.GetIdleTimeout()); err != nil {
 		c.errorf(d, l.field+".idleTimeout", definition.CodeDuration, "got %s: %v", m.GetIdleTimeout(), err)
 		ok = false

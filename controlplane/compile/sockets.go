@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
 // claimSockets gives each fleet's sockets to listeners. Who is being served on a socket keeps it; then who comes first by
@@ -47,6 +49,21 @@ func (l *listener) socket() Socket {
 	return Socket{l.gateway.msg.GetFleet(), l.address, l.gateway.msg.GetName(), l.msg.GetProtocol(), proxyHeader(l.msg)}
 }
 
+// bindAddress is where a listener, with defaults, listens.
+func bindAddress(l *sluicev1.Listener) (ir.Address, error) {
+	if path := l.GetSocket().GetPath(); path != "" {
+		return ir.Address{Path: path}, nil
+	}
+	ip, err := netip.ParseAddr(l.GetAddress())
+	return ir.Address{AddrPort: netip.AddrPortFrom(ip, uint16(l.GetPort()))}, err
+}
+
+// socketMode is the permissions of a listener's unix socket; 0 is the umask's.
+func socketMode(l *sluicev1.Listener) uint32 {
+	mode, _ := strconv.ParseUint(l.GetSocket().GetMode(), 8, 9) // definition has checked it
+	return uint32(mode)
+}
+
 // servedSockets are those of the documents that are served.
 func servedSockets(served map[definition.Ref]*definition.Document) map[Socket]bool {
 	sockets := map[Socket]bool{}
@@ -57,8 +74,8 @@ func servedSockets(served map[definition.Ref]*definition.Document) map[Socket]bo
 		}
 		m = definition.WithDefaults(m)
 		for _, l := range m.GetListeners() {
-			if addr, err := netip.ParseAddr(l.GetAddress()); err == nil {
-				sockets[Socket{m.GetFleet(), netip.AddrPortFrom(addr, uint16(l.GetPort())), m.GetName(), l.GetProtocol(), proxyHeader(l)}] = true
+			if address, err := bindAddress(l); err == nil {
+				sockets[Socket{m.GetFleet(), address, m.GetName(), l.GetProtocol(), proxyHeader(l)}] = true
 			}
 		}
 	}
@@ -91,6 +108,11 @@ func (c *compiler) conflicts(l *listener, others []*listener) bool {
 					"got %s on %s, which Gateway/%s (%s) has %s on, want the same for all listeners of a socket", wording[mine], l.address, o.name, at, wording[other])
 				return true
 			}
+			if mine, other := l.msg.GetSocket().GetMode(), o.msg.GetSocket().GetMode(); mine != other {
+				c.errorf(d, l.field+".socket", definition.CodePortConflict,
+					"got mode %q for %s, which Gateway/%s (%s) has with mode %q, want the same for all listeners of a socket", mine, l.address, o.name, at, other)
+				return true
+			}
 			for _, host := range l.msg.GetHosts() {
 				if slices.Contains(o.msg.GetHosts(), host) {
 					c.errorf(d, l.field+".hosts", definition.CodeHostConflict,
@@ -98,6 +120,10 @@ func (c *compiler) conflicts(l *listener, others []*listener) bool {
 					return true
 				}
 			}
+		case l.address == o.address && l.address.Path != "":
+			c.errorf(d, l.field+".socket", definition.CodePortConflict,
+				"got %s, which Gateway/%s (%s) has already, want another socket; only HTTPS and TLS listeners with distinct hosts share one", l.address, o.name, at)
+			return true
 		case l.address == o.address:
 			c.errorf(d, l.field+".port", definition.CodePortConflict,
 				"got %s, which Gateway/%s (%s) has already, want another port; only HTTPS and TLS listeners with distinct hosts share one", l.address, o.name, at)

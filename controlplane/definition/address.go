@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
-// ParseAddress reads an endpoint's address: IP:port; localhost:port, which is 127.0.0.1; or unix:/path.
+// ParseAddress reads an endpoint's address: IP:port; localhost:port, which is 127.0.0.1; name:port; or unix:/path.
 func ParseAddress(address string) (ir.Address, error) {
 	if socket, ok := strings.CutPrefix(address, "unix:"); ok {
 		return ir.Address{Path: socket}, checkSocketPath(socket)
@@ -21,7 +23,7 @@ func ParseAddress(address string) (ir.Address, error) {
 	parsed, err := netip.ParseAddrPort(address)
 	switch {
 	case err != nil && looksLikeHost(address):
-		return ir.Address{}, fmt.Errorf("got a host name in %q, want %s: names are not resolved yet", shorten(address), wantedAddress)
+		return parseNamed(address)
 	case err != nil:
 		return ir.Address{}, fmt.Errorf("got %q, want %s", shorten(address), wantedAddress)
 	case parsed.Port() == 0:
@@ -32,6 +34,26 @@ func ParseAddress(address string) (ir.Address, error) {
 		return ir.Address{}, fmt.Errorf("got %q, want it as IPv4: %s", address, netip.AddrPortFrom(parsed.Addr().Unmap(), parsed.Port()))
 	}
 	return ir.Address{AddrPort: parsed}, nil
+}
+
+// hostName is what DNS can hold (RFC 1035, 2.3.4), with the underscores that some names have. The last label is no number:
+// that would be an IP address that is misspelt.
+var hostName = regexp.MustCompile(`^([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?\.)*[a-zA-Z0-9_-]*[a-zA-Z][a-zA-Z0-9_-]*\.?$`)
+
+func parseNamed(address string) (ir.Address, error) {
+	host, text, _ := strings.Cut(address, ":")
+	port, err := strconv.ParseUint(text, 10, 16)
+	label := strings.TrimSuffix(host, ".")
+	label = label[strings.LastIndexByte(label, '.')+1:]
+	switch {
+	case text == "":
+		return ir.Address{}, fmt.Errorf("got no port in %q, want name:port such as app.internal:8080", shorten(address))
+	case err != nil || port == 0:
+		return ir.Address{}, fmt.Errorf("got port %q, want 1 to 65535", shorten(text))
+	case len(host) > 253 || len(label) > 63 || !hostName.MatchString(host):
+		return ir.Address{}, fmt.Errorf("got the name %q, want one that DNS can hold, such as app.internal", shorten(host))
+	}
+	return ir.Address{Host: strings.ToLower(host), NamedPort: uint16(port)}, nil
 }
 
 // checkSocketPath looks for paths that no unix socket can have, or that would be one socket under two names. "@name" is

@@ -204,6 +204,7 @@ func checkService(s *sluicev1.Service, report reporter) {
 		}
 		first[address] = i
 	}
+	checkDNS(s, report)
 }
 
 func checkTest(t *sluicev1.Test, report reporter) {

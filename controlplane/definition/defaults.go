@@ -66,7 +66,9 @@ func WithDefaults[M proto.Message](m M) M {
 }
 
 func listenerDefaults(l *sluicev1.Listener) {
-	orText(&l.Address, defaultAddress)
+	if l.GetSocket() == nil {
+		orText(&l.Address, defaultAddress)
+	}
 	orText(&l.IdleTimeout, defaultIdleTimeout)
 	if l.GetProtocol() != sluicev1.Listener_TCP {
 		orList(&l.Hosts, "*")
@@ -158,6 +160,10 @@ func serviceDefaults(s *sluicev1.Service) {
 	if l := s.GetLoadBalancer().GetMaglev(); l != nil {
 		orNumber(&l.TableSize, defaultTableSize)
 	}
+	if named(s) && s.GetDns() == nil {
+		s.Dns = &sluicev1.DNS{}
+	}
+	dnsDefaults(s.GetDns())
 	for _, e := range s.GetEndpoints() {
 		if e.Weight == nil {
 			e.Weight = proto.Uint32(defaultWeight)

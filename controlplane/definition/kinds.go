@@ -30,6 +30,7 @@ var reservedKinds = []string{"Policy", "Fleet", "Scope", "ForwardProxy"}
 // ShortForms are the messages that may be written as a string, and the field that the string is of.
 var ShortForms = map[protoreflect.FullName]protoreflect.Name{
 	"sluice.v1.Endpoint": "address",
+	"sluice.v1.Socket":   "path",
 }
 
 // later are fields and values that the design has and this version has not, with what to say of them.

@@ -3,6 +3,7 @@ package definition
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 )
@@ -20,6 +21,7 @@ func checkGateway(g *sluicev1.Gateway, report reporter) {
 		checkDuration(l.GetIdleTimeout(), at+".idleTimeout", report)
 		checkWeights(l.GetBackends(), at+".backends", report)
 		checkBind(l.GetAddress(), at+".address", report)
+		checkSocket(l, at, report)
 		checkLimits(l.GetLimits(), at+".limits", report)
 		checkShape(l, at, report)
 	}
@@ -47,6 +49,27 @@ func checkBind(address, at string, report reporter) {
 		report(at, CodeBadAddress, fmt.Sprintf("got a zone in %q, want an IP address without one", address))
 	case parsed.Is4In6():
 		report(at, CodeBadAddress, fmt.Sprintf("got %q, want it as IPv4: %s", address, parsed.Unmap()))
+	}
+}
+
+// checkSocket wants a port or a unix socket.
+func checkSocket(l *sluicev1.Listener, at string, report reporter) {
+	s := l.GetSocket()
+	switch {
+	case s == nil && l.GetPort() == 0:
+		report(at+".port", CodeRequired, "got nothing, want a port, 1 to 65535, or a socket")
+	case s == nil:
+	case l.GetPort() != 0:
+		report(at+".socket", CodeExclusive, "got both port and socket, want one of them")
+	case l.GetAddress() != "":
+		report(at+".socket", CodeExclusive, "got both address and socket, want one of them")
+	case s.GetPath() == "": // a rule has said it
+	default:
+		if err := checkSocketPath(s.GetPath()); err != nil {
+			report(at+".socket.path", CodeBadAddress, err.Error())
+		} else if s.GetMode() != "" && strings.HasPrefix(s.GetPath(), "@") {
+			report(at+".socket.mode", CodeListenerShape, "got a mode, want none: an abstract name has no permissions")
+		}
 	}
 }
 

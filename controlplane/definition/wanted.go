@@ -21,6 +21,7 @@ const (
 // wants are what fields take whose rules do not say it.
 var wants = map[protoreflect.FullName]string{
 	"sluice.v1.Endpoint.address":             wantedAddress,
+	"sluice.v1.Socket.path":                  wantedSocket,
 	"sluice.v1.TestRequest.url":              wantedURL,
 	"sluice.v1.LoadBalancer.panic_threshold": "whole percents such as 50%",
 	"sluice.v1.SlowStart.min_weight_percent": "whole percents such as 10%",
@@ -29,7 +30,8 @@ var wants = map[protoreflect.FullName]string{
 }
 
 const (
-	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, or unix:/path"
+	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, name:port, or unix:/path"
+	wantedSocket  = "the absolute path of a unix socket, such as /run/web.sock, or @name"
 	wantedURL     = "an absolute URL such as https://shop.example.com/cart"
 )
 

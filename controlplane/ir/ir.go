@@ -28,10 +28,12 @@ const TicketKeySize = 80
 
 // Listener is one socket: several listeners of the language may share it.
 type Listener struct {
-	// Name is the address and port, "0.0.0.0:8443" or "[::]:8443": it does not depend on who shares the socket.
+	// Name is the address and port, "0.0.0.0:8443" or "[::]:8443", or "unix:/run/web.sock": it does not depend on who shares the socket.
 	Name string
-	// Address is the bind address. "::" takes both families (IPV6_V6ONLY off).
-	Address netip.AddrPort
+	// Address is the bind address, or a unix socket. "::" takes both families (IPV6_V6ONLY off).
+	Address Address
+	// Mode is a unix socket's permissions; 0 is what the umask of the proxy leaves.
+	Mode uint32
 	// ProxyProtocol: connections begin with the PROXY protocol's header.
 	ProxyProtocol ProxyHeader
 	// Chains are asked for the one whose ServerNames fit best; without TLS there is one, with no ServerNames.
@@ -326,6 +328,8 @@ type Cluster struct {
 	MaxConnections, MaxPending, MaxRequests uint32
 	// Retries limits the requests that are being sent again.
 	Retries RetryLimit
+	// DNS is set where endpoints have names: none of them is a unix socket then.
+	DNS *DNS
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +51,7 @@ type documentRecord struct {
 // socketRecord says who is served on a socket, the built-in Gateway too: it has it after a restart.
 type socketRecord struct {
 	Fleet         string         `json:"fleet"`
-	Address       netip.AddrPort `json:"address"`
+	Address       ir.Address     `json:"address"`
 	Gateway       string         `json:"gateway"`
 	Protocol      string         `json:"protocol"`
 	ProxyProtocol ir.ProxyHeader `json:"proxyProtocol,omitempty"`

@@ -27,6 +27,9 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamOptions: pack(protocolOptions(c))},
 	}
+	if c.DNS != nil {
+		resolved(m, c)
+	}
 	if c.TLS != nil {
 		m.TransportSocket = upstreamTLS(c.TLS)
 	}

@@ -68,6 +68,12 @@ func endpointAddress(a ir.Address) *corepb.Address {
 	if a.Path != "" {
 		return &corepb.Address{Address: &corepb.Address_Pipe{Pipe: &corepb.Pipe{Path: a.Path}}}
 	}
+	if a.Host != "" {
+		return &corepb.Address{Address: &corepb.Address_SocketAddress{SocketAddress: &corepb.SocketAddress{
+			Address:       a.Host,
+			PortSpecifier: &corepb.SocketAddress_PortValue{PortValue: uint32(a.NamedPort)},
+		}}}
+	}
 	return address(a.AddrPort, false)
 }
 

@@ -41,11 +41,11 @@ func written() map[string]*ir.Fleet {
 			Name: "default",
 			Listeners: []ir.Listener{{
 				Name:    "127.0.0.1:8080",
-				Address: netip.MustParseAddrPort("127.0.0.1:8080"),
+				Address: at("127.0.0.1:8080"),
 				Chains:  []ir.FilterChain{{Name: "default/http", HTTP: http("default/http")}},
 			}, {
 				Name:    "127.0.0.1:8081",
-				Address: netip.MustParseAddrPort("127.0.0.1:8081"),
+				Address: at("127.0.0.1:8081"),
 				Chains:  []ir.FilterChain{{Name: "default/quiet", HTTP: http("default/http"), Unlogged: true}},
 			}},
 			RouteTables: []ir.RouteTable{{Name: "default/http", Hosts: []ir.VirtualHost{{
@@ -64,12 +64,12 @@ func written() map[string]*ir.Fleet {
 			Listeners: []ir.Listener{
 				{
 					Name:    "0.0.0.0:8080",
-					Address: netip.MustParseAddrPort("0.0.0.0:8080"),
+					Address: at("0.0.0.0:8080"),
 					Chains:  []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}},
 				},
 				{
 					Name:    "[::]:8443",
-					Address: netip.MustParseAddrPort("[::]:8443"),
+					Address: at("[::]:8443"),
 					Chains: []ir.FilterChain{
 						{Name: "web/https/api", ServerNames: []string{"api.example.com"}, Certificate: "api", HTTP: http("web/https")},
 						{Name: "web/https/shop", ServerNames: []string{"*.example.com", "example.com"}, Certificate: "shop", HTTP: http("web/https")},
@@ -113,6 +113,18 @@ func written() map[string]*ir.Fleet {
 					Endpoints: []ir.Endpoint{{Address: at("10.0.2.1:80"), Weight: 1, HashKey: "one"}},
 				},
 				{Name: "table", ConnectTimeout: 5 * time.Second, Policy: ir.Maglev, TableSize: 65537, HashOn: []ir.HashKey{{Kind: ir.HashCookie, Name: "s", MakeCookie: true}}},
+				{
+					Name: "named", ConnectTimeout: 5 * time.Second,
+					DNS: &ir.DNS{Family: ir.FamilyBoth, RespectTTL: true, Refresh: 5 * time.Second, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.53:53")}},
+					Endpoints: []ir.Endpoint{
+						{Address: ir.Address{Host: "app.internal", NamedPort: 8080}, Weight: 2},
+						{Address: at("10.0.2.9:80"), Weight: 1},
+					},
+				},
+				{
+					Name: "first", ConnectTimeout: 5 * time.Second, DNS: &ir.DNS{First: true, Refresh: time.Minute},
+					Endpoints: []ir.Endpoint{{Address: ir.Address{Host: "app.internal", NamedPort: 8080}, Weight: 1}},
+				},
 				{Name: "dice", ConnectTimeout: 5 * time.Second, Policy: ir.Random},
 				// A Service without endpoints has an assignment all the same.
 				{Name: "shop-v2", ConnectTimeout: 5 * time.Second},
@@ -132,14 +144,14 @@ func written() map[string]*ir.Fleet {
 			Name: "default",
 			Listeners: []ir.Listener{
 				{
-					Name: "0.0.0.0:8443", Address: netip.MustParseAddrPort("0.0.0.0:8443"), ProxyProtocol: ir.ProxyHeaderRequired,
+					Name: "0.0.0.0:8443", Address: at("0.0.0.0:8443"), ProxyProtocol: ir.ProxyHeaderRequired,
 					Chains: []ir.FilterChain{{
 						Name: "web/https/c", ServerNames: []string{"a.example.com"}, Certificate: "c",
 						TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "v1", Weight: 1}}},
 					}},
 				},
 				{
-					Name: "0.0.0.0:9000", Address: netip.MustParseAddrPort("0.0.0.0:9000"), ProxyProtocol: ir.ProxyHeaderOptional,
+					Name: "0.0.0.0:9000", Address: at("0.0.0.0:9000"), ProxyProtocol: ir.ProxyHeaderOptional,
 					Chains: []ir.FilterChain{{Name: "web/tcp", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "v2", Weight: 1}}}}},
 				},
 			},
@@ -153,14 +165,14 @@ func written() map[string]*ir.Fleet {
 			Listeners: []ir.Listener{
 				{
 					Name:    "0.0.0.0:5432",
-					Address: netip.MustParseAddrPort("0.0.0.0:5432"),
+					Address: at("0.0.0.0:5432"),
 					Chains: []ir.FilterChain{{
 						Name: "web/db", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "db", Weight: 1}}, IdleTimeout: idle}, MaxConnections: 20,
 					}},
 				},
 				{
 					Name:    "0.0.0.0:8080",
-					Address: netip.MustParseAddrPort("0.0.0.0:8080"),
+					Address: at("0.0.0.0:8080"),
 					Chains: []ir.FilterChain{{Name: "web/http", MaxConnections: 10_000, HTTP: &ir.HTTP{
 						RouteTable: "web/http", IdleTimeout: idle,
 						MaxHeaderBytes: 8 << 10, MaxHeaderCount: 50, HeadersTimeout: 0, RequestTimeout: 90 * time.Second,
@@ -176,7 +188,7 @@ func written() map[string]*ir.Fleet {
 			Name: "default",
 			Listeners: []ir.Listener{{
 				Name:    "0.0.0.0:8080",
-				Address: netip.MustParseAddrPort("0.0.0.0:8080"),
+				Address: at("0.0.0.0:8080"),
 				// 0 is never.
 				Chains: []ir.FilterChain{{Name: "web/http", HTTP: &ir.HTTP{
 					RouteTable: "web/http", MaxHeaderBytes: 60 << 10, MaxHeaderCount: 100, HeadersTimeout: 10 * time.Second, MaxStreams: 100,
@@ -233,7 +245,7 @@ func written() map[string]*ir.Fleet {
 			Name: "edge",
 			Listeners: []ir.Listener{{
 				Name:    "0.0.0.0:443",
-				Address: netip.MustParseAddrPort("0.0.0.0:443"),
+				Address: at("0.0.0.0:443"),
 				Chains: []ir.FilterChain{
 					{Name: "web/any/default", Passthrough: true, MaxConnections: 9, TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}}},
 					{Name: "web/ended/shop", ServerNames: []string{"shop.test"}, Certificate: "shop", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}, IdleTimeout: time.Minute}},
@@ -272,7 +284,7 @@ func written() map[string]*ir.Fleet {
 
 		"retries": {
 			Name:      "retries",
-			Listeners: []ir.Listener{{Name: "0.0.0.0:80", Address: netip.MustParseAddrPort("0.0.0.0:80"), Chains: []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}}}},
+			Listeners: []ir.Listener{{Name: "0.0.0.0:80", Address: at("0.0.0.0:80"), Chains: []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}}}},
 			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
 				retrying("any-method", ir.Match{}, ir.Retry{Conditions: []string{"5xx", "retriable-4xx"}, PerTryTimeout: time.Second}),
 				retrying("get", ir.Match{Method: "GET"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
@@ -295,7 +307,7 @@ func written() map[string]*ir.Fleet {
 			Name: "edge",
 			Listeners: []ir.Listener{{
 				Name:    "0.0.0.0:443",
-				Address: netip.MustParseAddrPort("0.0.0.0:443"),
+				Address: at("0.0.0.0:443"),
 				Chains: []ir.FilterChain{
 					{
 						Name: "web/named/shop", ServerNames: []string{"named.test"}, Certificate: "shop",
@@ -335,14 +347,19 @@ func written() map[string]*ir.Fleet {
 			Listeners: []ir.Listener{
 				{
 					Name:    "[::1]:5432",
-					Address: netip.MustParseAddrPort("[::1]:5432"),
+					Address: at("[::1]:5432"),
 					Chains: []ir.FilterChain{{Name: "db/postgres", TCP: &ir.TCP{
 						Backends: []ir.Backend{{Cluster: "postgres", Weight: 7}},
 					}}},
 				},
 				{
+					Name:    "unix:/run/db.sock",
+					Address: ir.Address{Path: "/run/db.sock"}, Mode: 0o660,
+					Chains: []ir.FilterChain{{Name: "db/local", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "postgres", Weight: 1}}}}},
+				},
+				{
 					Name:    "[::]:6379",
-					Address: netip.MustParseAddrPort("[::]:6379"),
+					Address: at("[::]:6379"),
 					Chains: []ir.FilterChain{{Name: "db/redis", Unlogged: true, TCP: &ir.TCP{
 						Backends:    []ir.Backend{{Cluster: "redis-a", Weight: 1}, {Cluster: "redis-b", Weight: 3}, {Cluster: "redis-c", Weight: 0}},
 						IdleTimeout: time.Hour,

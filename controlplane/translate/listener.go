@@ -29,7 +29,7 @@ func listener(l *ir.Listener, tickets bool, bySource map[string]bool) *listenerp
 	m := &listenerpb.Listener{
 		Name: l.Name,
 		// "::" takes both families, as the language says; any other address only its own.
-		Address: address(l.Address, l.Address.Addr().Is6() && l.Address.Addr().IsUnspecified()),
+		Address: bindAddress(l),
 		// Several proxies may share a port, which is also how one is replaced by the next.
 		EnableReusePort:               wrapperspb.Bool(true),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
@@ -55,6 +55,14 @@ func listener(l *ir.Listener, tickets bool, bySource map[string]bool) *listenerp
 		})
 	}
 	return m
+}
+
+// bindAddress is where a listener listens.
+func bindAddress(l *ir.Listener) *corepb.Address {
+	if l.Address.Path != "" {
+		return &corepb.Address{Address: &corepb.Address_Pipe{Pipe: &corepb.Pipe{Path: l.Address.Path, Mode: l.Mode}}}
+	}
+	return address(l.Address.AddrPort, l.Address.Addr().Is6() && l.Address.Addr().IsUnspecified())
 }
 
 // filterChain is what happens to a connection. Each certificate has its own, so that adding one drains nobody.

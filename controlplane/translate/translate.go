@@ -32,7 +32,9 @@ func Fleet(f *ir.Fleet) (Resources, error) {
 	for i := range f.Clusters {
 		c := &f.Clusters[i]
 		b.add(resource.ClusterType, c.Name, cluster(c))
-		b.add(resource.EndpointType, c.Name, assignment(c))
+		if c.DNS == nil {
+			b.add(resource.EndpointType, c.Name, assignment(c))
+		}
 	}
 	for i := range f.Certificates {
 		c := &f.Certificates[i]

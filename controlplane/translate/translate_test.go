@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"flag"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,7 +180,7 @@ func TestSocketOfARouteTable(t *testing.T) {
 // A listener on one family takes that family alone.
 func TestBothFamilies(t *testing.T) {
 	for address, want := range map[string]bool{"[::]:1": true, "[::1]:1": false, "0.0.0.0:1": false} {
-		l := listener(&ir.Listener{Name: address, Address: netip.MustParseAddrPort(address)}, false, nil)
+		l := listener(&ir.Listener{Name: address, Address: at(address)}, false, nil)
 		if got := l.GetAddress().GetSocketAddress().GetIpv4Compat(); got != want {
 			t.Errorf("%s: got ipv4_compat %v, want %v", address, got, want)
 		}

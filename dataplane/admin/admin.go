@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +22,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/resolve"
 )
 
 // State is the proxy's own, in Envoy's words.
@@ -42,7 +43,7 @@ const (
 type Listener struct {
 	Name string
 	// Addresses are what is bound.
-	Addresses []netip.AddrPort
+	Addresses []config.Address
 	// ConnectionsActive and ConnectionsTotal count accepted connections.
 	ConnectionsActive, ConnectionsTotal int64
 	// HandshakeFailures are connections that ended before a filter chain took them.
@@ -71,6 +72,8 @@ type View struct {
 	Connections, MaxConnections int64
 	// MemoryUsed and MaxMemory are in bytes; 0 is no bound.
 	MemoryUsed, MaxMemory int64
+	// Names are those that are looked up.
+	Names []resolve.Name
 }
 
 // XDS is the state of the control-plane connection.

@@ -35,7 +35,7 @@ func TestServer(t *testing.T) {
 		State:   func() State { return state.Load().(State) },
 		View: func() View {
 			return View{
-				Listeners:   []Listener{{Name: "0.0.0.0:8443", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")}, ConnectionsTotal: 9, Requests: [6]int64{2: 7}, Refused: map[string]int64{"client": 3}, RequestsRefused: 4, BodiesSlow: 5, BadProxyHeaders: 6}},
+				Listeners:   []Listener{{Name: "0.0.0.0:8443", Addresses: []config.Address{config.At(netip.MustParseAddrPort("0.0.0.0:8443"))}, ConnectionsTotal: 9, Requests: [6]int64{2: 7}, Refused: map[string]int64{"client": 3}, RequestsRefused: 4, BodiesSlow: 5, BadProxyHeaders: 6}},
 				Connections: 6, MaxConnections: 8, MemoryUsed: 10, MaxMemory: 20,
 				Clusters: []*cluster.Cluster{api},
 			}

@@ -11,6 +11,7 @@ import (
 
 type endpointRow struct {
 	Address  string `json:"address"`
+	Hostname string `json:"hostname,omitempty"`
 	Weight   uint32 `json:"weight"`
 	Priority uint32 `json:"priority"`
 	Zone     string `json:"zone,omitempty"`
@@ -54,7 +55,7 @@ func clusterRows(clusters []*cluster.Cluster) []clusterRow {
 		}
 		for _, e := range c.Endpoints {
 			row.Endpoints = append(row.Endpoints, endpointRow{
-				Address: e.Address.String(), Weight: e.Weight, Priority: e.Priority, Zone: e.Locality.Zone,
+				Address: e.Address.String(), Hostname: e.Hostname, Weight: e.Weight, Priority: e.Priority, Zone: e.Locality.Zone,
 				Active: e.Active.Load(), Total: e.Requests.Load(), Failures: e.Failures.Load(),
 			})
 		}
@@ -77,6 +78,9 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(&out, "%s::%s::%d\n", c.Name, name, c.Counters[name])
 		}
 		for _, e := range c.Endpoints {
+			if e.Hostname != "" {
+				fmt.Fprintf(&out, "%s::%s::hostname::%s\n", c.Name, e.Address, e.Hostname)
+			}
 			for _, line := range []struct {
 				name  string
 				value int64

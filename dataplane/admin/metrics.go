@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -54,6 +55,10 @@ var (
 	clusterMirrors           = desc("cluster_mirrored_requests_total", "Copies of others' requests sent to the cluster.", "cluster")
 	clusterMirrorsDropped    = desc("cluster_mirrored_requests_dropped_total", "Copies that were not sent, or not to their end: none was free, or it was too slow.", "cluster")
 	clusterEndpoints         = desc("cluster_endpoints", "Endpoints.", "cluster")
+
+	dnsResolutions = desc("dns_resolutions_total", "Answers with addresses, by name.", "name")
+	dnsFailures    = desc("dns_failures_total", "Lookups without one: its last addresses are kept.", "name")
+	dnsAge         = desc("dns_answer_age_seconds", "How old the addresses of a name are; no series if it has had none.", "name")
 
 	xdsConnected = desc("xds_connected", "1 while the control plane's stream is open.")
 	xdsLastGood  = desc("xds_last_good", "1 while what serves is the last good configuration from disk, since no control plane has answered yet.")
@@ -129,6 +134,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(clusterMirrors, stats.Mirrors.Load(), name)
 		counter(clusterMirrorsDropped, stats.MirrorsDropped.Load(), name)
 		gauge(clusterEndpoints, float64(len(cl.Endpoints)), name)
+	}
+	for _, n := range view.Names {
+		counter(dnsResolutions, n.Resolutions, n.Host)
+		counter(dnsFailures, n.Failures, n.Host)
+		if !n.Answered.IsZero() {
+			gauge(dnsAge, time.Since(n.Answered).Seconds(), n.Host)
+		}
 	}
 	if options.XDS == nil {
 		return

@@ -31,6 +31,14 @@ type Subscriber interface {
 	SubscribeAll(typeURL string)
 }
 
+// Resolver keeps the addresses of names; resolve.Resolver is one.
+type Resolver interface {
+	// Watch says whose names are wanted from now on.
+	Watch([]*config.DNS)
+	// Endpoints are those of who is watched; false if nothing is known yet.
+	Endpoints(*config.DNS) ([]config.Endpoint, bool)
+}
+
 // Options are an Assembler's. None of the functions may call the Assembler.
 type Options struct {
 	// Listeners, Clusters and Secrets are static: those of the bootstrap. Their names cannot be taken by others.
@@ -42,6 +50,8 @@ type Options struct {
 	// Bind opens the socket of a listener while it is judged, so that an address that cannot be bound is a refusal. It must
 	// not mind a listener whose socket it has.
 	Bind func(*config.Listener) error
+	// Resolver looks up the names of clusters by DNS; nil is none: such clusters have no endpoints.
+	Resolver Resolver
 	// Apply makes a configuration run. It has done so when it returns: what was accepted then serves.
 	Apply func(*config.Config) error
 	// Changed, if not nil, tells that another complete configuration serves: not before the first one does.
@@ -73,8 +83,10 @@ type Assembler struct {
 	// applied is the last configuration that runs; nil if it failed.
 	applied *config.Config
 	isReady bool
-	awaited awaited
-	closed  bool
+	// resolved are the endpoints of active clusters by DNS, by name.
+	resolved map[string]*config.Assignment
+	awaited  awaited
+	closed   bool
 }
 
 // New decodes what is static; what is wrong with it is the error.
@@ -91,6 +103,7 @@ func New(options Options) (*Assembler, error) {
 		listeners:   newSet("listener", resource.ListenerType, decode.Listener),
 		tables:      newSet("route table", resource.RouteType, decode.RouteTable),
 		clusters:    newSet("cluster", resource.ClusterType, decode.Cluster),
+		resolved:    map[string]*config.Assignment{},
 		assignments: newSet("assignment", resource.EndpointType, decode.Assignment),
 		secrets:     newSet("secret", resource.SecretType, decode.SecretOf),
 	}

@@ -3,7 +3,6 @@ package assemble
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -34,7 +33,7 @@ func (a *Assembler) updateListeners(u client.Update, now time.Time) map[string]e
 			}
 			bound[l.name] = true
 			if err := a.options.Bind(l.value); err != nil {
-				refuse(l.name, fmt.Errorf("listener %q: address %v: %w", l.name, l.value.Address, err))
+				refuse(l.name, fmt.Errorf("listener %q: address %v: %w", l.name, address(l.value), err))
 				again = true
 			}
 		}
@@ -43,13 +42,18 @@ func (a *Assembler) updateListeners(u client.Update, now time.Time) map[string]e
 	return a.listeners.refusals(u)
 }
 
+// address is where a listener is to be found.
+func address(l *config.Listener) config.Address {
+	return config.Address{AddrPort: l.Address, Path: l.Path}
+}
+
 // conflict finds a fresh listener whose address another one has: an unchanged one, or a fresh one with an earlier name.
 func conflict(latest, fresh map[string]*entry[*config.Listener]) (string, error) {
-	owners := map[netip.AddrPort]string{}
+	owners := map[config.Address]string{}
 	claim := func(l *entry[*config.Listener]) error {
-		address := l.value.Address
+		address := address(l.value)
 		owner, taken := owners[address]
-		if taken && address.Port() != 0 {
+		if taken && (address.Path != "" || address.Port() != 0) {
 			return fmt.Errorf("listener %q: address: got %v, which is listener %q's", l.name, address, owner)
 		}
 		owners[address] = l.name

@@ -12,8 +12,10 @@ import (
 // differs from the one that runs.
 func (a *Assembler) settle() {
 	a.mu.Lock()
+	a.watch()
 	a.activate()
 	a.follow()
+	a.watch()
 	next := a.build()
 	complete := a.complete()
 	a.mu.Unlock()
@@ -46,6 +48,12 @@ func (a *Assembler) activate() {
 			continue
 		}
 		if slices.ContainsFunc(secretsOf(c.value), func(secret string) bool { return !a.secrets.settled(secret, active != nil) }) {
+			continue
+		}
+		if d := c.value.DNS; d != nil {
+			if a.isResolved(d) {
+				a.clusters.active[name] = c
+			}
 			continue
 		}
 		ref := c.value.AssignmentName
@@ -194,6 +202,7 @@ func (a *Assembler) build() *config.Config {
 		RouteTables:  values(a.tables.active),
 		Clusters:     values(a.clusters.active),
 		Assignments:  values(a.assignments.active),
+		Resolved:     a.resolvedNow(),
 		Certificates: map[string]*config.Certificate{},
 		TicketKeys:   map[string]*config.TicketKeys{},
 		Validations:  map[string]*config.Validation{},
@@ -222,7 +231,7 @@ func values[T any](active map[string]*entry[T]) map[string]T {
 // equal compares by identity: a part that did not change is the same object.
 func equal(a, b *config.Config) bool {
 	return maps.Equal(a.Listeners, b.Listeners) && maps.Equal(a.RouteTables, b.RouteTables) &&
-		maps.Equal(a.Clusters, b.Clusters) && maps.Equal(a.Assignments, b.Assignments) &&
+		maps.Equal(a.Clusters, b.Clusters) && maps.Equal(a.Assignments, b.Assignments) && maps.Equal(a.Resolved, b.Resolved) &&
 		maps.Equal(a.Certificates, b.Certificates) && maps.Equal(a.TicketKeys, b.TicketKeys) && maps.Equal(a.Validations, b.Validations)
 }
 

@@ -34,6 +34,8 @@ type Endpoint struct {
 	Weight   uint32
 	Priority uint32
 	Locality config.Locality
+	// Hostname is the name that it was found by; empty is none.
+	Hostname string
 	*Load
 }
 
@@ -97,7 +99,7 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		}
 		load.set(Told, e.Unhealthy)
 		load.set(Draining, e.Draining)
-		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Priority: e.Priority, Locality: e.Locality, Load: load})
+		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Hostname: e.Hostname, Priority: e.Priority, Locality: e.Locality, Load: load})
 	}
 	c.Refresh()
 	return c

@@ -39,14 +39,15 @@ func (c *Cluster) leafOf(hash uint64) *choice {
 	return ch
 }
 
-// PickTCP chooses an endpoint for a connection of a client at an address, which is all that there is to hash.
+// PickTCP chooses an endpoint for a connection of a client at an address, which is all that there is to hash: the
+// client of a unix socket has none.
 func (c *Cluster) PickTCP(client netip.Addr) *Endpoint {
 	if !c.Hashes() {
 		return c.Pick()
 	}
 	hash, found := uint64(0), false
 	for i := range c.Config.HashOn {
-		if k := &c.Config.HashOn[i]; k.Kind == config.HashSourceAddress {
+		if k := &c.Config.HashOn[i]; k.Kind == config.HashSourceAddress && client.IsValid() {
 			hash, found = balance.Combine(hash, balance.HashAddress(client)), true
 			if k.Terminal {
 				break

@@ -47,6 +47,8 @@ type Cluster struct {
 	Name string
 	// AssignmentName is the name of its endpoints in Config.Assignments (EDS); empty is Static.
 	AssignmentName string
+	// DNS is where the endpoints are looked up; nil is nowhere. Those found are in Config.Resolved.
+	DNS *DNS
 	// Static are the endpoints themselves (STATIC).
 	Static         []Endpoint
 	ConnectTimeout time.Duration
@@ -115,4 +117,6 @@ type Endpoint struct {
 	LocalityWeight uint32
 	// Unhealthy and Draining are what EDS says.
 	Unhealthy, Draining bool
+	// Hostname is the name that the address was found by; empty is none.
+	Hostname string
 }

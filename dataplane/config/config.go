@@ -21,6 +21,8 @@ type Config struct {
 	Clusters map[string]*Cluster
 	// Assignments by Cluster.AssignmentName.
 	Assignments map[string]*Assignment
+	// Resolved are the endpoints of clusters by DNS, by the cluster's name. Missing is none.
+	Resolved map[string]*Assignment
 	// Certificates by secret name. A chain without its certificate refuses handshakes.
 	Certificates map[string]*Certificate
 	// TicketKeys by secret name. A chain without its keys has those of the process.

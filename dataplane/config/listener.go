@@ -9,6 +9,10 @@ import (
 type Listener struct {
 	Name    string
 	Address netip.AddrPort
+	// Path is a unix socket's, in place of an Address: absolute, or '@' and a name in Linux's abstract namespace. Mode is its
+	// permissions; 0 is what the process's umask leaves.
+	Path string
+	Mode uint32
 	// IPv4Compat on an IPv6 address takes IPv4 too.
 	IPv4Compat bool
 	// ReusePort binds with SO_REUSEPORT, so that several processes share the port.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	dnspb "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	upstreampb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -57,6 +58,14 @@ func (d *decoder) cluster() *config.Cluster {
 
 // discovery reads where the endpoints come from.
 func (d *decoder) discovery(m *clusterpb.Cluster, c *config.Cluster) {
+	if custom := m.GetClusterType(); custom != nil {
+		if packed, ok := open[*dnspb.DnsCluster](d, custom.GetTypedConfig()); ok {
+			c.DNS = d.dnsCluster("cluster_type.typed_config", packed, m)
+		} else {
+			d.missing("cluster_type", "got no type, want %s", dnsCluster.Name)
+		}
+		return
+	}
 	switch m.GetType() {
 	case clusterpb.Cluster_STATIC:
 		if m.GetEdsClusterConfig() != nil {
@@ -67,6 +76,8 @@ func (d *decoder) discovery(m *clusterpb.Cluster, c *config.Cluster) {
 			return
 		}
 		c.Static = d.endpoints("load_assignment", m.GetLoadAssignment())
+	case clusterpb.Cluster_STRICT_DNS, clusterpb.Cluster_LOGICAL_DNS:
+		c.DNS = d.dnsType(m)
 	case clusterpb.Cluster_EDS:
 		if m.GetLoadAssignment() != nil {
 			d.refuse("load_assignment", "got it in a cluster of type EDS, want STATIC")

@@ -73,7 +73,7 @@ func promises(t *testing.T, v any) {
 		if v.Default != nil {
 			chains = append(chains[:len(chains):len(chains)], v.Default)
 		}
-		if !v.Address.IsValid() || len(chains) == 0 || v.HandshakeTimeout <= 0 || v.Name == "" {
+		if !v.Address.IsValid() && v.Path == "" || len(chains) == 0 || v.HandshakeTimeout <= 0 || v.Name == "" {
 			t.Errorf("got %+v", v)
 		}
 		for _, c := range chains {

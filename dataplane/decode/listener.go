@@ -34,10 +34,14 @@ func (d *decoder) listener() *config.Listener {
 	m := d.message.(*listenerpb.Listener)
 	l := &config.Listener{
 		Name:             m.GetName(),
-		Address:          d.address("address", m.GetAddress()),
 		IPv4Compat:       m.GetAddress().GetSocketAddress().GetIpv4Compat(),
 		ReusePort:        defaultReusePort,
 		HandshakeTimeout: d.positive("listener_filters_timeout", m.GetListenerFiltersTimeout(), defaultPeekTimeout),
+	}
+	if pipe := m.GetAddress().GetPipe(); pipe != nil {
+		d.pipe("address.pipe", pipe, l)
+	} else {
+		l.Address = d.address("address", m.GetAddress())
 	}
 	if v := m.GetEnableReusePort(); v != nil {
 		l.ReusePort = v.GetValue()
@@ -175,6 +179,17 @@ func (d *decoder) address(at string, m *corepb.Address) netip.AddrPort {
 		d.refuse(at+".port_value", "got %d, want 0 to 65535", s.GetPortValue())
 	}
 	return netip.AddrPortFrom(ip, uint16(s.GetPortValue()))
+}
+
+// pipe reads a unix socket to listen on.
+func (d *decoder) pipe(at string, m *corepb.Pipe, l *config.Listener) {
+	if wrong := socketPath(m.GetPath()); wrong != "" {
+		d.refuse(at+".path", "%s", wrong)
+	}
+	if m.GetMode() != 0 && strings.HasPrefix(m.GetPath(), "@") {
+		d.refuse(at+".mode", "got %#o for %s, want none: an abstract name has no permissions", m.GetMode(), quote(m.GetPath()))
+	}
+	l.Path, l.Mode = m.GetPath(), m.GetMode()
 }
 
 // configSource wants what is asked for to come on the same stream.

@@ -15,7 +15,7 @@ var balancingTable = []messageRules{
 	}},
 	{message: "envoy.config.core.v3.TypedExtensionConfig", within: clusterType, fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", ringHashPolicy, maglevPolicy),
+		holds("typed_config", ringHashPolicy, maglevPolicy, caresResolver),
 	}},
 	{message: "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash", fields: []Field{
 		only("hash_function", "DEFAULT_HASH", "XX_HASH"),

@@ -5,7 +5,9 @@ const noHealth = "there are no health checks"
 var clusterTable = []messageRules{
 	{message: clusterType, fields: []Field{
 		yes("name"),
-		only("type", "STATIC", "EDS"),
+		only("type", "STATIC", "EDS", "STRICT_DNS", "LOGICAL_DNS"),
+		yes("cluster_type"),
+		yes("typed_dns_resolver_config"),
 		yes("eds_cluster_config"),
 		yes("load_assignment"),
 		yes("connect_timeout"),
@@ -29,11 +31,11 @@ var clusterTable = []messageRules{
 		harmless("ignore_health_on_host_removal", noHealth),
 		harmless("wait_for_warm_on_init", "concerns health checks and DNS"),
 		harmless("cleanup_interval", "concerns ORIGINAL_DST"),
-		harmless("dns_lookup_family", "concerns DNS"),
-		harmless("respect_dns_ttl", "concerns DNS"),
-		harmless("dns_refresh_rate", "concerns DNS"),
-		harmless("dns_jitter", "concerns DNS"),
-		harmless("dns_failure_refresh_rate", "concerns DNS"),
+		yes("dns_lookup_family"),
+		yes("respect_dns_ttl"),
+		yes("dns_refresh_rate"),
+		yes("dns_jitter"),
+		yes("dns_failure_refresh_rate"),
 		harmless("lrs_report_endpoint_metrics", "there are no load reports"),
 	}},
 	{message: "envoy.config.cluster.v3.Cluster.EdsClusterConfig", fields: []Field{
@@ -137,18 +139,15 @@ var endpointTable = []messageRules{
 var coreTable = []messageRules{
 	{message: "envoy.config.core.v3.Address", fields: []Field{
 		yes("socket_address"),
-	}},
-	{message: "envoy.config.core.v3.Address", within: clusterType, fields: []Field{
-		yes("socket_address"),
-		yes("pipe"),
-	}},
-	{message: "envoy.config.core.v3.Address", within: endpointType, fields: []Field{
-		yes("socket_address"),
 		yes("pipe"),
 	}},
 	{message: "envoy.config.core.v3.Pipe", fields: []Field{
 		yes("path"),
 		harmless("mode", "is for listeners"),
+	}},
+	{message: "envoy.config.core.v3.Pipe", within: listenerType, fields: []Field{
+		yes("path"),
+		yes("mode"),
 	}},
 	{message: "envoy.config.core.v3.SocketAddress", fields: []Field{
 		only("protocol", "TCP"),

@@ -25,7 +25,6 @@ var (
 const (
 	listenerType = "envoy.config.listener.v3.Listener"
 	clusterType  = "envoy.config.cluster.v3.Cluster"
-	endpointType = "envoy.config.endpoint.v3.ClusterLoadAssignment"
 )
 
 // Reasons that stand more than once.

@@ -108,19 +108,19 @@ func of(p *config.Part, r *Record) (v Value, known bool) {
 func ofAddresses(name string, r *Record) (v Value, known bool) {
 	switch name {
 	case "DOWNSTREAM_REMOTE_ADDRESS":
-		return address(r.Remote), true
+		return address(r.Remote, r), true
 	case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":
-		return host(r.Remote), true
+		return host(r.Remote, r), true
 	case "DOWNSTREAM_REMOTE_PORT":
 		return port(r.Remote), true
 	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS":
-		return address(r.Peer), true
+		return address(r.Peer, r), true
 	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":
-		return host(r.Peer), true
+		return host(r.Peer, r), true
 	case "DOWNSTREAM_LOCAL_ADDRESS":
-		return address(r.Local), true
+		return address(r.Local, r), true
 	case "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":
-		return host(r.Local), true
+		return host(r.Local, r), true
 	case "DOWNSTREAM_LOCAL_PORT":
 		return port(r.Local), true
 	}
@@ -131,16 +131,17 @@ func text(s string) Value { return Value{Text: s, Missing: s == ""} }
 
 func number(n int64) Value { return Value{Number: n, Numeric: true} }
 
-func address(a netip.AddrPort) Value {
+// address is an address, or the unix socket that stands for it.
+func address(a netip.AddrPort, r *Record) Value {
 	if !a.IsValid() {
-		return Value{Missing: true}
+		return text(r.Socket)
 	}
 	return Value{Text: a.String()}
 }
 
-func host(a netip.AddrPort) Value {
+func host(a netip.AddrPort, r *Record) Value {
 	if !a.IsValid() {
-		return Value{Missing: true}
+		return text(r.Socket)
 	}
 	return Value{Text: a.Addr().Unmap().String()}
 }

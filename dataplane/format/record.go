@@ -31,6 +31,9 @@ type Record struct {
 	RequestID        string
 	// Remote is the client, as trusted (X-Forwarded-For); Peer is the connection's other end; Local is ours.
 	Remote, Peer, Local netip.AddrPort
+	// Socket is the path of the unix socket that the client has connected to: it stands for those addresses that are not
+	// there, as with Envoy.
+	Socket string
 	// Listener and Chain are names of the configuration.
 	Listener, Chain string
 	// SNI and TLSVersion ("TLSv1.3") are empty in plaintext.

@@ -129,9 +129,9 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 		}
 	}
 	x.record = accesslog.Record{
-		Start: x.start, Request: x.req, Peer: c.Peer, Local: c.Local, Remote: c.Peer, Listener: c.Listener, Chain: c.Chain,
+		Start: x.start, Request: x.req, Peer: c.Peer, Local: c.Local, Remote: c.Peer, Socket: c.Socket, Listener: c.Listener, Chain: c.Chain,
 	}
-	if c.Direct.IsValid() {
+	if c.Direct.IsValid() || c.Socket != "" {
 		x.record.Peer = c.Direct
 	}
 	return x

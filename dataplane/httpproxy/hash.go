@@ -53,7 +53,8 @@ func (x *exchange) hashOf(k *config.HashKey) (uint64, bool) {
 		value, ok := route.QueryValue(x.req.Path, k.Name)
 		return balance.HashText(value), ok
 	default:
-		return balance.HashAddress(x.record.Remote.Addr()), true
+		// The client of a unix socket has none.
+		return balance.HashAddress(x.record.Remote.Addr()), x.record.Remote.IsValid()
 	}
 }
 

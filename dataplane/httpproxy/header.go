@@ -179,13 +179,16 @@ func (x *exchange) forwarded(clients, proto string) {
 		if peer.IsLoopback() {
 			said = x.p.options.LocalAddress
 		}
-		at := len(x.scratch)
-		if clients != "" {
-			x.scratch = append(x.scratch, clients...)
-			x.scratch = append(x.scratch, ',')
+		// The client of a unix socket has no address: what is claimed stays as it is.
+		if said.IsValid() {
+			at := len(x.scratch)
+			if clients != "" {
+				x.scratch = append(x.scratch, clients...)
+				x.scratch = append(x.scratch, ',')
+			}
+			x.scratch = said.AppendTo(x.scratch)
+			clients = x.text(at)
 		}
-		x.scratch = said.AppendTo(x.scratch)
-		clients = x.text(at)
 		if cfg.XffTrustedHops == 0 || proto == "" {
 			proto = x.req.Scheme
 		}

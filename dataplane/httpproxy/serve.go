@@ -185,7 +185,12 @@ func (x *exchange) exchange(up upstream.Exchange) (why *failure.Error, whole boo
 		}
 		x.pump = &k.pump
 		k.attach(up)
-		why, whole = x.answer(up)
+		if k.why.Load() != nil {
+			// The client's fault while nothing was attached; later ones break the exchange off.
+			why = x.because(nil)
+		} else {
+			why, whole = x.answer(up)
+		}
 		return why, k.detach(up) && whole
 	default:
 		var why *failure.Error

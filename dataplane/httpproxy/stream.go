@@ -44,6 +44,8 @@ type Conn struct {
 	// Peer is the client, and Local where it has connected to. Direct is who has connected in its name, by the PROXY
 	// protocol; invalid if nobody has.
 	Peer, Local, Direct netip.AddrPort
+	// Socket is the path of the unix socket that it came by; those of the addresses that no header says are invalid then.
+	Socket string
 	// Origin is the connection for clusters that tell its addresses; who serves the connection closes it.
 	Origin upstream.Origin
 	// Client is what X-Forwarded-Client-Cert says of the client; empty is no such header.

@@ -131,17 +131,17 @@ func (s *Socket) serve(opts Options) {
 		}
 		if !end.IsZero() {
 			// A deadline that has passed would leave who is in the queue there.
-			_ = s.tcp.SetDeadline(time.Now().Add(lastCall))
+			_ = s.listener.SetDeadline(time.Now().Add(lastCall))
 		}
-		conn, err := s.tcp.AcceptTCP()
+		conn, err := s.listener.Accept()
 		switch {
 		case err == nil && !end.IsZero() && time.Now().After(end):
 			conn.Close()
 			return
 		case err == nil:
 			delay, failing = 0, false
-			if s.inherited != nil {
-				_ = conn.SetKeepAliveConfig(keepAlive) // as Bind's do by themselves
+			if tcp, ok := conn.(*net.TCPConn); ok && s.inherited != nil {
+				_ = tcp.SetKeepAliveConfig(keepAlive) // as Bind's do by themselves
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && end.IsZero() && !s.others():
 			<-s.shut
@@ -153,10 +153,10 @@ func (s *Socket) serve(opts Options) {
 			// ECONNABORTED is one client's, EMFILE and its like pass: go on, not in a hot loop, and log a spell of it once.
 			opts.Stats().AcceptErrors.Add(1)
 			if !failing {
-				opts.Logger.Warn("accept failed", "address", s.Place.Address, "error", cause(err))
+				opts.Logger.Warn("accept failed", "address", s.Place, "error", cause(err))
 				failing = true
 			}
-			if (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) && s.spare.shed(s.tcp) {
+			if (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) && s.spare.shed(s.listener) {
 				opts.Stats().Refused[NoDescriptor].Add(1)
 				continue
 			}
@@ -212,7 +212,7 @@ func (s *Socket) resumed(p Pressure) bool {
 
 // admit counts a connection, or tells why it must go (Reasons: it need not). The newest goes: who is being served is not
 // disturbed. counted: it is among its client's, peer.
-func (o *Options) admit(conn *net.TCPConn) (peer netip.Addr, counted bool, why Reason) {
+func (o *Options) admit(conn net.Conn) (peer netip.Addr, counted bool, why Reason) {
 	if o.Pressure != nil && o.Pressure.Rejecting() {
 		return peer, false, NoMemory
 	}

@@ -27,12 +27,14 @@ type inherited struct {
 	// address is where it is bound; an IPv6 one of all addresses takes IPv4 too, if both.
 	address netip.AddrPort
 	both    bool
+	// path is a unix socket's; address is zero then.
+	path string
 	// kept: it is the service manager's, and stays bound whatever we do; else it is taken once.
 	kept bool
 	used bool
 }
 
-// Add takes over a descriptor, and closes it if it is no TCP socket that listens. One that is kept serves every Bind of its
+// Add takes over a descriptor, and closes it if it is no TCP or unix socket that listens. One that is kept serves every Bind of its
 // address; others serve one.
 func (i *Inherited) Add(file *os.File, kept bool) error {
 	s := &inherited{file: file, kept: kept}
@@ -49,6 +51,13 @@ func (i *Inherited) Add(file *os.File, kept bool) error {
 // Own says that the process that had the sockets before does not have them any more. Until then they are left as they are when
 // one of them is closed.
 func (i *Inherited) Own() { i.owned.Store(true) }
+
+func (s *inherited) name() string {
+	if s.path != "" {
+		return s.path
+	}
+	return s.address.String()
+}
 
 // look asks the kernel what the descriptor is, and believes nobody else.
 func (s *inherited) look() error {
@@ -81,8 +90,10 @@ func (s *inherited) look() error {
 		case *unix.SockaddrInet6:
 			s.address = netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
 			s.both = option(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) == 0
+		case *unix.SockaddrUnix:
+			s.path = a.Name
 		default:
-			err = errors.New("got a socket of another kind than TCP")
+			err = errors.New("got a socket of another kind than TCP and unix sockets")
 		}
 	})
 	return errors.Join(control, err)
@@ -92,12 +103,23 @@ func (s *inherited) look() error {
 func (i *Inherited) Bind(place Place) (*Socket, error) {
 	l, kept, err := i.take(place)
 	if err != nil {
-		return nil, fmt.Errorf("listener: bind %s: %w", place.Address, err)
+		return nil, fmt.Errorf("listener: bind %s: %w", place, err)
 	}
 	if l == nil {
 		return Bind(place)
 	}
-	s := newSocket(place, l)
+	var file os.FileInfo
+	if unix, ok := l.(*net.UnixListener); ok {
+		// Our Close removes the file, unless it is the service manager's.
+		unix.SetUnlinkOnClose(false)
+		if !kept && !abstract(place.Path) {
+			if file, err = os.Lstat(place.Path); err != nil {
+				l.Close()
+				return nil, fmt.Errorf("listener: bind %s: %w", place, cause(err))
+			}
+		}
+	}
+	s := newSocket(place, l, file)
 	s.inherited, s.kept = i, kept
 	return s, nil
 }
@@ -111,14 +133,14 @@ func (i *Inherited) Listen(address netip.AddrPort) (net.Listener, error) {
 	return l, err
 }
 
-func (i *Inherited) take(place Place) (l *net.TCPListener, kept bool, err error) {
-	if i == nil || place.Address.Port() == 0 {
+func (i *Inherited) take(place Place) (l acceptor, kept bool, err error) {
+	if i == nil || place.Path == "" && place.Address.Port() == 0 {
 		return nil, false, nil
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for n, s := range i.sockets {
-		if s.address != place.Address || s.address.Addr() == netip.IPv6Unspecified() && s.both != place.IPv4Compat {
+		if s.path != place.Path || s.address != place.Address || s.address.Addr() == netip.IPv6Unspecified() && s.both != place.IPv4Compat {
 			continue
 		}
 		made, err := net.FileListener(s.file) // of a copy
@@ -130,7 +152,7 @@ func (i *Inherited) take(place Place) (l *net.TCPListener, kept bool, err error)
 			_ = s.file.Close() // the copy is what counts
 			i.sockets = slices.Delete(i.sockets, n, n+1)
 		}
-		return made.(*net.TCPListener), s.kept, nil
+		return made.(acceptor), s.kept, nil
 	}
 	return nil, false, nil
 }
@@ -142,7 +164,7 @@ func (i *Inherited) Waiting() []string {
 	var names []string
 	for _, s := range i.sockets {
 		if !s.kept {
-			names = append(names, s.address.String())
+			names = append(names, s.name())
 		}
 	}
 	return names
@@ -156,7 +178,7 @@ func (i *Inherited) Unused() (kept, closed []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.sockets = slices.DeleteFunc(i.sockets, func(s *inherited) bool {
-		name := fmt.Sprintf("%s (%s)", s.address, s.file.Name())
+		name := fmt.Sprintf("%s (%s)", s.name(), s.file.Name())
 		switch {
 		case !s.kept:
 			closed = append(closed, name)

@@ -168,7 +168,7 @@ func TestInheritedMatch(t *testing.T) {
 	}
 }
 
-// TestInheritedBad: what is no listening TCP socket is refused, and closed.
+// TestInheritedBad: what is no socket that listens is refused, and closed.
 func TestInheritedBad(t *testing.T) {
 	file, err := os.Open(os.DevNull)
 	if err != nil {
@@ -187,9 +187,8 @@ func TestInheritedBad(t *testing.T) {
 	}
 	for want, file := range map[string]*os.File{
 		"not a socket|operation on non-socket|socket operation": file,
-		"got no stream socket":                socket(unix.AF_INET, unix.SOCK_DGRAM, func(int) error { return nil }),
-		"got a socket that does not listen":   socket(unix.AF_INET, unix.SOCK_STREAM, func(int) error { return nil }),
-		"got a socket of another kind than T": socket(unix.AF_UNIX, unix.SOCK_STREAM, func(fd int) error { return listenUnix(t, fd) }),
+		"got no stream socket":              socket(unix.AF_INET, unix.SOCK_DGRAM, func(int) error { return nil }),
+		"got a socket that does not listen": socket(unix.AF_INET, unix.SOCK_STREAM, func(int) error { return nil }),
 	} {
 		err := (&Inherited{}).Add(file, true)
 		found := false
@@ -205,9 +204,47 @@ func TestInheritedBad(t *testing.T) {
 	}
 }
 
-func listenUnix(t *testing.T, fd int) error {
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(t.TempDir(), "s")}); err != nil {
-		return err
+// TestInheritedUnix: the file of a unix socket goes with the last process that has it.
+func TestInheritedUnix(t *testing.T) {
+	place := Place{Path: filepath.Join(t.TempDir(), "s"), Mode: 0o600}
+	first, err := Bind(place)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return unix.Listen(fd, 1)
+	raw, err := first.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fd int
+	if err := raw.Control(func(of uintptr) { fd, _ = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || fd == 0 {
+		t.Fatal(err)
+	}
+	all := &Inherited{}
+	defer all.Close()
+	if err := all.Add(os.NewFile(uintptr(fd), "given"), false); err != nil {
+		t.Fatal(err)
+	}
+	if names := all.Waiting(); len(names) != 1 || names[0] != place.Path {
+		t.Errorf("waiting: got %v", names)
+	}
+	second, err := all.Bind(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Share(true)
+	first.Close()
+	all.Own()
+	serve(second, nil, func(c net.Conn) { _, _ = c.Write([]byte("ok")) })
+	conn, err := net.Dial("unix", place.Path)
+	if err != nil {
+		t.Fatalf("the first has taken the file with it: %v", err)
+	}
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 2)); err != nil {
+		t.Error(err)
+	}
+	second.Close()
+	if _, err := os.Lstat(place.Path); err == nil {
+		t.Error("the second has left the file")
+	}
 }

@@ -1,10 +1,6 @@
 package listener
 
-import (
-	"net"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // newcomers is a program for a socket's filter, which sees segments from their TCP header on: those that open a connection
 // (SYN without ACK) are dropped, all others pass.
@@ -19,7 +15,10 @@ var newcomers = [...]unix.SockFilter{
 // lastClient lets nobody new into a socket's queue. Who comes now hears nothing, and knocks again in a second: then whoever
 // has the address by that time answers, or nobody does. Without it, a client that comes between our last accept and our
 // close would be told that it is connected, and then be reset.
-func lastClient(l *net.TCPListener) {
+func lastClient(l acceptor) {
+	if l.Addr().Network() == "unix" {
+		return // its file is gone: nobody new can come, but by an abstract name
+	}
 	raw, err := l.SyscallConn()
 	if err != nil {
 		return // it is closed

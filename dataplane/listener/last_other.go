@@ -2,7 +2,5 @@
 
 package listener
 
-import "net"
-
 // lastClient is of Linux.
-func lastClient(*net.TCPListener) {}
+func lastClient(acceptor) {}

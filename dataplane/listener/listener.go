@@ -27,17 +27,30 @@ type Place struct {
 	Address    netip.AddrPort
 	IPv4Compat bool
 	ReusePort  bool
+	// Path is a unix socket's, in place of an Address, and Mode its permissions; 0 is what the process's umask leaves.
+	Path string
+	Mode uint32
+}
+
+// String is the address, or the path.
+func (p Place) String() string {
+	if p.Path != "" {
+		return p.Path
+	}
+	return p.Address.String()
 }
 
 // PlaceOf is a listener's.
 func PlaceOf(l *config.Listener) Place {
-	return Place{Address: l.Address, IPv4Compat: l.IPv4Compat, ReusePort: l.ReusePort}
+	return Place{Address: l.Address, IPv4Compat: l.IPv4Compat, ReusePort: l.ReusePort, Path: l.Path, Mode: l.Mode}
 }
 
 // Socket is one bound socket. It takes connections into the kernel's queue from Bind on, and hands them out by Serve.
 type Socket struct {
-	Place Place
-	tcp   *net.TCPListener
+	Place    Place
+	listener acceptor
+	// file is what a unix socket made, for Close to remove; else nil.
+	file os.FileInfo
 
 	serving atomic.Bool
 	// done is closed when Serve has returned, shut when Close has begun.
@@ -56,12 +69,27 @@ type Socket struct {
 // keepAlive probes are the chains' business: an idle peer that is gone must not hold a connection for ever.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 5}
 
-func newSocket(place Place, l *net.TCPListener) *Socket {
-	return &Socket{Place: place, tcp: l, done: make(chan struct{}), shut: make(chan struct{})}
+func newSocket(place Place, l acceptor, file os.FileInfo) *Socket {
+	return &Socket{Place: place, listener: l, file: file, done: make(chan struct{}), shut: make(chan struct{})}
 }
 
 // Bind opens a socket. The error says which address, and is the system's (EADDRINUSE and the like).
 func Bind(place Place) (*Socket, error) {
+	var l acceptor
+	var file os.FileInfo
+	var err error
+	if place.Path != "" {
+		l, file, err = listenUnix(&net.ListenConfig{}, place)
+	} else {
+		l, err = listenTCP(place)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newSocket(place, l, file), nil
+}
+
+func listenTCP(place Place) (acceptor, error) {
 	network := "tcp6"
 	if place.Address.Addr().Is4() {
 		network = "tcp4"
@@ -76,11 +104,15 @@ func Bind(place Place) (*Socket, error) {
 	}
 	// As Envoy's (enable_mptcp): Go would take multipath TCP, whose sockets lack options that ours need (lastClient).
 	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(context.Background(), network, place.Address.String())
+	return listen(&lc, network, place.Address.String())
+}
+
+func listen(lc *net.ListenConfig, network, address string) (acceptor, error) {
+	l, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
-		return nil, fmt.Errorf("listener: bind %s: %w", place.Address, cause(err))
+		return nil, fmt.Errorf("listener: bind %s: %w", address, cause(err))
 	}
-	return newSocket(place, l.(*net.TCPListener)), nil
+	return l.(acceptor), nil
 }
 
 func setOptions(fd int, place Place) error {
@@ -111,9 +143,12 @@ func cause(err error) error {
 	return err
 }
 
-// Addr is where the socket is bound, with the port that the system chose for port 0.
+// Addr is where the socket is bound, with the port that the system chose for port 0. It is zero of a unix socket.
 func (s *Socket) Addr() netip.AddrPort {
-	return s.tcp.Addr().(*net.TCPAddr).AddrPort()
+	if tcp, ok := s.listener.Addr().(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
 }
 
 // lastCall is how long a closing socket waits for one more connection that the kernel has half made: to close at once would
@@ -135,22 +170,25 @@ func (s *Socket) others() bool {
 }
 
 // SyscallConn is of the socket's descriptor, to hand it on.
-func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.tcp.SyscallConn() }
+func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.listener.SyscallConn() }
 
 // Close stops accepting and closes the socket; connections accepted go on. What waits in the queue is accepted first.
 func (s *Socket) Close() {
 	s.shutOnce.Do(func() {
+		if !s.others() {
+			s.unlink()
+		}
 		serving := s.serving.Load()
 		if serving {
 			if !s.others() {
-				lastClient(s.tcp)
+				lastClient(s.listener)
 			}
-			_ = s.tcp.SetDeadline(time.Unix(1, 0)) // wakes Serve
+			_ = s.listener.SetDeadline(time.Unix(1, 0)) // wakes Serve
 		}
 		close(s.shut)
 		if serving {
 			<-s.done
 		}
-		s.tcp.Close()
+		s.listener.Close()
 	})
 }

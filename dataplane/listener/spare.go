@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +24,7 @@ func (s *spare) close() {
 }
 
 // shed refuses the connection that has waited longest; false if there is none, or no descriptor for it.
-func (s *spare) shed(l *net.TCPListener) bool {
+func (s *spare) shed(l acceptor) bool {
 	if s.file == nil {
 		s.open()
 		return false
@@ -38,7 +37,7 @@ func (s *spare) shed(l *net.TCPListener) bool {
 	defer s.open()
 	done := false
 	_ = raw.Control(func(fd uintptr) {
-		// Not AcceptTCP, which would wait if the client has gone. The descriptor is closed at once: it needs no flags.
+		// Not Accept, which would wait if the client has gone. The descriptor is closed at once: it needs no flags.
 		conn, _, err := unix.Accept(int(fd))
 		if err == nil {
 			done = unix.Close(conn) == nil

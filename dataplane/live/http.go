@@ -38,7 +38,7 @@ func (c *conn) openHTTP(ch *chain, transport net.Conn, state *tls.ConnectionStat
 	c.http = &session{
 		chain: ch, config: cfg, codec: cfg.Codec, transport: transport,
 		info: httpproxy.Conn{
-			Peer: c.peer(), Direct: c.direct(), Local: c.local(),
+			Peer: c.peer(), Direct: c.direct(), Local: c.local(), Socket: c.socketPath(),
 			TLS: state, Listener: ch.listener.name, Chain: ch.name, Draining: &c.draining,
 		},
 	}

@@ -96,7 +96,9 @@ type socketKey struct {
 
 func keyOf(l *config.Listener) socketKey {
 	key := socketKey{place: listener.PlaceOf(l)}
-	if l.Address.Port() == 0 {
+	// Permissions can be changed in place.
+	key.place.Mode = 0
+	if l.Path == "" && l.Address.Port() == 0 {
 		key.name = l.Name
 	}
 	return key
@@ -151,7 +153,7 @@ func (r *Runtime) Bind(l *config.Listener) error {
 			return nil
 		}
 	}
-	socket, err := r.options.Inherited.Bind(key.place)
+	socket, err := r.options.Inherited.Bind(listener.PlaceOf(l))
 	if err != nil {
 		return fmt.Errorf("live: listener %q: %w", l.Name, err)
 	}

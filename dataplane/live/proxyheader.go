@@ -88,6 +88,14 @@ func (c *conn) local() netip.AddrPort {
 	return address(c.LocalAddr())
 }
 
+// socketPath is the path of the unix socket that the client has connected to; "" is none.
+func (c *conn) socketPath() string {
+	if a, ok := c.LocalAddr().(*net.UnixAddr); ok {
+		return a.Name
+	}
+	return ""
+}
+
 // direct is who has connected, where that is not the client.
 func (c *conn) direct() netip.AddrPort {
 	if c.header != nil {

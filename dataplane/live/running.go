@@ -104,6 +104,9 @@ func (r *Runtime) applyListener(cfg *config.Listener, leaving map[socketKey]*ser
 		return err
 	}
 	socket, fresh, err := r.socketFor(l, cfg, leaving)
+	if err == nil {
+		err = socket.socket.SetMode(cfg.Mode)
+	}
 	if err != nil {
 		plan.discard()
 		l.stay(leaving)
@@ -158,10 +161,10 @@ func (r *Runtime) socketFor(l *running, cfg *config.Listener, leaving map[socket
 	}
 	for name, other := range r.listeners {
 		if name != l.name && other.socket != nil && other.socket.key == key {
-			return nil, false, fmt.Errorf("address %s is listener %q's", cfg.Address, name)
+			return nil, false, fmt.Errorf("address %s is listener %q's", key.place, name)
 		}
 	}
-	socket, err := r.options.Inherited.Bind(key.place)
+	socket, err := r.options.Inherited.Bind(listener.PlaceOf(cfg))
 	if err != nil {
 		return nil, false, err
 	}

@@ -120,7 +120,7 @@ func address(a net.Addr) netip.AddrPort {
 
 func (ch *chain) serveTCP(c *conn, transport net.Conn, state *tls.ConnectionState, start time.Time) {
 	info := &tcpproxy.Conn{
-		Peer: c.peer(), Direct: c.direct(), Local: c.local(),
+		Peer: c.peer(), Direct: c.direct(), Local: c.local(), Socket: c.socketPath(),
 		Listener: ch.listener.name, Chain: ch.name, ServerName: c.hello.ServerName, Start: start,
 	}
 	if state != nil {

@@ -2,10 +2,10 @@ package live
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
+	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 )
 
@@ -26,7 +26,7 @@ type View struct {
 type ListenerView struct {
 	Name string
 	// Address is what is bound, with the port that the system chose for port 0.
-	Address netip.AddrPort
+	Address config.Address
 	Chains  []ChainView
 	// ConnectionsActive and ConnectionsTotal are accepted connections.
 	ConnectionsActive, ConnectionsTotal int64
@@ -82,7 +82,7 @@ func (r *Runtime) View() *View {
 		l := r.listeners[name]
 		view := ListenerView{
 			Name:                  name,
-			Address:               l.socket.socket.Addr(),
+			Address:               config.Address{AddrPort: l.socket.socket.Addr(), Path: l.socket.socket.Place.Path},
 			ConnectionsActive:     l.stats.ConnectionsActive.Load(),
 			ConnectionsTotal:      l.stats.ConnectionsTotal.Load(),
 			Refused:               map[string]int64{},

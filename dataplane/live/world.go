@@ -64,6 +64,12 @@ func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, 
 	next.former = w.trusts
 	for name, cfg := range c.Clusters {
 		endpoints := cfg.Static
+		if cfg.DNS != nil {
+			endpoints = nil
+			if assignment := c.Resolved[name]; assignment != nil {
+				endpoints = assignment.Endpoints
+			}
+		}
 		if cfg.AssignmentName != "" {
 			endpoints = nil
 			if assignment := c.Assignments[cfg.AssignmentName]; assignment != nil {

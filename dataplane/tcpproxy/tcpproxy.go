@@ -52,7 +52,9 @@ type Stats struct {
 type Conn struct {
 	// Peer is the client, and Local where it has connected to. Direct is who has connected in its name, by the PROXY
 	// protocol; invalid if nobody has.
-	Peer, Local, Direct       netip.AddrPort
+	Peer, Local, Direct netip.AddrPort
+	// Socket is the path of the unix socket that it came by; those of the addresses that no header says are invalid then.
+	Socket                    string
 	Listener, Chain           string
 	ServerName, TLSVersion    string
 	Start                     time.Time
@@ -149,10 +151,10 @@ func (p *Proxy) log(c *Conn, flag string) {
 		Start: c.Start, Duration: time.Since(c.Start), Flags: flag, Details: c.detail,
 		BytesReceived: c.received.Load(), BytesSent: c.sent.Load(),
 		Cluster: c.cluster, Upstream: c.upstream,
-		Remote: c.Peer, Peer: c.Peer, Local: c.Local, Listener: c.Listener, Chain: c.Chain,
+		Remote: c.Peer, Peer: c.Peer, Local: c.Local, Socket: c.Socket, Listener: c.Listener, Chain: c.Chain,
 		SNI: c.ServerName, TLSVersion: c.TLSVersion,
 	}
-	if c.Direct.IsValid() {
+	if c.Direct.IsValid() || c.Socket != "" {
 		record.Peer = c.Direct
 	}
 	for _, l := range p.options.Logs {

@@ -21,7 +21,7 @@ import (
 // Request is one request of a client, and the connection that it makes for it.
 type Request struct {
 	Method string
-	// Addr is the address to dial, TLS whether to speak it.
+	// Addr is the address to dial, or unix:/path, TLS whether to speak it.
 	Addr string
 	TLS  bool
 	// SNI is the server name in the handshake; empty sends none.
@@ -98,7 +98,11 @@ func Do(r *Request, after bool) *Answer {
 }
 
 func dial(r *Request, a *Answer) (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", r.Addr, Patience)
+	network, addr := "tcp", r.Addr
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, addr = "unix", path
+	}
+	conn, err := net.DialTimeout(network, addr, Patience)
 	if err == nil && len(r.Ahead) > 0 {
 		_, err = conn.Write(r.Ahead)
 	}

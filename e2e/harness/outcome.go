@@ -25,6 +25,10 @@ type Outcome struct {
 // Play sends an exchange's requests, one after the other.
 func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	tb.Helper()
+	if e.Request.Proto == "DNS" {
+		s.Server.Set(tb, e.Names...)
+		return &Outcome{Served: map[string]int{}}
+	}
 	r := e.Request
 	r.Addr = s.Addr(tb, e.At, e.Port)
 	r.Authority = s.numbers(r.Authority)
@@ -72,11 +76,14 @@ var (
 	namePattern = regexp.MustCompile(`:[a-z][a-z0-9-]*$`)
 )
 
-// numbers puts a port's number for its name.
+// numbers puts a port's number for its name; a unix socket has none.
 func (s *Stage) numbers(authority string) string {
 	return namePattern.ReplaceAllStringFunc(authority, func(name string) string {
 		if n := s.Ports[name[1:]]; n != 0 {
 			return ":" + strconv.Itoa(n)
+		}
+		if s.Sockets[name[1:]] != "" {
+			return ""
 		}
 		return name
 	})

@@ -29,6 +29,11 @@ type Exchange struct {
 	Label string
 	Times int
 
+	// Soon: it is sent again until what is expected comes of it, or Patience ends.
+	Soon bool
+	// Names are what a block DNS changes: a name, and the upstreams at its addresses.
+	Names []string
+
 	Request Request
 	// Port is the name of the port to dial, At the address.
 	Port, At string
@@ -157,6 +162,10 @@ func parseRequestLine(text string) (*Exchange, error) {
 	e := &Exchange{Times: 1, At: "127.0.0.1"}
 	r := &e.Request
 	r.Method, r.Proto = words[0], "HTTP/1.1"
+	if r.Method == "DNS" {
+		r.Proto, e.Names = "DNS", words[1:]
+		return e, nil
+	}
 	if r.Method == "RAW" || r.Method == "TCP" {
 		r.Proto, e.Port = r.Method, words[1]
 	} else {
@@ -186,6 +195,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.Proto = flag
 		case flag == "chunked":
 			r.Chunked = true
+		case flag == "soon":
+			e.Soon = true
 		case flag == "open":
 			r.Open = true
 		case flag == "late":

@@ -16,8 +16,12 @@ import (
 
 // Stage is a scenario made ready for one proxy: its folder of definitions, its ports and its upstreams.
 type Stage struct {
-	Dir       string
-	Ports     map[string]int
+	Dir   string
+	Ports map[string]int
+	// Sockets are the paths of unix sockets, by the names that stand in place of a port's.
+	Sockets map[string]string
+	// Server is the name server, if a placeholder has asked for it.
+	Server    *Names
 	Upstreams map[string]*Upstream
 	signers   signers
 	// tries counts requests with x-echo-first; Play begins anew.
@@ -31,10 +35,14 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 // NewStage writes files with their placeholders filled in:
 //
 //	{{port "http"}}      a free port, the same for the same name
+//	{{socket "web"}}     the path of a unix socket to listen on, the same for the same name
 //	{{upstream "v1"}}    the address of an HTTP/1.1 upstream
 //	{{h2c "grpc"}}       the address of an HTTP/2 upstream
 //	{{tcp "t"}}          the address of a TCP upstream
 //	{{echo "e"}}         the address of a TCP upstream that sends back what comes
+//	{{resolver}}         the address of a name server
+//	{{named "a.test" "v1" "v2@::1"}} a name and a port, and upstreams on that port at loopback addresses that the name has
+//	{{namedtcp "a.test" "t1"}} the same with TCP upstreams
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
 //	{{unix "tcp" "t"}}   one of them, or "proxied" followed by one, on a unix socket
@@ -45,7 +53,7 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 //	{{full}}             an address where connections are neither taken nor refused
 func NewStage(tb testing.TB, files []txtar.File) *Stage {
 	tb.Helper()
-	s := &Stage{Dir: tb.TempDir(), Ports: map[string]int{}, Upstreams: map[string]*Upstream{}}
+	s := &Stage{Dir: tb.TempDir(), Ports: map[string]int{}, Sockets: map[string]string{}, Upstreams: map[string]*Upstream{}}
 	s.Write(tb, files)
 	return s
 }
@@ -67,6 +75,19 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 				s.Ports[name] = FreePort(tb)
 			}
 			return s.Ports[name]
+		},
+		"socket": func(name string) string {
+			if s.Sockets[name] == "" {
+				s.Sockets[name] = filepath.Join(ShortDir(tb), name+".sock")
+			}
+			return s.Sockets[name]
+		},
+		"resolver": func() string { return s.names(tb).Addr },
+		"named": func(name string, answers ...string) string {
+			return s.named(tb, NewUpstream, name, answers)
+		},
+		"namedtcp": func(name string, answers ...string) string {
+			return s.named(tb, NewTCPUpstream, name, answers)
 		},
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),
@@ -132,9 +153,12 @@ func (s *Stage) Text(tb testing.TB, name string) string {
 	return string(data)
 }
 
-// Addr is where a port is reached.
+// Addr is where a port is reached, or unix:/path.
 func (s *Stage) Addr(tb testing.TB, host, port string) string {
 	tb.Helper()
+	if path := s.Sockets[port]; path != "" {
+		return "unix:" + path
+	}
 	n := s.Ports[port]
 	if n == 0 {
 		tb.Fatalf("no port is called %q", port)

@@ -81,7 +81,7 @@ func (x Listener_Protocol) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Listener_Protocol.Descriptor instead.
 func (Listener_Protocol) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{1, 0}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2, 0}
 }
 
 // A Gateway says which sockets the proxies of a fleet listen on, and how each is spoken to.
@@ -170,7 +170,63 @@ func (x *Gateway) GetListeners() []*Listener {
 	return nil
 }
 
-// A Listener is one address and port. Listeners of one fleet may share an address and port only as HTTPS and TLS listeners
+// A Socket is a unix socket to listen on. Short form: the path alone.
+type Socket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its absolute path, of at most 107 bytes, or @name in Linux's abstract namespace. The proxy makes the file, replaces one
+	// on which nobody lives any more, and removes its own when it ends.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The file's permissions, in octal: who may write to it may connect. Default: what the umask of the proxy leaves.
+	Mode          string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Socket) Reset() {
+	*x = Socket{}
+	mi := &file_sluice_v1_gateway_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Socket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Socket) ProtoMessage() {}
+
+func (x *Socket) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_gateway_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Socket.ProtoReflect.Descriptor instead.
+func (*Socket) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Socket) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Socket) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+// A Listener is one address and port, or a unix socket. Listeners of one fleet may share an address and port only as HTTPS and TLS listeners
 // with distinct hosts.
 type Listener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -178,7 +234,7 @@ type Listener struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The IP address to bind. Default: 0.0.0.0, all of IPv4; "::" is all of IPv6 and of IPv4.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// The TCP port: 1 to 65535.
+	// The TCP port: 1 to 65535. Exactly one of port and socket.
 	Port uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
 	// How connections are read: HTTP, HTTPS, TCP or TLS.
 	Protocol Listener_Protocol `protobuf:"varint,4,opt,name=protocol,proto3,enum=sluice.v1.Listener_Protocol" json:"protocol,omitempty"`
@@ -209,13 +265,16 @@ type Listener struct {
 	ProxyProtocol *ProxyProtocol `protobuf:"bytes,13,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
 	// With certificates: clients must show certificates of their own (mutual TLS). Default: they are not asked for any.
 	ClientCertificates *ClientCertificates `protobuf:"bytes,14,opt,name=client_certificates,json=clientCertificates,proto3" json:"client_certificates,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// A unix socket, in place of address and port. Its clients have no address: they match no sourceAddress, and
+	// X-Forwarded-For says nothing of them.
+	Socket        *Socket `protobuf:"bytes,15,opt,name=socket,proto3" json:"socket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_sluice_v1_gateway_proto_msgTypes[1]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -227,7 +286,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_gateway_proto_msgTypes[1]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -240,7 +299,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{1}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Listener) GetName() string {
@@ -341,6 +400,13 @@ func (x *Listener) GetClientCertificates() *ClientCertificates {
 	return nil
 }
 
+func (x *Listener) GetSocket() *Socket {
+	if x != nil {
+		return x.Socket
+	}
+	return nil
+}
+
 // ProxyProtocol says what of it a listener takes. A connection that does not begin with a header, or with one that is
 // malformed, is closed.
 type ProxyProtocol struct {
@@ -353,7 +419,7 @@ type ProxyProtocol struct {
 
 func (x *ProxyProtocol) Reset() {
 	*x = ProxyProtocol{}
-	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +431,7 @@ func (x *ProxyProtocol) String() string {
 func (*ProxyProtocol) ProtoMessage() {}
 
 func (x *ProxyProtocol) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_gateway_proto_msgTypes[2]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +444,7 @@ func (x *ProxyProtocol) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyProtocol.ProtoReflect.Descriptor instead.
 func (*ProxyProtocol) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ProxyProtocol) GetOptional() bool {
@@ -418,7 +484,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +496,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_gateway_proto_msgTypes[3]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +509,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Limits) GetConnections() uint32 {
@@ -506,7 +572,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_sluice_v1_gateway_proto_msgTypes[4]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +584,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_gateway_proto_msgTypes[4]
+	mi := &file_sluice_v1_gateway_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +597,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_gateway_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AccessLog) GetDisabled() bool {
@@ -554,12 +620,16 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\tlisteners\x18\x05 \x03(\v2\x13.sluice.v1.ListenerB\b\xbaH\x05\x92\x01\x02\b\x01R\tlisteners\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x01\n" +
+	"\x06Socket\x12\x1a\n" +
+	"\x04path\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x04path\x12~\n" +
+	"\x04mode\x18\x02 \x01(\tBj\xbaHg\xba\x01a\n" +
+	"\vsocket_mode\x124want permissions in octal, in quotes, such as \"0660\"\x1a\x1cthis.matches('^0?[0-7]{3}$')\xd8\x01\x01R\x04mode\"\xb2\x06\n" +
 	"\bListener\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
 	"\xbaH\a\xd8\x01\x01r\x02p\x01R\aaddress\x12\"\n" +
-	"\x04port\x18\x03 \x01(\rB\x0e\xbaH\v\xc8\x01\x01*\x06\x18\xff\xff\x03(\x01R\x04port\x12E\n" +
+	"\x04port\x18\x03 \x01(\rB\x0e\xbaH\v\xd8\x01\x01*\x06\x18\xff\xff\x03(\x01R\x04port\x12E\n" +
 	"\bprotocol\x18\x04 \x01(\x0e2\x1c.sluice.v1.Listener.ProtocolB\v\xbaH\b\xc8\x01\x01\x82\x01\x02\x10\x01R\bprotocol\x12&\n" +
 	"\x05hosts\x18\x05 \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x18\x01\"\x06r\x04\x90\xf6,\x01R\x05hosts\x124\n" +
@@ -575,7 +645,8 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\x12)\n" +
 	"\x06limits\x18\f \x01(\v2\x11.sluice.v1.LimitsR\x06limits\x12?\n" +
 	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\x12N\n" +
-	"\x13client_certificates\x18\x0e \x01(\v2\x1d.sluice.v1.ClientCertificatesR\x12clientCertificates\"K\n" +
+	"\x13client_certificates\x18\x0e \x01(\v2\x1d.sluice.v1.ClientCertificatesR\x12clientCertificates\x12)\n" +
+	"\x06socket\x18\x0f \x01(\v2\x11.sluice.v1.SocketR\x06socket\"K\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04HTTP\x10\x01\x12\t\n" +
@@ -611,34 +682,36 @@ func file_sluice_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_sluice_v1_gateway_proto_goTypes = []any{
 	(Listener_Protocol)(0),     // 0: sluice.v1.Listener.Protocol
 	(*Gateway)(nil),            // 1: sluice.v1.Gateway
-	(*Listener)(nil),           // 2: sluice.v1.Listener
-	(*ProxyProtocol)(nil),      // 3: sluice.v1.ProxyProtocol
-	(*Limits)(nil),             // 4: sluice.v1.Limits
-	(*AccessLog)(nil),          // 5: sluice.v1.AccessLog
-	nil,                        // 6: sluice.v1.Gateway.LabelsEntry
-	(*Redirect)(nil),           // 7: sluice.v1.Redirect
-	(*Backend)(nil),            // 8: sluice.v1.Backend
-	(*ClientCertificates)(nil), // 9: sluice.v1.ClientCertificates
+	(*Socket)(nil),             // 2: sluice.v1.Socket
+	(*Listener)(nil),           // 3: sluice.v1.Listener
+	(*ProxyProtocol)(nil),      // 4: sluice.v1.ProxyProtocol
+	(*Limits)(nil),             // 5: sluice.v1.Limits
+	(*AccessLog)(nil),          // 6: sluice.v1.AccessLog
+	nil,                        // 7: sluice.v1.Gateway.LabelsEntry
+	(*Redirect)(nil),           // 8: sluice.v1.Redirect
+	(*Backend)(nil),            // 9: sluice.v1.Backend
+	(*ClientCertificates)(nil), // 10: sluice.v1.ClientCertificates
 }
 var file_sluice_v1_gateway_proto_depIdxs = []int32{
-	6, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
-	2, // 1: sluice.v1.Gateway.listeners:type_name -> sluice.v1.Listener
-	0, // 2: sluice.v1.Listener.protocol:type_name -> sluice.v1.Listener.Protocol
-	7, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
-	8, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
-	5, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
-	4, // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
-	3, // 7: sluice.v1.Listener.proxy_protocol:type_name -> sluice.v1.ProxyProtocol
-	9, // 8: sluice.v1.Listener.client_certificates:type_name -> sluice.v1.ClientCertificates
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	7,  // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
+	3,  // 1: sluice.v1.Gateway.listeners:type_name -> sluice.v1.Listener
+	0,  // 2: sluice.v1.Listener.protocol:type_name -> sluice.v1.Listener.Protocol
+	8,  // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
+	9,  // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
+	6,  // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
+	5,  // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
+	4,  // 7: sluice.v1.Listener.proxy_protocol:type_name -> sluice.v1.ProxyProtocol
+	10, // 8: sluice.v1.Listener.client_certificates:type_name -> sluice.v1.ClientCertificates
+	2,  // 9: sluice.v1.Listener.socket:type_name -> sluice.v1.Socket
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_gateway_proto_init() }
@@ -655,7 +728,7 @@ func file_sluice_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_gateway_proto_rawDesc), len(file_sluice_v1_gateway_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

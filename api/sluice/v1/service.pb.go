@@ -128,6 +128,121 @@ func (Service_ProxyProtocol) EnumDescriptor() ([]byte, []int) {
 	return file_sluice_v1_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
+// What the addresses of a name are.
+type DNS_Mode int32
+
+const (
+	// ALL.
+	DNS_MODE_UNSPECIFIED DNS_Mode = 0
+	// All addresses of each name are endpoints, each with the weight of the name. The default.
+	DNS_ALL DNS_Mode = 1
+	// The first address of the newest answer is the endpoint, for names that have many servers behind them, of which any
+	// will do. The Service has one endpoint.
+	DNS_FIRST DNS_Mode = 2
+)
+
+// Enum value maps for DNS_Mode.
+var (
+	DNS_Mode_name = map[int32]string{
+		0: "MODE_UNSPECIFIED",
+		1: "ALL",
+		2: "FIRST",
+	}
+	DNS_Mode_value = map[string]int32{
+		"MODE_UNSPECIFIED": 0,
+		"ALL":              1,
+		"FIRST":            2,
+	}
+)
+
+func (x DNS_Mode) Enum() *DNS_Mode {
+	p := new(DNS_Mode)
+	*p = x
+	return p
+}
+
+func (x DNS_Mode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DNS_Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_v1_service_proto_enumTypes[2].Descriptor()
+}
+
+func (DNS_Mode) Type() protoreflect.EnumType {
+	return &file_sluice_v1_service_proto_enumTypes[2]
+}
+
+func (x DNS_Mode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DNS_Mode.Descriptor instead.
+func (DNS_Mode) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// Which addresses count.
+type DNS_Family int32
+
+const (
+	// V4_PREFERRED.
+	DNS_FAMILY_UNSPECIFIED DNS_Family = 0
+	// IPv4, and IPv6 of a name that has no IPv4. The default.
+	DNS_V4_PREFERRED DNS_Family = 1
+	// IPv4 alone.
+	DNS_V4 DNS_Family = 2
+	// IPv6 alone.
+	DNS_V6 DNS_Family = 3
+	// Both.
+	DNS_BOTH DNS_Family = 4
+)
+
+// Enum value maps for DNS_Family.
+var (
+	DNS_Family_name = map[int32]string{
+		0: "FAMILY_UNSPECIFIED",
+		1: "V4_PREFERRED",
+		2: "V4",
+		3: "V6",
+		4: "BOTH",
+	}
+	DNS_Family_value = map[string]int32{
+		"FAMILY_UNSPECIFIED": 0,
+		"V4_PREFERRED":       1,
+		"V4":                 2,
+		"V6":                 3,
+		"BOTH":               4,
+	}
+)
+
+func (x DNS_Family) Enum() *DNS_Family {
+	p := new(DNS_Family)
+	*p = x
+	return p
+}
+
+func (x DNS_Family) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DNS_Family) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_v1_service_proto_enumTypes[3].Descriptor()
+}
+
+func (DNS_Family) Type() protoreflect.EnumType {
+	return &file_sluice_v1_service_proto_enumTypes[3]
+}
+
+func (x DNS_Family) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DNS_Family.Descriptor instead.
+func (DNS_Family) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{1, 1}
+}
+
 // A Service is a set of endpoints that answer alike. With hosts it also publishes itself: that is short for a Route
 // of the same name, with these hosts and gateways and one rule to this Service.
 type Service struct {
@@ -157,7 +272,9 @@ type Service struct {
 	// retries.
 	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
 	// Speak TLS to the endpoints. Default: plaintext.
-	Tls           *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	// How the names of endpoints are looked up. Only where an endpoint has a name.
+	Dns           *DNS `protobuf:"bytes,16,opt,name=dns,proto3" json:"dns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -276,10 +393,101 @@ func (x *Service) GetTls() *ServiceTLS {
 	return nil
 }
 
+func (x *Service) GetDns() *DNS {
+	if x != nil {
+		return x.Dns
+	}
+	return nil
+}
+
+// DNS is how each proxy looks up the names of a Service's endpoints. A name that stops resolving keeps its last addresses on
+// a Go proxy; Envoy does that only while the name server fails, and not when it says that the name has no addresses.
+type DNS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the addresses of a name are: ALL or FIRST. Default: ALL.
+	Mode DNS_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=sluice.v1.DNS_Mode" json:"mode,omitempty"`
+	// How long an answer is used where its TTL is not: at least 1s. Default: 5s.
+	RefreshInterval string `protobuf:"bytes,2,opt,name=refresh_interval,json=refreshInterval,proto3" json:"refresh_interval,omitempty"`
+	// Ask again when the TTL of an answer is over. Default: true.
+	RespectTtl *bool `protobuf:"varint,3,opt,name=respect_ttl,json=respectTTL,proto3,oneof" json:"respect_ttl,omitempty"`
+	// Which addresses count: V4_PREFERRED, V4, V6 or BOTH. Default: V4_PREFERRED.
+	Family DNS_Family `protobuf:"varint,4,opt,name=family,proto3,enum=sluice.v1.DNS_Family" json:"family,omitempty"`
+	// Name servers, as IP or IP:port, in place of those of the proxy's system. At most 8. Default: the system's.
+	Resolvers     []string `protobuf:"bytes,5,rep,name=resolvers,proto3" json:"resolvers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DNS) Reset() {
+	*x = DNS{}
+	mi := &file_sluice_v1_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DNS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DNS) ProtoMessage() {}
+
+func (x *DNS) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DNS.ProtoReflect.Descriptor instead.
+func (*DNS) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DNS) GetMode() DNS_Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return DNS_MODE_UNSPECIFIED
+}
+
+func (x *DNS) GetRefreshInterval() string {
+	if x != nil {
+		return x.RefreshInterval
+	}
+	return ""
+}
+
+func (x *DNS) GetRespectTtl() bool {
+	if x != nil && x.RespectTtl != nil {
+		return *x.RespectTtl
+	}
+	return false
+}
+
+func (x *DNS) GetFamily() DNS_Family {
+	if x != nil {
+		return x.Family
+	}
+	return DNS_FAMILY_UNSPECIFIED
+}
+
+func (x *DNS) GetResolvers() []string {
+	if x != nil {
+		return x.Resolvers
+	}
+	return nil
+}
+
 // An Endpoint is one address of a Service. Short form: the address alone.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080. Or a unix socket:
+	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080. Or a name and
+	// a port, such as app.internal:8080, which each proxy looks up by itself: see dns. Or a unix socket:
 	// unix:/run/app.sock, whose path is absolute and of at most 107 bytes, or unix:@name in Linux's abstract namespace.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The share, relative to the other endpoints: 1 to 1,000,000. Default: 1.
@@ -300,7 +508,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_sluice_v1_service_proto_msgTypes[1]
+	mi := &file_sluice_v1_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +520,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[1]
+	mi := &file_sluice_v1_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +533,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{1}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Endpoint) GetAddress() string {
@@ -398,7 +606,7 @@ type LoadBalancer struct {
 
 func (x *LoadBalancer) Reset() {
 	*x = LoadBalancer{}
-	mi := &file_sluice_v1_service_proto_msgTypes[2]
+	mi := &file_sluice_v1_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +618,7 @@ func (x *LoadBalancer) String() string {
 func (*LoadBalancer) ProtoMessage() {}
 
 func (x *LoadBalancer) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[2]
+	mi := &file_sluice_v1_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +631,7 @@ func (x *LoadBalancer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadBalancer.ProtoReflect.Descriptor instead.
 func (*LoadBalancer) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LoadBalancer) GetPolicy() isLoadBalancer_Policy {
@@ -542,7 +750,7 @@ type RoundRobin struct {
 
 func (x *RoundRobin) Reset() {
 	*x = RoundRobin{}
-	mi := &file_sluice_v1_service_proto_msgTypes[3]
+	mi := &file_sluice_v1_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +762,7 @@ func (x *RoundRobin) String() string {
 func (*RoundRobin) ProtoMessage() {}
 
 func (x *RoundRobin) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[3]
+	mi := &file_sluice_v1_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +775,7 @@ func (x *RoundRobin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundRobin.ProtoReflect.Descriptor instead.
 func (*RoundRobin) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RoundRobin) GetSlowStart() *SlowStart {
@@ -594,7 +802,7 @@ type SlowStart struct {
 
 func (x *SlowStart) Reset() {
 	*x = SlowStart{}
-	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +814,7 @@ func (x *SlowStart) String() string {
 func (*SlowStart) ProtoMessage() {}
 
 func (x *SlowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[4]
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +827,7 @@ func (x *SlowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
 func (*SlowStart) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SlowStart) GetWindow() string {
@@ -657,7 +865,7 @@ type LeastRequest struct {
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +877,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +890,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LeastRequest) GetChoiceCount() uint32 {
@@ -708,7 +916,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +928,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +941,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
 }
 
 // RingHash places each endpoint at many points of a ring, and takes the first after the hash of the request.
@@ -752,7 +960,7 @@ type RingHash struct {
 
 func (x *RingHash) Reset() {
 	*x = RingHash{}
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +972,7 @@ func (x *RingHash) String() string {
 func (*RingHash) ProtoMessage() {}
 
 func (x *RingHash) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +985,7 @@ func (x *RingHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingHash.ProtoReflect.Descriptor instead.
 func (*RingHash) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RingHash) GetHashOn() []*HashKey {
@@ -815,7 +1023,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +1035,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +1048,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Maglev) GetHashOn() []*HashKey {
@@ -877,7 +1085,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +1097,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1110,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HashKey) GetOn() isHashKey_On {
@@ -998,7 +1206,7 @@ type HashHeader struct {
 
 func (x *HashHeader) Reset() {
 	*x = HashHeader{}
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1218,7 @@ func (x *HashHeader) String() string {
 func (*HashHeader) ProtoMessage() {}
 
 func (x *HashHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1231,7 @@ func (x *HashHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashHeader.ProtoReflect.Descriptor instead.
 func (*HashHeader) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HashHeader) GetName() string {
@@ -1050,7 +1258,7 @@ type HashCookie struct {
 
 func (x *HashCookie) Reset() {
 	*x = HashCookie{}
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1270,7 @@ func (x *HashCookie) String() string {
 func (*HashCookie) ProtoMessage() {}
 
 func (x *HashCookie) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1283,7 @@ func (x *HashCookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashCookie.ProtoReflect.Descriptor instead.
 func (*HashCookie) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HashCookie) GetName() string {
@@ -1110,7 +1318,7 @@ type HashQueryParam struct {
 
 func (x *HashQueryParam) Reset() {
 	*x = HashQueryParam{}
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1330,7 @@ func (x *HashQueryParam) String() string {
 func (*HashQueryParam) ProtoMessage() {}
 
 func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1343,7 @@ func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashQueryParam.ProtoReflect.Descriptor instead.
 func (*HashQueryParam) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HashQueryParam) GetName() string {
@@ -1154,7 +1362,7 @@ type HashSourceAddress struct {
 
 func (x *HashSourceAddress) Reset() {
 	*x = HashSourceAddress{}
-	mi := &file_sluice_v1_service_proto_msgTypes[13]
+	mi := &file_sluice_v1_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1374,7 @@ func (x *HashSourceAddress) String() string {
 func (*HashSourceAddress) ProtoMessage() {}
 
 func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[13]
+	mi := &file_sluice_v1_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,14 +1387,14 @@ func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashSourceAddress.ProtoReflect.Descriptor instead.
 func (*HashSourceAddress) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{13}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{14}
 }
 
 var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xc6\a\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xe8\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1202,7 +1410,8 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x0eproxy_protocol\x18\n" +
 	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12B\n" +
 	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x12'\n" +
-	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x1a9\n" +
+	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x12 \n" +
+	"\x03dns\x18\x10 \x01(\v2\x0e.sluice.v1.DNSR\x03dns\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1213,7 +1422,26 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\rProxyProtocol\x12\x1e\n" +
 	"\x1aPROXY_PROTOCOL_UNSPECIFIED\x10\x00\x12\x06\n" +
 	"\x02V1\x10\x01\x12\x06\n" +
-	"\x02V2\x10\x02\"\xc0\x03\n" +
+	"\x02V2\x10\x02\"\x87\x03\n" +
+	"\x03DNS\x121\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x13.sluice.v1.DNS.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x124\n" +
+	"\x10refresh_interval\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0frefreshInterval\x12$\n" +
+	"\vrespect_ttl\x18\x03 \x01(\bH\x00R\n" +
+	"respectTTL\x88\x01\x01\x127\n" +
+	"\x06family\x18\x04 \x01(\x0e2\x15.sluice.v1.DNS.FamilyB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06family\x12(\n" +
+	"\tresolvers\x18\x05 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\x10\b\x18\x01R\tresolvers\"0\n" +
+	"\x04Mode\x12\x14\n" +
+	"\x10MODE_UNSPECIFIED\x10\x00\x12\a\n" +
+	"\x03ALL\x10\x01\x12\t\n" +
+	"\x05FIRST\x10\x02\"L\n" +
+	"\x06Family\x12\x16\n" +
+	"\x12FAMILY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fV4_PREFERRED\x10\x01\x12\x06\n" +
+	"\x02V4\x10\x02\x12\x06\n" +
+	"\x02V6\x10\x03\x12\b\n" +
+	"\x04BOTH\x10\x04B\x0e\n" +
+	"\f_respect_ttl\"\xc0\x03\n" +
 	"\bEndpoint\x12 \n" +
 	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
 	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12|\n" +
@@ -1303,57 +1531,63 @@ func file_sluice_v1_service_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_service_proto_rawDescData
 }
 
-var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_sluice_v1_service_proto_goTypes = []any{
 	(Service_Protocol)(0),      // 0: sluice.v1.Service.Protocol
 	(Service_ProxyProtocol)(0), // 1: sluice.v1.Service.ProxyProtocol
-	(*Service)(nil),            // 2: sluice.v1.Service
-	(*Endpoint)(nil),           // 3: sluice.v1.Endpoint
-	(*LoadBalancer)(nil),       // 4: sluice.v1.LoadBalancer
-	(*RoundRobin)(nil),         // 5: sluice.v1.RoundRobin
-	(*SlowStart)(nil),          // 6: sluice.v1.SlowStart
-	(*LeastRequest)(nil),       // 7: sluice.v1.LeastRequest
-	(*Random)(nil),             // 8: sluice.v1.Random
-	(*RingHash)(nil),           // 9: sluice.v1.RingHash
-	(*Maglev)(nil),             // 10: sluice.v1.Maglev
-	(*HashKey)(nil),            // 11: sluice.v1.HashKey
-	(*HashHeader)(nil),         // 12: sluice.v1.HashHeader
-	(*HashCookie)(nil),         // 13: sluice.v1.HashCookie
-	(*HashQueryParam)(nil),     // 14: sluice.v1.HashQueryParam
-	(*HashSourceAddress)(nil),  // 15: sluice.v1.HashSourceAddress
-	nil,                        // 16: sluice.v1.Service.LabelsEntry
-	nil,                        // 17: sluice.v1.LoadBalancer.ZoneWeightsEntry
-	(*CircuitBreaker)(nil),     // 18: sluice.v1.CircuitBreaker
-	(*ServiceTLS)(nil),         // 19: sluice.v1.ServiceTLS
+	(DNS_Mode)(0),              // 2: sluice.v1.DNS.Mode
+	(DNS_Family)(0),            // 3: sluice.v1.DNS.Family
+	(*Service)(nil),            // 4: sluice.v1.Service
+	(*DNS)(nil),                // 5: sluice.v1.DNS
+	(*Endpoint)(nil),           // 6: sluice.v1.Endpoint
+	(*LoadBalancer)(nil),       // 7: sluice.v1.LoadBalancer
+	(*RoundRobin)(nil),         // 8: sluice.v1.RoundRobin
+	(*SlowStart)(nil),          // 9: sluice.v1.SlowStart
+	(*LeastRequest)(nil),       // 10: sluice.v1.LeastRequest
+	(*Random)(nil),             // 11: sluice.v1.Random
+	(*RingHash)(nil),           // 12: sluice.v1.RingHash
+	(*Maglev)(nil),             // 13: sluice.v1.Maglev
+	(*HashKey)(nil),            // 14: sluice.v1.HashKey
+	(*HashHeader)(nil),         // 15: sluice.v1.HashHeader
+	(*HashCookie)(nil),         // 16: sluice.v1.HashCookie
+	(*HashQueryParam)(nil),     // 17: sluice.v1.HashQueryParam
+	(*HashSourceAddress)(nil),  // 18: sluice.v1.HashSourceAddress
+	nil,                        // 19: sluice.v1.Service.LabelsEntry
+	nil,                        // 20: sluice.v1.LoadBalancer.ZoneWeightsEntry
+	(*CircuitBreaker)(nil),     // 21: sluice.v1.CircuitBreaker
+	(*ServiceTLS)(nil),         // 22: sluice.v1.ServiceTLS
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
-	16, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
-	3,  // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
-	4,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
+	19, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
+	6,  // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
+	7,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	18, // 5: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
-	19, // 6: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
-	5,  // 7: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	7,  // 8: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	8,  // 9: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	9,  // 10: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	10, // 11: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	17, // 12: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
-	6,  // 13: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
-	6,  // 14: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
-	11, // 15: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	11, // 16: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	12, // 17: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	13, // 18: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	14, // 19: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	15, // 20: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	21, // 5: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
+	22, // 6: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
+	5,  // 7: sluice.v1.Service.dns:type_name -> sluice.v1.DNS
+	2,  // 8: sluice.v1.DNS.mode:type_name -> sluice.v1.DNS.Mode
+	3,  // 9: sluice.v1.DNS.family:type_name -> sluice.v1.DNS.Family
+	8,  // 10: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	10, // 11: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	11, // 12: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	12, // 13: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	13, // 14: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	20, // 15: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	9,  // 16: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
+	9,  // 17: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
+	14, // 18: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	14, // 19: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	15, // 20: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	16, // 21: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	17, // 22: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	18, // 23: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1365,14 +1599,15 @@ func file_sluice_v1_service_proto_init() {
 	file_sluice_v1_rules_proto_init()
 	file_sluice_v1_service_tls_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
-	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{
+	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_sluice_v1_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*LoadBalancer_RoundRobin)(nil),
 		(*LoadBalancer_LeastRequest)(nil),
 		(*LoadBalancer_Random)(nil),
 		(*LoadBalancer_RingHash)(nil),
 		(*LoadBalancer_Maglev)(nil),
 	}
-	file_sluice_v1_service_proto_msgTypes[9].OneofWrappers = []any{
+	file_sluice_v1_service_proto_msgTypes[10].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_QueryParam)(nil),
@@ -1383,8 +1618,8 @@ func file_sluice_v1_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_service_proto_rawDesc), len(file_sluice_v1_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   16,
+			NumEnums:      4,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
