@@ -173,7 +173,9 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 	case m.GetRedirect() != nil:
 		template.Redirect = redirect(m.GetRedirect())
 	case m.GetRespond() != nil:
-		template.Respond = &ir.Response{Status: int(m.GetRespond().GetStatus()), Body: m.GetRespond().GetBody()}
+		template.Respond = &ir.Response{
+			Status: int(m.GetRespond().GetStatus()), Body: m.GetRespond().GetBody(), ContentType: m.GetRespond().GetContentType(),
+		}
 	default:
 		backends := field + ".backends"
 		if r.short() {
@@ -197,6 +199,11 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 			template.Match = one
 			out.ir = append(out.ir, template)
 		}
+	}
+	if from := m.GetServiceFromHeader(); from != nil {
+		var good bool
+		out.ir, good = c.fromHeader(r.doc, field+".serviceFromHeader", from, out.ir)
+		ok = ok && good
 	}
 	return out, ok
 }

@@ -102,18 +102,19 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
 		checkDuration(rule.GetIdleTimeout(), at+".idleTimeout", report)
-		if len(rule.GetBackends()) == 0 && rule.GetIdleTimeout() != "" {
+		if !forwards(rule) && rule.GetIdleTimeout() != "" {
 			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
 		}
-		if len(rule.GetBackends()) == 0 && len(rule.GetMirror()) > 0 {
+		if !forwards(rule) && len(rule.GetMirror()) > 0 {
 			report(at+".mirror", CodeExclusive, "got mirror without backends, want mirror only where there are backends")
 		}
+		checkServiceFromHeader(rule.GetServiceFromHeader(), at+".serviceFromHeader", report)
 		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
 		checkRewrite(rule, at+".rewrite", report)
-		if len(rule.GetBackends()) == 0 && rule.GetUpgrades() != nil {
+		if !forwards(rule) && rule.GetUpgrades() != nil {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)

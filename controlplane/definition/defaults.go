@@ -101,7 +101,7 @@ func routeDefaults(r *sluicev1.Route) {
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
 		orText(&rule.Timeout, r.GetTimeout())
-		if len(rule.GetBackends()) > 0 {
+		if forwards(rule) {
 			orText(&rule.IdleTimeout, r.GetIdleTimeout())
 		}
 		if rule.GetRedirect() == nil {
@@ -110,7 +110,7 @@ func routeDefaults(r *sluicev1.Route) {
 			}
 			upgradeDefaults(&rule.Upgrades)
 		}
-		if rule.Retry == nil && len(rule.GetBackends()) > 0 {
+		if rule.Retry == nil && forwards(rule) {
 			rule.Retry = proto.CloneOf(r.GetRetry())
 		}
 		retryDefaults(rule.GetRetry())
@@ -236,9 +236,12 @@ func deriveRuleName(rule *sluicev1.Rule) string {
 		matches = []*sluicev1.Match{rule.GetMatch()}
 	}
 	var b strings.Builder
+	if from := rule.GetServiceFromHeader(); from != nil {
+		b.WriteString(from.GetHeader()) // which is a part of what it matches
+	}
 	for _, m := range matches {
 		c := canonical(m.ProtoReflect())
-		if c == "{}" {
+		if c == "{}" && rule.GetServiceFromHeader() == nil {
 			return "any"
 		}
 		b.WriteString(c)

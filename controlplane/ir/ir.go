@@ -259,6 +259,8 @@ type Redirect struct {
 type Response struct {
 	Status int
 	Body   string
+	// ContentType is the body's; empty is text/plain.
+	ContentType string
 }
 
 // Policy is how an endpoint is chosen.

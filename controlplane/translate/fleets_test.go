@@ -235,7 +235,7 @@ func written() map[string]*ir.Fleet {
 					RequestHeaders:  &ir.HeaderChanges{Remove: []string{"a", "b"}},
 					ResponseHeaders: &ir.HeaderChanges{Set: []ir.HeaderValue{{Name: "c", Value: "1"}}, Add: []ir.HeaderValue{{Name: "d", Value: "100%%"}, {Name: "d", Value: "2"}}},
 				},
-				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421}},
+				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421, Body: "{}", ContentType: "application/json; a=%"}},
 				{ID: "Gateway/web#long", Respond: &ir.Response{Status: 404, Body: strings.Repeat("long ", 1000)}},
 			}}}}},
 			Clusters: []ir.Cluster{{Name: "web", ConnectTimeout: 5 * time.Second}},

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"strings"
+
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -23,4 +25,10 @@ func headerChanges(c *ir.HeaderChanges) (remove []string, add []*corepb.HeaderVa
 
 func headerValue(h ir.HeaderValue, action corepb.HeaderValueOption_HeaderAppendAction) *corepb.HeaderValueOption {
 	return &corepb.HeaderValueOption{Header: &corepb.HeaderValue{Key: h.Name, Value: h.Value}, AppendAction: action}
+}
+
+// contentType goes before a rule's own changes. Envoy has no field of a direct response for it, and a % in a value is an
+// operator's.
+func contentType(value string) *corepb.HeaderValueOption {
+	return headerValue(ir.HeaderValue{Name: "content-type", Value: strings.ReplaceAll(value, "%", "%%")}, corepb.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 }

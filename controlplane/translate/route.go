@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -57,6 +59,9 @@ func route(r *ir.Rule, host string, on socket) *routepb.Route {
 	}
 	m.RequestHeadersToRemove, m.RequestHeadersToAdd = headerChanges(r.RequestHeaders)
 	m.ResponseHeadersToRemove, m.ResponseHeadersToAdd = headerChanges(r.ResponseHeaders)
+	if r.Respond != nil && r.Respond.ContentType != "" {
+		m.ResponseHeadersToAdd = slices.Insert(m.ResponseHeadersToAdd, 0, contentType(r.Respond.ContentType))
+	}
 	return m
 }
 

@@ -215,14 +215,16 @@ type QueryMatch struct {
 	Text
 }
 
-// Route is a match and an action. Exactly one of Clusters, Redirect and Respond is set.
+// Route is a match and an action. Exactly one of Clusters, ClusterHeader, Redirect and Respond is set.
 type Route struct {
 	// Name is the rule's identity, "Route/shop#api"; it may be empty.
 	Name     string
 	Match    Match
 	Clusters []WeightedCluster
-	Redirect *Redirect
-	Respond  *Response
+	// ClusterHeader is the header, in lower case, whose first line names the cluster: any that there is.
+	ClusterHeader string
+	Redirect      *Redirect
+	Respond       *Response
 	// Timeout is for the whole request: 504. 0 is none.
 	Timeout time.Duration
 	// IdleTimeout replaces HTTP.StreamIdleTimeout if set.

@@ -13,6 +13,7 @@ import (
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/http1"
 	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
@@ -116,8 +117,13 @@ func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
 			r.Clusters = append(r.Clusters, config.WeightedCluster{Name: c.GetName(), Weight: c.GetWeight().GetValue()})
 		}
 		d.weights(at+".weighted_clusters", r.Clusters, s.WeightedClusters.GetTotalWeight())
+	case *routepb.RouteAction_ClusterHeader:
+		if !http1.ValidName(s.ClusterHeader) {
+			d.refuse(at+".cluster_header", "got %s, want the name of a header: %s", quote(s.ClusterHeader), notSupported)
+		}
+		r.ClusterHeader = strings.ToLower(s.ClusterHeader)
 	default:
-		d.missing(at, "got no cluster, want cluster or weighted_clusters")
+		d.missing(at, "got no cluster, want cluster, weighted_clusters or cluster_header")
 	}
 }
 

@@ -128,6 +128,7 @@ var routeTableTable = []messageRules{
 	{message: "envoy.type.matcher.v3.RegexMatcher.GoogleRE2"},
 	{message: "envoy.config.route.v3.RouteAction", fields: []Field{
 		yes("cluster"),
+		{Name: "cluster_header", Support: Implemented, Note: "no pseudo-header; whoever sends it may name any cluster"},
 		yes("weighted_clusters"),
 		yes("timeout"),
 		yes("idle_timeout"),

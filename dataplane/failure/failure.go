@@ -46,6 +46,8 @@ const (
 	ConnectFailed
 	// Reset is an upstream that went away before its answer's head: 503, flag UC.
 	Reset
+	// StreamReset is an upstream that gave this request up, on a connection that goes on: 503, flag UR.
+	StreamReset
 	// BadResponse is an answer that breaks the protocol: 502, flag UPE.
 	BadResponse
 	// ResponseTimeout is a request that took too long in all: 504, flag UT.
@@ -92,6 +94,7 @@ var rows = [...]row{
 	Overflow:          {Proxy, 503, "UO", "circuit breaker open"},
 	ConnectFailed:     {Upstream, 503, "UF", "connect failed"},
 	Reset:             {Upstream, 503, "UC", "upstream closed before its answer"},
+	StreamReset:       {Upstream, 503, "UR", "upstream reset the request's stream"},
 	BadResponse:       {Upstream, 502, "UPE", "upstream answer breaks the protocol"},
 	ResponseTimeout:   {Upstream, 504, "UT", "upstream response timeout"},
 	StreamIdle:        {Proxy, 504, "SI", "stream idle timeout"},

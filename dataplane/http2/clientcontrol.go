@@ -92,7 +92,7 @@ func (c *ClientConn) takeReset(f *xhttp2.RSTStreamFrame) error {
 	}
 	c.forget(s)
 	s.fail(&failure.Error{
-		Kind: failure.Reset,
+		Kind: failure.StreamReset,
 		// RFC 9113, 8.7: it was not processed.
 		Retryable: f.ErrCode == xhttp2.ErrCodeRefusedStream && !s.answered,
 		Refused:   f.ErrCode == xhttp2.ErrCodeRefusedStream && !s.answered,

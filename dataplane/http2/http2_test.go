@@ -285,7 +285,7 @@ func TestServerReset(t *testing.T) {
 				_, err = io.ReadAll(x)
 			}
 			f := asFailure(t, err)
-			want(t, "kind", f.Kind, failure.Reset)
+			want(t, "kind", f.Kind, failure.StreamReset)
 			want(t, "retryable", f.Retryable, false)
 			if name == "panic" {
 				want(t, "panic", <-panics, any("x"))

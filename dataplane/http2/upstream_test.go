@@ -32,9 +32,9 @@ func TestUpstreamFailures(t *testing.T) {
 		body bool
 	}{
 		{"refused stream", func(f *xhttp2.Framer, _ net.Conn) { _ = f.WriteRSTStream(1, xhttp2.ErrCodeRefusedStream) },
-			failure.Reset, true, false},
+			failure.StreamReset, true, false},
 		{"reset", func(f *xhttp2.Framer, _ net.Conn) { _ = f.WriteRSTStream(1, xhttp2.ErrCodeCancel) },
-			failure.Reset, false, false},
+			failure.StreamReset, false, false},
 		{"GOAWAY, not processed", func(f *xhttp2.Framer, _ net.Conn) { _ = f.WriteGoAway(0, xhttp2.ErrCodeNo, nil) },
 			failure.Reset, true, false},
 		{"closed on the first stream", func(_ *xhttp2.Framer, c net.Conn) { c.Close() }, failure.Reset, false, false},
@@ -55,7 +55,7 @@ func TestUpstreamFailures(t *testing.T) {
 		{"reset in the body", func(f *xhttp2.Framer, _ net.Conn) {
 			headers(f, false, ":status", "200")
 			_ = f.WriteRSTStream(1, xhttp2.ErrCodeInternal)
-		}, failure.Reset, false, true},
+		}, failure.StreamReset, false, true},
 		{"closed in the body", func(f *xhttp2.Framer, c net.Conn) {
 			headers(f, false, ":status", "200")
 			c.Close()

@@ -128,13 +128,13 @@ func (p *pump) run() {
 			return // as below
 		}
 		n, err := x.s.Read(*buf)
+		x.copyTo((*buf)[:n], err)
 		if err == io.EOF {
 			p.ending.Store(true)
 		}
 		if n > 0 {
 			x.received += int64(n)
 			x.touch()
-			x.copyTo((*buf)[:n])
 			if _, sendErr := p.up.Write((*buf)[:n]); sendErr != nil {
 				// The answer tells why, if one comes.
 				return
@@ -142,7 +142,6 @@ func (p *pump) run() {
 		}
 		switch {
 		case err == io.EOF:
-			x.endMirrors(x.req.Trailer, io.EOF)
 			if p.up.End(x.req.Trailer) == nil {
 				p.whole = true
 			}

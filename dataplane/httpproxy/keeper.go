@@ -128,6 +128,7 @@ func (k *keeper) read() {
 	}
 	for {
 		n, err := x.s.Read(*buf)
+		x.copyTo((*buf)[:n], err)
 		if !k.take((*buf)[:n], err, ahead != nil && ahead.Buffered() > 0) {
 			return
 		}
@@ -146,7 +147,6 @@ func (k *keeper) take(p []byte, err error, more bool) bool {
 	if len(p) > 0 {
 		x.received += int64(len(p))
 		x.touch()
-		x.copyTo(p)
 		if k.tooMuch(len(k.kept) + len(p)) {
 			k.kept = nil
 		} else {
@@ -161,7 +161,6 @@ func (k *keeper) take(p []byte, err error, more bool) bool {
 	switch {
 	case err == io.EOF:
 		k.ended = true
-		x.endMirrors(x.req.Trailer, io.EOF)
 		x.requestEnded()
 		if k.to != nil {
 			k.end()

@@ -121,8 +121,11 @@ func cloneHeader(h message.Header) message.Header {
 	return h
 }
 
-// copyTo gives the copies a piece of the body; it does not wait.
-func (x *exchange) copyTo(p []byte) {
+// copyTo gives the copies a piece of the body, and its end if that was read with it; it does not wait.
+func (x *exchange) copyTo(p []byte, err error) {
+	if err == io.EOF {
+		defer x.endMirrors(x.req.Trailer, io.EOF)
+	}
 	for _, m := range x.mirrors {
 		m.mu.Lock()
 		if m.ended == nil {

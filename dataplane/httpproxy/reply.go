@@ -24,6 +24,7 @@ var texts = map[failure.Kind]string{
 	failure.ConnectFailed:   noAnswer + "remote connection failure",
 	failure.ConnectTimeout:  noAnswer + "connection timeout",
 	failure.Reset:           noAnswer + "connection termination",
+	failure.StreamReset:     noAnswer + "remote reset",
 	failure.BadResponse:     noAnswer + "protocol error",
 	failure.ResponseTimeout: "upstream request timeout",
 	failure.TryTimeout:      "upstream request timeout",
@@ -159,7 +160,7 @@ func (x *exchange) count(stats *cluster.Stats, e *cluster.Endpoint, why *failure
 // countFailure counts a try that failed.
 func (x *exchange) countFailure(stats *cluster.Stats, e *cluster.Endpoint, why *failure.Error) {
 	switch why.Kind {
-	case failure.Reset, failure.BadResponse:
+	case failure.Reset, failure.StreamReset, failure.BadResponse:
 		stats.Resets.Add(1)
 		e.Failures.Add(1)
 	case failure.ConnectFailed, failure.ConnectTimeout:

@@ -175,7 +175,7 @@ func failedTry(on config.RetryOn, why *failure.Error) bool {
 	switch why.Kind {
 	case failure.ConnectFailed, failure.ConnectTimeout:
 		return on&(always|config.OnConnectFailure|config.OnResetBeforeRequest) != 0
-	case failure.Reset, failure.BadResponse, failure.TryTimeout:
+	case failure.Reset, failure.StreamReset, failure.BadResponse, failure.TryTimeout:
 		return on&always != 0 || why.Unsent && on&config.OnResetBeforeRequest != 0 || why.Refused && on&config.OnRefusedStream != 0
 	}
 	return false

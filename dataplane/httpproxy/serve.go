@@ -81,11 +81,11 @@ func (x *exchange) receive() *failure.Error {
 
 // forward takes the request to an endpoint, and the answer back.
 func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
-	name, client := state.cluster(r.Cluster(x.random))
-	x.record.Cluster = name
+	name, client := x.target(state, r)
 	if client == nil {
 		return failure.Newf(failure.NoCluster, "cluster %q", name)
 	}
+	x.record.Cluster = name
 	c := client.Cluster
 	if x.req.Upgrade != "" && x.hasBody && c.Config.HTTP2 {
 		protocol := x.req.Upgrade

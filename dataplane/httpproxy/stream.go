@@ -63,15 +63,27 @@ type State struct {
 	table *route.Table
 	// clients are in the order of table.Clusters: a request asks for one by its number, without a look-up by name.
 	clients []*upstream.Client
+	// named are all clusters, for routes whose requests name one.
+	named map[string]*upstream.Client
 }
 
-// NewState serves a table's routes by the clients of their clusters, by name. A cluster without one answers 503.
+// NewState serves a table's routes by the clients of their clusters, by name; the map is not changed any more. A cluster without one answers 503.
 func NewState(table *route.Table, clusters map[string]*upstream.Client) *State {
-	s := &State{table: table, clients: make([]*upstream.Client, len(table.Clusters()))}
+	s := &State{table: table, named: clusters, clients: make([]*upstream.Client, len(table.Clusters()))}
 	for i, name := range table.Clusters() {
 		s.clients[i] = clusters[name]
 	}
 	return s
+}
+
+// target is where a request goes: the cluster that its route chooses, or that it names itself, before its header is changed.
+// As with Envoy, a header that is not there names none, and of several lines the first counts.
+func (x *exchange) target(state *State, r *route.Rule) (string, *upstream.Client) {
+	if r.ClusterHeader == "" {
+		return state.cluster(r.Cluster(x.random))
+	}
+	name, _ := x.req.Header.Get(r.ClusterHeader)
+	return name, state.named[name]
 }
 
 // cluster is a cluster's name and client by its number in the table; -1 has neither.

@@ -179,7 +179,7 @@ func (x *Route) GetRetry() *Retry {
 	return nil
 }
 
-// A Rule is what to match, and one thing to do: backends, redirect or respond.
+// A Rule is what to match, and one thing to do: backends, serviceFromHeader, redirect or respond.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A name, unique in its Route, for dumps and logs. Default: derived from the match, never from the order.
@@ -212,9 +212,12 @@ type Rule struct {
 	// It replaces the listener's; "0s" is never. Default: the Route's.
 	IdleTimeout string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// When a request that failed is sent again. It replaces the Route's as a whole. Default: the Route's.
-	Retry         *Retry `protobuf:"bytes,13,opt,name=retry,proto3" json:"retry,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Retry *Retry `protobuf:"bytes,13,opt,name=retry,proto3" json:"retry,omitempty"`
+	// Where the request goes, said by a header of its own: the name of one of some Services. A request that names none of them is
+	// not matched, and goes on to the next rule.
+	ServiceFromHeader *ServiceFromHeader `protobuf:"bytes,15,opt,name=service_from_header,json=serviceFromHeader,proto3" json:"service_from_header,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Rule) Reset() {
@@ -345,6 +348,68 @@ func (x *Rule) GetRetry() *Retry {
 	return nil
 }
 
+func (x *Rule) GetServiceFromHeader() *ServiceFromHeader {
+	if x != nil {
+		return x.ServiceFromHeader
+	}
+	return nil
+}
+
+// A ServiceFromHeader lets requests choose among Services, and no others.
+type ServiceFromHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The header's name, in lower case.
+	Header string `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// The Services that may be named.
+	Services      []string `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceFromHeader) Reset() {
+	*x = ServiceFromHeader{}
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceFromHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceFromHeader) ProtoMessage() {}
+
+func (x *ServiceFromHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceFromHeader.ProtoReflect.Descriptor instead.
+func (*ServiceFromHeader) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ServiceFromHeader) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *ServiceFromHeader) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
 // A Mirror gets copies of requests, as the backends see them: a new version can be tried on real requests.
 type Mirror struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -358,7 +423,7 @@ type Mirror struct {
 
 func (x *Mirror) Reset() {
 	*x = Mirror{}
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -370,7 +435,7 @@ func (x *Mirror) String() string {
 func (*Mirror) ProtoMessage() {}
 
 func (x *Mirror) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -383,7 +448,7 @@ func (x *Mirror) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mirror.ProtoReflect.Descriptor instead.
 func (*Mirror) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Mirror) GetService() string {
@@ -415,7 +480,7 @@ type HeaderChanges struct {
 
 func (x *HeaderChanges) Reset() {
 	*x = HeaderChanges{}
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +492,7 @@ func (x *HeaderChanges) String() string {
 func (*HeaderChanges) ProtoMessage() {}
 
 func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +505,7 @@ func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderChanges.ProtoReflect.Descriptor instead.
 func (*HeaderChanges) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HeaderChanges) GetRemove() []string {
@@ -480,7 +545,7 @@ type HeaderValue struct {
 
 func (x *HeaderValue) Reset() {
 	*x = HeaderValue{}
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +557,7 @@ func (x *HeaderValue) String() string {
 func (*HeaderValue) ProtoMessage() {}
 
 func (x *HeaderValue) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +570,7 @@ func (x *HeaderValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
 func (*HeaderValue) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeaderValue) GetName() string {
@@ -527,15 +592,17 @@ type Respond struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The status: 200 to 599.
 	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
-	// The body, as text/plain: at most 4096 bytes of UTF-8. Default: none.
-	Body          string `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	// The body: at most 4096 bytes of UTF-8. Default: none.
+	Body string `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	// What the body is, such as application/json. Default: text/plain.
+	ContentType   string `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Respond) Reset() {
 	*x = Respond{}
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +614,7 @@ func (x *Respond) String() string {
 func (*Respond) ProtoMessage() {}
 
 func (x *Respond) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +627,7 @@ func (x *Respond) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Respond.ProtoReflect.Descriptor instead.
 func (*Respond) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Respond) GetStatus() uint32 {
@@ -573,6 +640,13 @@ func (x *Respond) GetStatus() uint32 {
 func (x *Respond) GetBody() string {
 	if x != nil {
 		return x.Body
+	}
+	return ""
+}
+
+func (x *Respond) GetContentType() string {
+	if x != nil {
+		return x.ContentType
 	}
 	return ""
 }
@@ -595,7 +669,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +681,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +694,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Rewrite) GetHost() string {
@@ -664,7 +738,7 @@ type PathRegex struct {
 
 func (x *PathRegex) Reset() {
 	*x = PathRegex{}
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +750,7 @@ func (x *PathRegex) String() string {
 func (*PathRegex) ProtoMessage() {}
 
 func (x *PathRegex) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +763,7 @@ func (x *PathRegex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathRegex.ProtoReflect.Descriptor instead.
 func (*PathRegex) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PathRegex) GetPattern() string {
@@ -722,7 +796,7 @@ type Upgrades struct {
 
 func (x *Upgrades) Reset() {
 	*x = Upgrades{}
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +808,7 @@ func (x *Upgrades) String() string {
 func (*Upgrades) ProtoMessage() {}
 
 func (x *Upgrades) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +821,7 @@ func (x *Upgrades) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrades.ProtoReflect.Descriptor instead.
 func (*Upgrades) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Upgrades) GetDisabled() bool {
@@ -789,7 +863,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +875,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +888,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Match) GetPath() *PathMatch {
@@ -884,7 +958,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +970,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +983,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PathMatch) GetKind() isPathMatch_Kind {
@@ -1015,7 +1089,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1101,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1114,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1123,7 +1197,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[12]
+	mi := &file_sluice_v1_route_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1209,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[12]
+	mi := &file_sluice_v1_route_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1222,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -1213,7 +1287,7 @@ type GrpcMatch struct {
 
 func (x *GrpcMatch) Reset() {
 	*x = GrpcMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[13]
+	mi := &file_sluice_v1_route_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1299,7 @@ func (x *GrpcMatch) String() string {
 func (*GrpcMatch) ProtoMessage() {}
 
 func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[13]
+	mi := &file_sluice_v1_route_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1312,7 @@ func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrpcMatch.ProtoReflect.Descriptor instead.
 func (*GrpcMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{13}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GrpcMatch) GetService() string {
@@ -1268,7 +1342,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_sluice_v1_route_proto_msgTypes[14]
+	mi := &file_sluice_v1_route_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1354,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[14]
+	mi := &file_sluice_v1_route_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1367,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{14}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Backend) GetService() string {
@@ -1333,7 +1407,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_sluice_v1_route_proto_msgTypes[15]
+	mi := &file_sluice_v1_route_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1419,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[15]
+	mi := &file_sluice_v1_route_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1432,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{15}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -1434,7 +1508,8 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x05retry\x18\f \x01(\v2\x10.sluice.v1.RetryR\x05retry\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf2\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb6\n" +
+	"\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
@@ -1450,13 +1525,18 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x123\n" +
 	"\x06mirror\x18\f \x03(\v2\x11.sluice.v1.MirrorB\b\xbaH\x05\x92\x01\x02\x10\bR\x06mirror\x12,\n" +
 	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x12&\n" +
-	"\x05retry\x18\r \x01(\v2\x10.sluice.v1.RetryR\x05retry:\xd0\x03\xbaH\xcc\x03\x1a[\n" +
+	"\x05retry\x18\r \x01(\v2\x10.sluice.v1.RetryR\x05retry\x12L\n" +
+	"\x13service_from_header\x18\x0f \x01(\v2\x1c.sluice.v1.ServiceFromHeaderR\x11serviceFromHeader:\xc6\x04\xbaH\xc2\x04\x1a[\n" +
 	"\n" +
-	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1a\x9c\x01\n" +
-	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ac\n" +
+	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1a\xce\x01\n" +
+	"\vrule.action\x12Ewant exactly one of backends, serviceFromHeader, redirect and respond\x1ax[size(this.backends) > 0, has(this.service_from_header), has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1a\x84\x01\n" +
 	"\n" +
-	"rule.retry\x12(want retry only where there are backends\x1a+!has(this.retry) || size(this.backends) > 0\x1ai\n" +
-	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"\xd8\x01\n" +
+	"rule.retry\x12(want retry only where there are backends\x1aL!has(this.retry) || size(this.backends) > 0 || has(this.service_from_header)\x1a\x8a\x01\n" +
+	"\frule.rewrite\x12*want rewrite only where there are backends\x1aN!has(this.rewrite) || size(this.backends) > 0 || has(this.service_from_header)\"\xdd\x01\n" +
+	"\x11ServiceFromHeader\x12\x95\x01\n" +
+	"\x06header\x18\x01 \x01(\tB}\xbaHz\xba\x01t\n" +
+	"\vheader_name\x123want a header name in lower case, such as x-service\x1a0this.matches('^[a-z0-9!#$%&\\'*+.^_|~-]{1,256}$')\xc8\x01\x01R\x06header\x120\n" +
+	"\bservices\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10@\x18\x01\"\x06r\x04\x80\xf6,\x01R\bservices\"\xd8\x01\n" +
 	"\x06Mirror\x12&\n" +
 	"\aservice\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\aservice\x12\xa5\x01\n" +
 	"\bfraction\x18\x02 \x01(\tB\x88\x01\xbaH\x84\x01\xba\x01\x80\x01\n" +
@@ -1468,10 +1548,13 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\x11headers.something\x12(want at least one of remove, set and add\x1a7size(this.remove) + size(this.set) + size(this.add) > 0\"N\n" +
 	"\vHeaderValue\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xbaH\b\xc8\x01\x01r\x03\x18\x80\x02R\x04name\x12\x1e\n" +
-	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x05value\"O\n" +
+	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x05value\"\xef\x03\n" +
 	"\aRespond\x12&\n" +
 	"\x06status\x18\x01 \x01(\rB\x0e\xbaH\v\xc8\x01\x01*\x06\x18\xd7\x04(\xc8\x01R\x06status\x12\x1c\n" +
-	"\x04body\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x04body\"\xe7\x04\n" +
+	"\x04body\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x04body\x12\xa7\x02\n" +
+	"\fcontent_type\x18\x03 \x01(\tB\x83\x02\xbaH\xff\x01\xba\x01\xfb\x01\n" +
+	"\fcontent_type\x12Fwant a media type such as application/json or text/html; charset=utf-8\x1a\xa2\x01this == '' || (size(this) <= 256 && this.matches('^[a-zA-Z0-9!#$&^_.+-]+/[a-zA-Z0-9!#$&^_.+-]+( *; *[a-zA-Z0-9!#$&^_.+-]+=([a-zA-Z0-9!#$&^_.+-]+|\"[ !#-~]*\"))*$'))R\vcontentType:t\xbaHq\x1ao\n" +
+	"\x14respond.content_type\x12+want contentType only where there is a body\x1a*this.content_type == '' || this.body != ''\"\xe7\x04\n" +
 	"\aRewrite\x12\xa4\x01\n" +
 	"\x04host\x18\x01 \x01(\tB\x8f\x01\xbaH\x8b\x01\xba\x01\x84\x01\n" +
 	"\frewrite_host\x127want a host such as shop.internal or shop.internal:8080\x1a;this == '' || this.isHostname() || this.isHostAndPort(true)\xd8\x01\x01R\x04host\x12\x1f\n" +
@@ -1577,57 +1660,59 @@ func file_sluice_v1_route_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_route_proto_rawDescData
 }
 
-var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_sluice_v1_route_proto_goTypes = []any{
-	(*Route)(nil),         // 0: sluice.v1.Route
-	(*Rule)(nil),          // 1: sluice.v1.Rule
-	(*Mirror)(nil),        // 2: sluice.v1.Mirror
-	(*HeaderChanges)(nil), // 3: sluice.v1.HeaderChanges
-	(*HeaderValue)(nil),   // 4: sluice.v1.HeaderValue
-	(*Respond)(nil),       // 5: sluice.v1.Respond
-	(*Rewrite)(nil),       // 6: sluice.v1.Rewrite
-	(*PathRegex)(nil),     // 7: sluice.v1.PathRegex
-	(*Upgrades)(nil),      // 8: sluice.v1.Upgrades
-	(*Match)(nil),         // 9: sluice.v1.Match
-	(*PathMatch)(nil),     // 10: sluice.v1.PathMatch
-	(*HeaderMatch)(nil),   // 11: sluice.v1.HeaderMatch
-	(*QueryMatch)(nil),    // 12: sluice.v1.QueryMatch
-	(*GrpcMatch)(nil),     // 13: sluice.v1.GrpcMatch
-	(*Backend)(nil),       // 14: sluice.v1.Backend
-	(*Redirect)(nil),      // 15: sluice.v1.Redirect
-	nil,                   // 16: sluice.v1.Route.LabelsEntry
-	(*Retry)(nil),         // 17: sluice.v1.Retry
+	(*Route)(nil),             // 0: sluice.v1.Route
+	(*Rule)(nil),              // 1: sluice.v1.Rule
+	(*ServiceFromHeader)(nil), // 2: sluice.v1.ServiceFromHeader
+	(*Mirror)(nil),            // 3: sluice.v1.Mirror
+	(*HeaderChanges)(nil),     // 4: sluice.v1.HeaderChanges
+	(*HeaderValue)(nil),       // 5: sluice.v1.HeaderValue
+	(*Respond)(nil),           // 6: sluice.v1.Respond
+	(*Rewrite)(nil),           // 7: sluice.v1.Rewrite
+	(*PathRegex)(nil),         // 8: sluice.v1.PathRegex
+	(*Upgrades)(nil),          // 9: sluice.v1.Upgrades
+	(*Match)(nil),             // 10: sluice.v1.Match
+	(*PathMatch)(nil),         // 11: sluice.v1.PathMatch
+	(*HeaderMatch)(nil),       // 12: sluice.v1.HeaderMatch
+	(*QueryMatch)(nil),        // 13: sluice.v1.QueryMatch
+	(*GrpcMatch)(nil),         // 14: sluice.v1.GrpcMatch
+	(*Backend)(nil),           // 15: sluice.v1.Backend
+	(*Redirect)(nil),          // 16: sluice.v1.Redirect
+	nil,                       // 17: sluice.v1.Route.LabelsEntry
+	(*Retry)(nil),             // 18: sluice.v1.Retry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
-	16, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
+	17, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
 	1,  // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
-	8,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
-	3,  // 3: sluice.v1.Route.request_headers:type_name -> sluice.v1.HeaderChanges
-	3,  // 4: sluice.v1.Route.response_headers:type_name -> sluice.v1.HeaderChanges
-	17, // 5: sluice.v1.Route.retry:type_name -> sluice.v1.Retry
-	9,  // 6: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	9,  // 7: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	14, // 8: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	15, // 9: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	8,  // 10: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
-	6,  // 11: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
-	5,  // 12: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
-	3,  // 13: sluice.v1.Rule.request_headers:type_name -> sluice.v1.HeaderChanges
-	3,  // 14: sluice.v1.Rule.response_headers:type_name -> sluice.v1.HeaderChanges
-	2,  // 15: sluice.v1.Rule.mirror:type_name -> sluice.v1.Mirror
-	17, // 16: sluice.v1.Rule.retry:type_name -> sluice.v1.Retry
-	4,  // 17: sluice.v1.HeaderChanges.set:type_name -> sluice.v1.HeaderValue
-	4,  // 18: sluice.v1.HeaderChanges.add:type_name -> sluice.v1.HeaderValue
-	7,  // 19: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
-	10, // 20: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	11, // 21: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	12, // 22: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
-	13, // 23: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	9,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
+	4,  // 3: sluice.v1.Route.request_headers:type_name -> sluice.v1.HeaderChanges
+	4,  // 4: sluice.v1.Route.response_headers:type_name -> sluice.v1.HeaderChanges
+	18, // 5: sluice.v1.Route.retry:type_name -> sluice.v1.Retry
+	10, // 6: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	10, // 7: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	15, // 8: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	16, // 9: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	9,  // 10: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	7,  // 11: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
+	6,  // 12: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
+	4,  // 13: sluice.v1.Rule.request_headers:type_name -> sluice.v1.HeaderChanges
+	4,  // 14: sluice.v1.Rule.response_headers:type_name -> sluice.v1.HeaderChanges
+	3,  // 15: sluice.v1.Rule.mirror:type_name -> sluice.v1.Mirror
+	18, // 16: sluice.v1.Rule.retry:type_name -> sluice.v1.Retry
+	2,  // 17: sluice.v1.Rule.service_from_header:type_name -> sluice.v1.ServiceFromHeader
+	5,  // 18: sluice.v1.HeaderChanges.set:type_name -> sluice.v1.HeaderValue
+	5,  // 19: sluice.v1.HeaderChanges.add:type_name -> sluice.v1.HeaderValue
+	8,  // 20: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
+	11, // 21: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	12, // 22: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	13, // 23: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
+	14, // 24: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -1637,22 +1722,22 @@ func file_sluice_v1_route_proto_init() {
 	}
 	file_sluice_v1_retry_proto_init()
 	file_sluice_v1_rules_proto_init()
-	file_sluice_v1_route_proto_msgTypes[10].OneofWrappers = []any{
+	file_sluice_v1_route_proto_msgTypes[11].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_RawPrefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_sluice_v1_route_proto_msgTypes[11].OneofWrappers = []any{}
 	file_sluice_v1_route_proto_msgTypes[12].OneofWrappers = []any{}
-	file_sluice_v1_route_proto_msgTypes[14].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[13].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_route_proto_rawDesc), len(file_sluice_v1_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
