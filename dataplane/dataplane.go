@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -45,6 +46,16 @@ type Options struct {
 	// State is a folder that keeps the last good configuration, private keys and all, to start from when no control plane
 	// answers; empty is none.
 	State string
+	// Handover is the path of a unix socket by which the next process takes this one's place, and this one that of whoever
+	// is there already; empty is none.
+	Handover string
+	// Sockets are descriptors that the process was started with (systemd's): listeners that want their addresses get them. Run
+	// owns them.
+	Sockets []*os.File
+	// Yielded, if not nil, is called when another process has taken this one's place, with its id (0 if it is not to be
+	// seen); and Draining when the end begins, whatever its reason.
+	Yielded  func(pid int)
+	Draining func()
 	// MinBodyRate is how many bytes a second a request's body must bring; 0 is any.
 	MinBodyRate int
 	// Listening, if not nil, is called once with the admin server's address (nil if there is none), and Ready once, when
@@ -78,6 +89,11 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
+	place, err := newSuccession(&options, b)
+	defer place.close()
+	if err != nil {
+		return err
+	}
 	memory, err := newMemory(options.State, b, options.Logger)
 	if err != nil {
 		return err
@@ -91,7 +107,7 @@ func Run(ctx context.Context, options Options) error {
 			"allowed", b.Overload.MaxConnections, "possible", most)
 	}
 	pressure := newPressure(b.Overload)
-	runtime := live.New(options.live(b.Overload, pressure))
+	runtime := live.New(options.live(b.Overload, pressure, place.sockets))
 	var assembler *assemble.Assembler
 	resolver := resolve.New(resolve.Options{Changed: func() { assembler.Resolved() }, Logger: options.Logger})
 	defer resolver.Close()
@@ -100,7 +116,7 @@ func Run(ctx context.Context, options Options) error {
 		return err
 	}
 	memory.assembler = assembler
-	adminListener, err := listenAdmin(b.Admin)
+	adminListener, err := place.listenAdmin(b.Admin)
 	if err != nil {
 		return err
 	}
@@ -123,6 +139,7 @@ func Run(ctx context.Context, options Options) error {
 	}
 	adminContext, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAdmin()
+	adminEnded := make(chan struct{})
 	if adminListener != nil {
 		server := admin.New(admin.Options{
 			Version:        options.Version,
@@ -134,32 +151,55 @@ func Run(ctx context.Context, options Options) error {
 			DrainListeners: func() { go life.drain() }, // the deferred drain waits for it
 			Quit:           quit,
 		})
-		group.Go(func() error { return server.Serve(adminContext, adminListener) })
+		group.Go(func() error {
+			defer close(adminEnded)
+			return place.whenOwner(ctx, func() error { return server.Serve(adminContext, adminListener) }, adminListener.Close)
+		})
+	} else {
+		close(adminEnded)
 	}
 	if options.Listening != nil {
 		options.Listening(address(adminListener))
 	}
 	if memory.keeper != nil {
-		group.Go(func() error { memory.keeper.Run(ctx); return nil })
+		group.Go(func() error {
+			return place.whenOwner(ctx, func() error { memory.keeper.Run(ctx); return nil }, nil)
+		})
 	}
 	if controlPlane != nil {
 		group.Go(func() error { return ignoreEnd(ctx, controlPlane.Run(ctx, assembler)) })
 	}
 	group.Go(func() error {
-		select {
-		case <-assembler.Ready():
-			options.Logger.Info("serving")
-			if options.Ready != nil {
-				options.Ready()
-			}
-		case <-ctx.Done():
+		if err := place.take(ctx, assembler.Ready(), func() bool { return refused(controlPlane) }); err != nil || ctx.Err() != nil {
+			return err
 		}
+		options.Logger.Info("serving")
+		if options.Ready != nil {
+			options.Ready()
+		}
+		return nil
+	})
+	group.Go(func() error {
+		place.offer(ctx, runtime, adminListener, func(pid int) {
+			if memory.keeper != nil {
+				memory.keeper.Stop()
+			}
+			stopAdmin()
+			<-adminEnded
+			if options.Yielded != nil {
+				options.Yielded(pid)
+			}
+			quit()
+		})
 		return nil
 	})
 	group.Go(func() error { // the end
 		<-ctx.Done()
 		options.Logger.Info("draining", "at_most", options.DrainTime)
 		resolver.Close()
+		if options.Draining != nil {
+			options.Draining()
+		}
 		life.drain()
 		stopAdmin()
 		return nil
@@ -190,9 +230,9 @@ func newPressure(o bootstrap.Overload) *overload.Monitor {
 	})
 }
 
-func (o *Options) live(limits bootstrap.Overload, pressure *overload.Monitor) live.Options {
+func (o *Options) live(limits bootstrap.Overload, pressure *overload.Monitor, sockets *listener.Inherited) live.Options {
 	l := live.Options{
-		DrainTime: o.DrainTime, Logger: o.Logger,
+		DrainTime: o.DrainTime, Logger: o.Logger, Inherited: sockets,
 		MaxConnections:          int(min(limits.MaxConnections, math.MaxInt32)),
 		MaxConnectionsPerClient: o.MaxConnectionsPerClient, MinBodyRate: o.MinBodyRate,
 	}
@@ -286,17 +326,6 @@ func (l *life) state() admin.State {
 	}
 }
 
-func listenAdmin(address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
-	}
-	return l, nil
-}
-
 func address(l net.Listener) net.Addr {
 	if l == nil {
 		return nil
@@ -321,19 +350,20 @@ func viewOf(v *live.View, names []resolve.Name) admin.View {
 	}
 	for _, l := range v.Listeners {
 		view.Listeners = append(view.Listeners, admin.Listener{
-			Name:              l.Name,
-			Addresses:         []config.Address{l.Address},
-			ConnectionsActive: l.ConnectionsActive,
-			ConnectionsTotal:  l.ConnectionsTotal,
-			HandshakeFailures: l.HandshakeFailures,
-			Refused:           l.Refused,
-			RequestsRefused:   l.RequestsRefused,
-			BodiesSlow:        l.BodiesSlow,
-			BadProxyHeaders:   l.BadProxyHeaders,
-			Requests:          l.Requests,
-			RequestsActive:    l.RequestsActive,
-			UpgradesActive:    l.UpgradesActive,
-			UpgradesTotal:     l.UpgradesTotal,
+			Name:                  l.Name,
+			Addresses:             []config.Address{l.Address},
+			ConnectionsActive:     l.ConnectionsActive,
+			ConnectionsTotal:      l.ConnectionsTotal,
+			HandshakeFailures:     l.HandshakeFailures,
+			BadClientCertificates: l.BadClientCertificates,
+			Refused:               l.Refused,
+			RequestsRefused:       l.RequestsRefused,
+			BodiesSlow:            l.BodiesSlow,
+			BadProxyHeaders:       l.BadProxyHeaders,
+			Requests:              l.Requests,
+			RequestsActive:        l.RequestsActive,
+			UpgradesActive:        l.UpgradesActive,
+			UpgradesTotal:         l.UpgradesTotal,
 		})
 	}
 	return view

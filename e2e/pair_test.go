@@ -55,8 +55,14 @@ const (
 
 func stagePair(t *testing.T) *pair {
 	t.Helper()
+	return stagePairOf(t, splitDefinitions)
+}
+
+// stagePairOf is stagePair with definitions like these, in split.yaml.
+func stagePairOf(t *testing.T, definitions string) *pair {
+	t.Helper()
 	p := &pair{proxies: map[string]*harness.Proxy{}}
-	p.stage = harness.NewStage(t, []txtar.File{{Name: "split.yaml", Data: []byte(splitDefinitions)}})
+	p.stage = harness.NewStage(t, []txtar.File{{Name: "split.yaml", Data: []byte(definitions)}})
 	for _, u := range p.stage.Upstreams {
 		u.CountOnly()
 	}

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"bytes"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -26,9 +29,10 @@ type storm struct {
 	// timeout is the services' connect timeout, in seconds.
 	timeout int
 	// option is the edited listeners' idle timeout in seconds; limit is how many connections they may have, guest whether
-	// there is one more listener.
-	option, limit int
-	guest         bool
+	// there is one more listener; proxied, whether the PROXY protocol's header is taken, without which all of a listener is
+	// another for Envoy.
+	option, limit  int
+	guest, proxied bool
 	// order is the rules'.
 	order []string
 	// renewed counts the certificate's renewals.
@@ -69,8 +73,11 @@ func (s *storm) files() map[string]string {
 		if s.guest {
 			text += stormGuest
 		}
-		fmt.Fprintf(&gateways, "%s---\n", strings.NewReplacer("KIND", kind,
-			"OPTIONS", fmt.Sprintf("idleTimeout: %ds, limits: {connections: %d}", s.option, s.limit)).Replace(text))
+		options := fmt.Sprintf("idleTimeout: %ds, limits: {connections: %d}", s.option, s.limit)
+		if s.proxied {
+			options += ", proxyProtocol: {optional: true}"
+		}
+		fmt.Fprintf(&gateways, "%s---\n", strings.NewReplacer("KIND", kind, "OPTIONS", options).Replace(text))
 	}
 	fmt.Fprintf(&route, "kind: Route\nname: shop\ngateways: [%s]\nhosts: [shop.example.com]\nrules:\n", strings.Join(harness.Kinds, ", "))
 	for _, name := range s.order {
@@ -118,10 +125,13 @@ var stormEdits = []struct {
 	{"service", "CDS", func(s *storm) { s.timeout++ }},
 	{"listener", "LDS", func(s *storm) { s.guest = !s.guest }},
 	{"option", "LDS", func(s *storm) {
-		if s.random.IntN(2) == 0 {
+		switch s.random.IntN(3) {
+		case 0:
 			s.option++
-		} else {
+		case 1:
 			s.limit++
+		case 2:
+			s.proxied = !s.proxied
 		}
 	}},
 	{"certificate", "SDS", func(s *storm) { s.renewed++ }},
@@ -145,14 +155,15 @@ func TestEditStorm(t *testing.T) {
 	t.Logf("SLUICE_STORM_SEED=%d", seed)
 	s := newStorm(seed)
 	stage := harness.NewStage(t, nil)
-	authority := harness.NewAuthority(t)
 	written := map[string]string{}
+	presented, newest := -1, (*pem.Block)(nil)
 	write := func() {
-		if s.renewed != len(written["certificates"]) || s.renewed == 0 {
-			certificate, key := authority.Server(t)
+		if s.renewed != presented {
+			presented = s.renewed
+			certificate, key := harness.SelfSigned(t, "shop.example.com")
+			newest, _ = pem.Decode([]byte(certificate))
 			stage.Put(t, "shop.key", key)
 			stage.Put(t, "shop.crt", certificate)
-			written["certificates"] = strings.Repeat("x", s.renewed)
 		}
 		for name, text := range s.files() {
 			if written[name] != text {
@@ -209,6 +220,19 @@ func TestEditStorm(t *testing.T) {
 		}
 	}
 	t.Logf("edits: %v", done)
+	for _, kind := range harness.Kinds {
+		harness.Eventually(t, proxies[kind].Process, kind+": the last certificate", func() error {
+			conn, err := tls.Dial("tcp", stage.Addr(t, "127.0.0.1", kind+"-https"), &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			if !bytes.Equal(conn.ConnectionState().PeerCertificates[0].Raw, newest.Bytes) {
+				return errNotYet
+			}
+			return nil
+		})
+	}
 	for kind, crowd := range crowds {
 		for name, told := range crowd.Stop() {
 			t.Logf("%s: %-12s %6d requests on %4d connections, %d asked to end, %d closed", kind, name, told.Requests,

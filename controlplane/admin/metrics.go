@@ -94,7 +94,7 @@ func (m *Metrics) Built(took time.Duration, changed bool, documents map[string]i
 	m.builds.WithLabelValues(result).Inc()
 	m.duration.Observe(took.Seconds())
 	m.lastBuild.SetToCurrentTime()
-	for _, kind := range []string{"Gateway", "Route", "Service", "Certificate"} {
+	for _, kind := range []string{"Gateway", "Route", "Service", "Certificate", "TrustBundle"} {
 		m.documents.WithLabelValues(kind).Set(float64(documents[kind]))
 	}
 	for _, severity := range []string{"error", "warning"} {

@@ -11,6 +11,14 @@ import (
 
 // balancing is how a Service's endpoint is chosen.
 func balancing(c *ir.Cluster, m *sluicev1.LoadBalancer) {
+	// definition has checked it.
+	c.PanicThreshold, _ = definition.ParsePercent(m.GetPanicThreshold())
+	c.ZoneWeights = m.GetZoneWeights()
+	if slow := definition.SlowStartOf(m); slow != nil {
+		c.SlowStart = &ir.SlowStart{Aggression: slow.GetAggression()}
+		c.SlowStart.Window, _ = definition.ParseDuration(slow.GetWindow())
+		c.SlowStart.MinWeight, _ = definition.ParsePercent(slow.GetMinWeightPercent())
+	}
 	switch p := m.GetPolicy().(type) {
 	case *sluicev1.LoadBalancer_LeastRequest:
 		c.Policy, c.ChoiceCount = ir.LeastRequest, p.LeastRequest.GetChoiceCount()

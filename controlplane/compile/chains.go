@@ -184,7 +184,7 @@ func (s *chainSet) claim(chain *ir.FilterChain, name string) {
 func newChain(l *listener, cert *certificate) *ir.FilterChain {
 	name := cert.doc.Ref.Name
 	return &ir.FilterChain{
-		Name: l.name + "/" + name, Certificate: name, HTTP: l.http(), TCP: l.tcpProxy(), MaxConnections: l.msg.GetLimits().GetConnections(), Unlogged: l.unlogged(),
+		Name: l.name + "/" + name, Certificate: name, Clients: l.clients, HTTP: l.http(), TCP: l.tcpProxy(), MaxConnections: l.msg.GetLimits().GetConnections(), Unlogged: l.unlogged(),
 	}
 }
 
@@ -200,6 +200,7 @@ func (l *listener) http() *ir.HTTP {
 		MaxHeaderBytes: uint32(l.headerBytes), MaxHeaderCount: limits.GetHeaderCount(),
 		HeadersTimeout: l.headersTimeout, RequestTimeout: l.requestTimeout,
 		MaxStreams: limits.GetStreams(), MaxRequests: limits.GetRequestsPerConnection(),
+		ForwardClient: l.msg.GetClientCertificates().GetForward(),
 	}
 }
 

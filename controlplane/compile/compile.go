@@ -24,7 +24,7 @@ import (
 type Input struct {
 	// Documents in any order.
 	Documents []*definition.Document
-	// Certificates resolves a Certificate document to PEM. Both PEM and an error mean that these bytes are an earlier
+	// Certificates resolves a Certificate document to PEM, and a TrustBundle to its authorities' (as the chain). Both PEM and an error mean that these bytes are an earlier
 	// state that still serves: the error is reported all the same. An error should be a *CertificateError.
 	Certificates func(d *definition.Document) (chain, key []byte, err error)
 	// Served are the documents that are being served now, in whole or in part. Where two want one name or one socket, the one
@@ -73,6 +73,7 @@ func Compile(in Input) *Output {
 		out:      &Output{Origins: map[string]definition.Position{}, Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
 		services: map[string]*service{},
 		certs:    map[string]*certificate{},
+		trust:    map[string]*trustBundle{},
 		gateways: map[string]*gateway{},
 		fleets:   map[string]*fleet{},
 		shared:   map[string][]ir.Rule{},
@@ -85,8 +86,9 @@ func Compile(in Input) *Output {
 	c.out.Problems = problems
 	c.byName(documents)
 	c.addBuiltin()
-	c.resolveServices()
+	c.resolveTrustBundles()
 	c.resolveCertificates()
+	c.resolveServices()
 	c.resolveGateways()
 	c.claimSockets()
 	c.resolveRoutes()
@@ -115,6 +117,7 @@ type compiler struct {
 
 	services map[string]*service
 	certs    map[string]*certificate
+	trust    map[string]*trustBundle
 	gateways map[string]*gateway
 	routes   []*route               // sorted by name, the bad ones left out
 	fleets   map[string]*fleet      // what the gateways name
@@ -141,6 +144,8 @@ func (c *compiler) add(d *definition.Document) {
 		c.services[d.Ref.Name] = &service{doc: d, msg: definition.WithDefaults(m)}
 	case *sluicev1.Certificate:
 		c.certs[d.Ref.Name] = &certificate{doc: d, msg: definition.WithDefaults(m)}
+	case *sluicev1.TrustBundle:
+		c.trust[d.Ref.Name] = &trustBundle{doc: d}
 	case *sluicev1.Gateway:
 		c.gateways[d.Ref.Name] = &gateway{doc: d, msg: definition.WithDefaults(m)}
 	case *sluicev1.Route:

@@ -31,6 +31,8 @@ type listener struct {
 	headerBytes                    uint64
 	// certs are the certificates that can be presented, in order; fields are where they are named.
 	certs []*certificate
+	// clients says which certificates clients must show; nil is none.
+	clients *ir.Clients
 	// backends are for TCP.
 	backends []ir.Backend
 	// joins are the Routes that answer here.
@@ -110,6 +112,10 @@ func (c *compiler) listener(l *listener) bool {
 			c.missing(d, fmt.Sprintf("%s.certificates[%d]", l.field, i), definition.CodeUnknownCertificate, definition.Ref{Kind: "Certificate", Name: name})
 		}
 		ok = ok && len(l.certs) > 0
+	}
+	if m := m.GetClientCertificates(); m != nil {
+		v, good := c.validation(d, l.field+".clientCertificates", m.GetTrustBundle(), m.GetSubjectAltNames())
+		l.clients, ok = &ir.Clients{Validation: v, Optional: m.GetOptional()}, ok && good
 	}
 	return ok
 }

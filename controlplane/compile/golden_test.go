@@ -135,6 +135,21 @@ func checkPromises(t *testing.T, out *Output) {
 func selfSigned(t *testing.T) func(*definition.Document) ([]byte, []byte, error) {
 	made := map[string][2][]byte{}
 	return func(d *definition.Document) ([]byte, []byte, error) {
+		if m, ok := d.Message.(*sluicev1.TrustBundle); ok {
+			if m.GetFiles()[0] == "missing.pem" {
+				return nil, nil, &CertificateError{Code: definition.CodeMissingFile, Field: "files[0]", Err: fmt.Errorf("got missing.pem, which cannot be read: no such file")}
+			}
+			until := time.Now().Add(time.Hour)
+			if m.GetFiles()[0] == "old.pem" {
+				until = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+			}
+			name := "authority of " + m.GetFiles()[0]
+			if made[name][0] == nil {
+				chain, _ := pair(t, until, "authority")
+				made[name] = [2][]byte{chain}
+			}
+			return made[name][0], nil, nil
+		}
 		m := definition.WithDefaults(d.Message.(*sluicev1.Certificate))
 		hosts := m.GetSelfSigned().GetHosts()
 		if f := m.GetFiles(); f != nil {
@@ -217,13 +232,37 @@ func render(fleets []*ir.Fleet) string {
 			if c.ProxyProtocol != 0 {
 				fmt.Fprintf(&b, " proxy v%d", c.ProxyProtocol)
 			}
+			if t := c.TLS; t != nil {
+				fmt.Fprintf(&b, " TLS to %q", t.ServerName)
+				if t.Validation != nil {
+					fmt.Fprintf(&b, " by %s for %v", t.Validation.TrustBundle, t.Validation.Names)
+				}
+				if t.Certificate != "" {
+					fmt.Fprintf(&b, " as %s", t.Certificate)
+				}
+			}
 			if len(c.HashOn) > 0 {
 				fmt.Fprintf(&b, " hash on %+v, ring %d to %d, table %d", c.HashOn, c.MinRingSize, c.MaxRingSize, c.TableSize)
 			}
+			if c.PanicThreshold > 0 {
+				fmt.Fprintf(&b, " panic below %d %%", c.PanicThreshold)
+			}
+			if c.SlowStart != nil {
+				fmt.Fprintf(&b, " slow start %+v", *c.SlowStart)
+			}
+			if c.ZoneWeights != nil {
+				fmt.Fprintf(&b, " zones %v", c.ZoneWeights)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
+				if e.Priority > 0 || e.Zone != "" {
+					fmt.Fprintf(&b, " (%d %s)", e.Priority, e.Zone)
+				}
 			}
 			b.WriteByte('\n')
+		}
+		for _, t := range f.TrustBundles {
+			fmt.Fprintf(&b, "  trust %s\n", t.Name)
 		}
 		for _, c := range f.Certificates {
 			fmt.Fprintf(&b, "  certificate %s\n", c.Name)
@@ -246,6 +285,18 @@ func renderChain(b *strings.Builder, kind string, c ir.FilterChain) {
 	}
 	if c.Certificate != "" {
 		fmt.Fprintf(b, " certificate %s", c.Certificate)
+	}
+	if v := c.Clients; v != nil {
+		fmt.Fprintf(b, " clients by %s", v.TrustBundle)
+		if v.Optional {
+			b.WriteString(" or none")
+		}
+		if len(v.Names) > 0 {
+			fmt.Fprintf(b, " for %v", v.Names)
+		}
+		if c.HTTP != nil && c.HTTP.ForwardClient {
+			b.WriteString(" told")
+		}
 	}
 	if c.Passthrough {
 		b.WriteString(" passed through")
@@ -299,10 +350,14 @@ func renderAction(r ir.Rule) string {
 	case r.Respond != nil:
 		return fmt.Sprintf(" respond %d %q", r.Respond.Status, r.Respond.Body)
 	}
+	text := renderBackends(r.Backends)
 	if r.Rewrite != nil {
-		return renderBackends(r.Backends) + fmt.Sprintf(" rewrite %+v", *r.Rewrite)
+		text += fmt.Sprintf(" rewrite %+v", *r.Rewrite)
 	}
-	return renderBackends(r.Backends)
+	if r.Retry != nil {
+		text += fmt.Sprintf(" retry %+v", *r.Retry)
+	}
+	return text
 }
 
 func renderBackends(backends []ir.Backend) string {

@@ -160,6 +160,14 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		c.errorf(r.doc, field+".timeout", definition.CodeDuration, "got %s: %v", m.GetTimeout(), err)
 		ok = false
 	}
+	if text := m.GetIdleTimeout(); text != "" {
+		idle, err := definition.ParseDuration(text)
+		if err != nil {
+			c.errorf(r.doc, field+".idleTimeout", definition.CodeDuration, "got %s: %v", text, err)
+			ok = false
+		}
+		template.IdleTimeout = &idle
+	}
 	template.RequestHeaders, template.ResponseHeaders = headerChanges(m.GetRequestHeaders()), headerChanges(m.GetResponseHeaders())
 	switch {
 	case m.GetRedirect() != nil:
@@ -175,6 +183,9 @@ func (c *compiler) rule(r *route, field string, m *sluicev1.Rule) (rule, bool) {
 		template.Backends, good = c.backends(r.doc, backends, m.GetBackends())
 		template.Upgrades = m.GetUpgrades().GetProtocols()
 		template.Rewrite = rewrite(m.GetRewrite())
+		template.Retry = retry(m.GetRetry())
+		ok = ok && good
+		template.Mirrors, good = c.mirrors(r.doc, field+".mirror", m.GetMirror())
 		ok = ok && good
 	}
 	matches := m.GetMatches()

@@ -44,6 +44,8 @@ func (c *compiler) cluster(s *service) bool {
 	}
 	s.cluster.ConnectTimeout = timeout
 	balancing(&s.cluster, m.GetLoadBalancer())
+	circuitBreaker(&s.cluster, m.GetCircuitBreaker())
+	ok = c.serviceTLS(s, m.GetTls()) && ok
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
 		field := fmt.Sprintf("endpoints[%d].address", i)
@@ -54,7 +56,9 @@ func (c *compiler) cluster(s *service) bool {
 			continue
 		}
 		sum += uint64(e.GetWeight())
-		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey()})
+		s.cluster.Endpoints = append(s.cluster.Endpoints, ir.Endpoint{
+			Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey(), Zone: e.GetZone(), Priority: e.GetPriority(), Drain: e.GetDrain(),
+		})
 	}
 	s.cluster.DNS = dns(m)
 	if sum > maxWeight {

@@ -15,7 +15,7 @@ const misdirected = 421
 // fleet makes what one fleet's proxies get, and no more: the clusters and certificates that its listeners use.
 func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 	out := &ir.Fleet{Name: name}
-	clusters, certs := map[string]bool{}, map[string]bool{}
+	clusters, certs, trust := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	use := func(backends []ir.Backend) {
 		for _, b := range backends {
 			clusters[b.Cluster] = true
@@ -30,6 +30,9 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 			for _, cert := range l.certs {
 				certs[cert.doc.Ref.Name] = true
 			}
+			if l.clients != nil {
+				trust[l.clients.TrustBundle] = true
+			}
 			if l.tcp() {
 				use(l.backends)
 				continue
@@ -38,6 +41,9 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 			for _, host := range table.Hosts {
 				for _, r := range host.Rules {
 					use(r.Backends)
+					for _, m := range r.Mirrors {
+						clusters[m.Cluster] = true
+					}
 				}
 			}
 			out.RouteTables = append(out.RouteTables, table)
@@ -45,10 +51,20 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 	}
 	slices.SortFunc(out.RouteTables, func(a, b ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
 	for _, name := range sortedKeys(clusters) {
-		out.Clusters = append(out.Clusters, c.services[name].cluster)
+		cluster := c.services[name].cluster
+		out.Clusters = append(out.Clusters, cluster)
+		if t := cluster.TLS; t != nil && t.Certificate != "" {
+			certs[t.Certificate] = true
+		}
+		if t := cluster.TLS; t != nil && t.Validation != nil {
+			trust[t.Validation.TrustBundle] = true
+		}
 	}
 	for _, name := range sortedKeys(certs) {
 		out.Certificates = append(out.Certificates, c.certs[name].ir)
+	}
+	for _, name := range sortedKeys(trust) {
+		out.TrustBundles = append(out.TrustBundles, c.trust[name].ir)
 	}
 	return out
 }

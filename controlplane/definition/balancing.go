@@ -27,6 +27,9 @@ func checkBalancing(s *sluicev1.Service, report reporter) {
 			report(at+".maglev.tableSize", CodeInvalidValue, fmt.Sprintf("got %d, want a prime number, such as 65537", n))
 		}
 	}
+	checkPriorities(s, report)
+	checkZones(s, report)
+	checkSlowStart(l, report)
 	hashes := l.GetRingHash() != nil || l.GetMaglev() != nil
 	keys := map[string]int{}
 	for i, e := range s.GetEndpoints() {

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"cmp"
 	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // longestDuration is a year: more is a slip.
@@ -29,8 +31,17 @@ func check(m proto.Message, report reporter) {
 		checkRoute(m, report)
 	case *sluicev1.Service:
 		checkService(m, report)
+		checkServiceTLS(m.GetTls(), report)
 	case *sluicev1.Certificate:
 		checkFiles(m.GetFiles(), report)
+	case *sluicev1.TrustBundle:
+		for i, path := range m.GetFiles() {
+			if at := itemPath("files", i); path == "" {
+				report(at, CodeInvalidValue, `got "", want the path of a PEM file`)
+			} else {
+				checkPEMPath(path, at, report)
+			}
+		}
 	case *sluicev1.Test:
 		checkTest(m, report)
 	}
@@ -39,16 +50,18 @@ func check(m proto.Message, report reporter) {
 // checkFiles looks for certificates and keys where their paths belong. Who opens such a "path" would tell it whole, so
 // that the key would stand in a log.
 func checkFiles(f *sluicev1.CertificateFiles, report reporter) {
-	for _, file := range []struct{ field, path string }{{"certificate", f.GetCertificate()}, {"privateKey", f.GetPrivateKey()}} {
-		at := "files." + file.field
-		switch {
-		case isPEM(file.path):
-			report(at, CodeInvalidValue, "got what looks like the PEM itself, want the path of a PEM file: keys do not stand in definitions")
-		case strings.ContainsFunc(file.path, unicode.IsControl):
-			report(at, CodeInvalidValue, "got a path with control characters or more than one line, want the path of a PEM file")
-		case len(file.path) > longestPath:
-			report(at, CodeInvalidValue, fmt.Sprintf("got %d bytes, want a path of at most %d", len(file.path), longestPath))
-		}
+	checkPEMPath(f.GetCertificate(), "files.certificate", report)
+	checkPEMPath(f.GetPrivateKey(), "files.privateKey", report)
+}
+
+func checkPEMPath(path, at string, report reporter) {
+	switch {
+	case isPEM(path):
+		report(at, CodeInvalidValue, "got what looks like the PEM itself, want the path of a PEM file: keys do not stand in definitions")
+	case strings.ContainsFunc(path, unicode.IsControl):
+		report(at, CodeInvalidValue, "got a path with control characters or more than one line, want the path of a PEM file")
+	case len(path) > longestPath:
+		report(at, CodeInvalidValue, fmt.Sprintf("got %d bytes, want a path of at most %d", len(path), longestPath))
 	}
 }
 
@@ -72,7 +85,11 @@ func isPEM(text string) bool {
 func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
+	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
+	checkHeaders(r.GetRequestHeaders(), "requestHeaders", operator.OfRequest, report)
+	checkHeaders(r.GetResponseHeaders(), "responseHeaders", operator.OfResponse, report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
+	checkRetry(r.GetRetry(), r.GetTimeout(), "retry", report)
 	names := map[string]int{}
 	for i, rule := range r.GetRules() {
 		at := itemPath("rules", i)
@@ -84,15 +101,24 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			}
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
+		checkDuration(rule.GetIdleTimeout(), at+".idleTimeout", report)
+		if len(rule.GetBackends()) == 0 && rule.GetIdleTimeout() != "" {
+			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
+		}
+		if len(rule.GetBackends()) == 0 && len(rule.GetMirror()) > 0 {
+			report(at+".mirror", CodeExclusive, "got mirror without backends, want mirror only where there are backends")
+		}
+		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
+		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
 		checkRewrite(rule, at+".rewrite", report)
 		if len(rule.GetBackends()) == 0 && rule.GetUpgrades() != nil {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)
-		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
-		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", report)
+		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", operator.OfRequest, report)
+		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
 		}
@@ -162,6 +188,7 @@ func checkService(s *sluicev1.Service, report reporter) {
 		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
 	}
 	checkBalancing(s, report)
+	checkCircuitBreaker(s.GetCircuitBreaker(), report)
 	first := map[ir.Address]int{}
 	for i, e := range s.GetEndpoints() {
 		at := itemPath("endpoints", i) + ".address"

@@ -30,6 +30,7 @@ const (
 	CodeUnknownGateway     = "SL0202"
 	CodeUnknownListener    = "SL0203"
 	CodeUnknownCertificate = "SL0204"
+	CodeUnknownTrustBundle = "SL0208"
 	CodeDuplicateName      = "SL0301"
 	CodePortConflict       = "SL0302"
 	CodeHostConflict       = "SL0303"
@@ -81,15 +82,16 @@ var Codes = []Code{
 	{CodeUnknownGateway, "No Gateway of this name is defined."},
 	{CodeUnknownListener, "The Gateway has no listener of this name that a Route can join."},
 	{CodeUnknownCertificate, "No Certificate of this name is defined."},
+	{CodeUnknownTrustBundle, "No TrustBundle of this name is defined."},
 	{CodeDuplicateName, "Two documents of one kind, or two listeners of one Gateway, have one name."},
 	{CodePortConflict, "Two listeners of one fleet want the same socket."},
-	{CodeHostConflict, "Two HTTPS listeners on one socket have overlapping hosts."},
+	{CodeHostConflict, "Two HTTPS or TLS listeners on one socket have overlapping hosts."},
 	{CodeZeroWeights, "All backends have the weight 0: no request could be answered."},
 	{CodeListenerShape, "The listener has fields that its protocol does not take, or lacks some that it needs."},
 	{CodeDuplicateRule, "Two rules of one Route have one name."},
 	{CodeBadAddress, "The address is not IP:port, or not an IP address."},
 	{CodeMissingFile, "A file cannot be read."},
-	{CodeBadCertificate, "The certificate or the key cannot be parsed."},
+	{CodeBadCertificate, "The certificate, the key or the TrustBundle cannot be parsed."},
 	{CodeKeyMismatch, "The private key does not belong to the certificate."},
 	{CodeTestFailed, "A Test does not hold."},
 	{CodeUnreachableRule, "The rule can never match: an earlier one takes all of its requests."},

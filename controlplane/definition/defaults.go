@@ -29,6 +29,9 @@ const (
 	defaultMinRingSize    = 1024
 	defaultMaxRingSize    = 1 << 20
 	defaultTableSize      = 65537
+	defaultPanicThreshold = "0%"
+	defaultMinWeight      = "10%"
+	defaultAggression     = 1
 
 	defaultHeaderBytes    = "60Ki"
 	defaultHeaderCount    = 100
@@ -93,16 +96,24 @@ func routeDefaults(r *sluicev1.Route) {
 	orList(&r.Hosts, "*")
 	orText(&r.Timeout, defaultTimeout)
 	upgradeDefaults(&r.Upgrades)
+	retryDefaults(r.GetRetry())
 	names := RuleNames(r)
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
 		orText(&rule.Timeout, r.GetTimeout())
+		if len(rule.GetBackends()) > 0 {
+			orText(&rule.IdleTimeout, r.GetIdleTimeout())
+		}
 		if rule.GetRedirect() == nil {
 			if rule.Upgrades == nil {
 				rule.Upgrades = proto.CloneOf(r.GetUpgrades())
 			}
 			upgradeDefaults(&rule.Upgrades)
 		}
+		if rule.Retry == nil && len(rule.GetBackends()) > 0 {
+			rule.Retry = proto.CloneOf(r.GetRetry())
+		}
+		retryDefaults(rule.GetRetry())
 		redirectDefaults(rule.GetRedirect())
 		if rule.RequestHeaders == nil {
 			rule.RequestHeaders = proto.CloneOf(r.GetRequestHeaders())
@@ -115,6 +126,10 @@ func routeDefaults(r *sluicev1.Route) {
 }
 
 func serviceDefaults(s *sluicev1.Service) {
+	if s.CircuitBreaker == nil {
+		s.CircuitBreaker = &sluicev1.CircuitBreaker{}
+	}
+	circuitBreakerDefaults(s.GetCircuitBreaker())
 	if len(s.GetHosts()) > 0 {
 		orList(&s.Gateways, DefaultGateway)
 	}
@@ -123,7 +138,17 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.Protocol = sluicev1.Service_HTTP1
 	}
 	if s.GetLoadBalancer() == nil {
-		s.LoadBalancer = &sluicev1.LoadBalancer{Policy: &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}}
+		s.LoadBalancer = &sluicev1.LoadBalancer{}
+	}
+	if s.GetLoadBalancer().GetPolicy() == nil {
+		s.LoadBalancer.Policy = &sluicev1.LoadBalancer_RoundRobin{RoundRobin: &sluicev1.RoundRobin{}}
+	}
+	orText(&s.LoadBalancer.PanicThreshold, defaultPanicThreshold)
+	if slow := SlowStartOf(s.GetLoadBalancer()); slow != nil {
+		orText(&slow.MinWeightPercent, defaultMinWeight)
+		if slow.Aggression == 0 {
+			slow.Aggression = defaultAggression
+		}
 	}
 	if l := s.GetLoadBalancer().GetLeastRequest(); l != nil && l.GetChoiceCount() == 0 {
 		l.ChoiceCount = defaultChoiceCount
@@ -266,6 +291,15 @@ func ParseDuration(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	return time.ParseDuration(text)
+}
+
+// ParsePercent reads whole percents of the language; "" is 0. Of a checked message it never fails.
+func ParsePercent(text string) (uint32, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(text, "%"), 10, 7)
+	return uint32(n), err
 }
 
 // ParseSize reads a size of the language, in bytes; "" is 0. Of a checked message it never fails.

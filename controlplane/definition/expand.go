@@ -162,6 +162,11 @@ func valueNode(value protoreflect.Value, fd protoreflect.FieldDescriptor) *yaml.
 		return textNode(value.String())
 	case protoreflect.BoolKind:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(value.Bool())}
+	case protoreflect.DoubleKind:
+		node := &yaml.Node{}
+		node.SetString(value.String())
+		node.Tag = "" // the reader's: a whole number, or not
+		return node
 	case protoreflect.EnumKind:
 		return textNode(string(fd.Enum().Values().ByNumber(value.Enum()).Name()))
 	}

@@ -3,9 +3,9 @@ package definition
 import (
 	"fmt"
 	"regexp"
-	"strings"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/xds/operator"
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
@@ -14,8 +14,8 @@ var (
 	headerValue = regexp.MustCompile(`^[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?$`)
 )
 
-// checkHeaders looks at changes of headers.
-func checkHeaders(c *sluicev1.HeaderChanges, at string, report reporter) {
+// checkHeaders looks at changes of headers, whose values may have some operators.
+func checkHeaders(c *sluicev1.HeaderChanges, at string, operators []string, report reporter) {
 	name := func(name, at string) {
 		switch {
 		case name == "":
@@ -43,8 +43,10 @@ func checkHeaders(c *sluicev1.HeaderChanges, at string, report reporter) {
 			switch value := h.GetValue(); {
 			case value == "" || !headerValue.MatchString(value):
 				report(here+".value", CodeInvalidValue, fmt.Sprintf("got %q, want printable ASCII without white space at its ends", shorten(value)))
-			case strings.Contains(strings.ReplaceAll(value, "%%", ""), "%"):
-				report(here+".value", CodeInvalidValue, fmt.Sprintf("got %q, want %%%% for each %%: variables are not supported yet", shorten(value)))
+			default:
+				if _, err := operator.Parse(value, operators); err != nil {
+					report(here+".value", CodeInvalidValue, err.Error())
+				}
 			}
 		}
 	}

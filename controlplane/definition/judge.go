@@ -144,6 +144,7 @@ func resolve(m protoreflect.Message, steps *validate.FieldPath) place {
 			at.value = at.value.List().Get(int(subscript.Index))
 		case *validate.FieldPathElement_StringKey:
 			at.path = keyPath(at.path, subscript.StringKey)
+			at.field = at.field.MapValue()
 			at.value = at.value.Map().Get(protoreflect.ValueOfString(subscript.StringKey).MapKey())
 		}
 		if message, ok := at.value.Interface().(protoreflect.Message); ok {

@@ -20,11 +20,12 @@ var Kinds = []Kind{
 	{"Route", func() proto.Message { return &sluicev1.Route{} }},
 	{"Service", func() proto.Message { return &sluicev1.Service{} }},
 	{"Certificate", func() proto.Message { return &sluicev1.Certificate{} }},
+	{"TrustBundle", func() proto.Message { return &sluicev1.TrustBundle{} }},
 	{"Test", func() proto.Message { return &sluicev1.Test{} }},
 }
 
 // reservedKinds come in a later version of the language.
-var reservedKinds = []string{"Policy", "Fleet", "Scope", "TrustBundle", "ForwardProxy"}
+var reservedKinds = []string{"Policy", "Fleet", "Scope", "ForwardProxy"}
 
 // ShortForms are the messages that may be written as a string, and the field that the string is of.
 var ShortForms = map[protoreflect.FullName]protoreflect.Name{
@@ -37,9 +38,6 @@ var later = map[protoreflect.FullName]string{
 	"sluice.v1.Listener.use":     "policies are not supported yet",
 	"sluice.v1.Route.use":        "policies are not supported yet",
 	"sluice.v1.Rule.use":         "policies are not supported yet",
-	"sluice.v1.Route.retry":      "retries are not supported yet",
-	"sluice.v1.Rule.retry":       "retries are not supported yet",
-	"sluice.v1.Service.tls":      "TLS to a Service is not supported yet",
 	"sluice.v1.Service.health":   "health checks are not supported yet",
 	"sluice.v1.Listener.HTTP3":   "HTTP/3 is not supported yet",
 	"sluice.v1.Certificate.acme": "automatic certificates are not supported yet",
@@ -71,5 +69,6 @@ var mayBeEmpty = map[protoreflect.FullName]bool{
 	"sluice.v1.Route.description":       true,
 	"sluice.v1.Service.description":     true,
 	"sluice.v1.Certificate.description": true,
+	"sluice.v1.TrustBundle.description": true,
 	"sluice.v1.Test.description":        true,
 }

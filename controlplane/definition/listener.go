@@ -99,6 +99,13 @@ func checkShape(l *sluicev1.Listener, at string, report reporter) {
 			report(at+".backends", CodeListenerShape, fmt.Sprintf("got nothing, want at least one: a listener of protocol %s carries bytes to its own backends", l.GetProtocol()))
 		}
 	}
+	if c := l.GetClientCertificates(); c != nil {
+		if len(l.GetCertificates()) == 0 {
+			report(at+".clientCertificates", CodeListenerShape, "got clientCertificates on a listener without certificates, want none: only where TLS is terminated can clients show any")
+		} else if c.GetForward() && l.GetProtocol() != sluicev1.Listener_HTTPS {
+			unwanted(true, "clientCertificates.forward", ": only HTTPS has headers to tell it in")
+		}
+	}
 	switch l.GetProtocol() {
 	case sluicev1.Listener_HTTP:
 		unwanted(len(l.GetCertificates()) > 0, "certificates", needsTLS)

@@ -52,22 +52,29 @@ func (d *decoder) text(n *yaml.Node, fd protoreflect.FieldDescriptor, path strin
 
 var (
 	wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+	decimal     = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 	suffixed    = regexp.MustCompile(`^([0-9]+)([kKmMgG]i?)[bB]?$`)
 )
 
-// number reads a whole number: decimal digits, and nothing that some YAML readers take for a number and others do not.
+// number reads a number, a whole one unless the field takes others: decimal digits, and nothing that some YAML readers take for a number and others do not.
 func (d *decoder) number(n *yaml.Node, fd protoreflect.FieldDescriptor, path string) (value protoreflect.Value, ok bool) {
 	problem := func(remedy string) (protoreflect.Value, bool) {
 		d.node(n, path, CodeWrongNumber, "got "+describe(n)+", want "+Wanted(fd)+remedy)
 		return value, false
 	}
 	switch {
-	case n.Style&quoted != 0 && wholeNumber.MatchString(n.Value):
+	case n.Style&quoted != 0 && (wholeNumber.MatchString(n.Value) || fd.Kind() == protoreflect.DoubleKind && decimal.MatchString(n.Value)):
 		return problem(": write it without quotes")
 	case n.Style&quoted != 0:
 		return problem("")
 	case suffixed.MatchString(n.Value):
 		return problem(": write it out" + writtenOut(n.Value))
+	case fd.Kind() == protoreflect.DoubleKind:
+		parsed, err := strconv.ParseFloat(n.Value, 64)
+		if err != nil || !decimal.MatchString(n.Value) {
+			return problem("")
+		}
+		return protoreflect.ValueOfFloat64(parsed), true
 	case !wholeNumber.MatchString(n.Value):
 		return problem("")
 	}

@@ -23,6 +23,8 @@ var wants = map[protoreflect.FullName]string{
 	"sluice.v1.Endpoint.address":             wantedAddress,
 	"sluice.v1.Socket.path":                  wantedSocket,
 	"sluice.v1.TestRequest.url":              wantedURL,
+	"sluice.v1.LoadBalancer.panic_threshold": "whole percents such as 50%",
+	"sluice.v1.SlowStart.min_weight_percent": "whole percents such as 10%",
 	"sluice.v1.CertificateFiles.certificate": "the path of a PEM file",
 	"sluice.v1.CertificateFiles.private_key": "the path of a PEM file",
 }
@@ -55,6 +57,9 @@ func Wanted(fd protoreflect.FieldDescriptor) string {
 			return want
 		}
 		return wantedText(rules.GetString())
+	}
+	if double := rules.GetDouble(); fd.Kind() == protoreflect.DoubleKind {
+		return fmt.Sprintf("a number from %g to %g", double.GetGte(), double.GetLte())
 	}
 	low, high := Range(fd)
 	if in := rules.GetUint32().GetIn(); len(in) > 0 {
@@ -112,14 +117,26 @@ func Range(fd protoreflect.FieldDescriptor) (low, high int64) {
 	if rules.HasLte() {
 		high = int64(rules.GetLte())
 	}
-	if low == 0 && !fd.HasPresence() {
+	if low == 0 && !fd.HasPresence() && !fd.ContainingMessage().IsMapEntry() {
 		low = 1 // 0 would be "not set"
 	}
 	return low, high
 }
 
-// Rules are the rules of a field, of its items if it is a list; never nil.
+// Rules are the rules of a field, of its items if it is a list; never nil. Those of a mapping's values stand at the mapping.
 func Rules(fd protoreflect.FieldDescriptor) *validate.FieldRules {
+	if entry := fd.ContainingMessage(); entry.IsMapEntry() {
+		fields := entry.Parent().(protoreflect.MessageDescriptor).Fields()
+		for i := range fields.Len() {
+			if owner := fields.Get(i); owner.IsMap() && owner.Message() == entry {
+				rules, _ := protovalidate.ResolveFieldRules(owner)
+				if values := rules.GetMap().GetValues(); values != nil && fd.Number() == owner.MapValue().Number() {
+					return values
+				}
+			}
+		}
+		return &validate.FieldRules{}
+	}
 	rules, err := protovalidate.ResolveFieldRules(fd)
 	if err != nil || rules == nil {
 		return &validate.FieldRules{}

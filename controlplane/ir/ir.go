@@ -17,6 +17,7 @@ type Fleet struct {
 	RouteTables  []RouteTable
 	Clusters     []Cluster
 	Certificates []Certificate
+	TrustBundles []TrustBundle
 	// TicketKeys are for TLS session tickets, TicketKeySize bytes each: the first encrypts, all decrypt. They are state, and
 	// not in any definition: compile leaves them out. None: each proxy makes its own.
 	TicketKeys []Secret
@@ -60,6 +61,8 @@ type FilterChain struct {
 	ServerNames []string
 	// Certificate is the name of the Certificate to present; empty is plaintext, or TLS that is passed through.
 	Certificate string
+	// Clients says which certificates clients must show; nil asks for none. It is of chains with a Certificate.
+	Clients *Clients
 	// Passthrough is TLS that is not terminated: the chain takes connections that begin with a ClientHello, and no others.
 	Passthrough bool
 	HTTP        *HTTP
@@ -84,6 +87,8 @@ type HTTP struct {
 	MaxStreams uint32
 	// MaxRequests is how many requests a connection may bring. 0 is no bound.
 	MaxRequests uint32
+	// ForwardClient tells the backends of the client's certificate.
+	ForwardClient bool
 }
 
 // TCP carries bytes.
@@ -119,12 +124,25 @@ type Rule struct {
 	Respond  *Response
 	// Timeout is for the whole request. 0 is none.
 	Timeout time.Duration
+	// IdleTimeout is for a request that moves neither way, in place of the listener's; 0 is never, nil the listener's. It is
+	// of Backends.
+	IdleTimeout *time.Duration
+	// Mirrors get copies of requests. They are of Backends.
+	Mirrors []Mirror
 	// Upgrades are the protocols that a request may switch to, lower case, in the order written. They are of Backends.
 	Upgrades []string
 	// Rewrite is what the backend sees instead; nil is the request's own. It is of Backends.
 	Rewrite *Rewrite
+	// Retry says when a request is sent again; nil is never. It is of Backends.
+	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
+}
+
+// Mirror is a cluster that gets copies of a share of the requests, in millionths.
+type Mirror struct {
+	Cluster  string
+	Fraction uint32
 }
 
 // HeaderChanges are done in this order. Names are in lower case; a "%%" in a value stands for "%".
@@ -288,7 +306,9 @@ type Cluster struct {
 	HTTP2 bool
 	// ProxyProtocol is the version of the PROXY protocol's header that connections to it begin with, 1 or 2. 0 is none.
 	ProxyProtocol int
-	Policy        Policy
+	// TLS is how the endpoints are spoken to; nil is plaintext.
+	TLS    *UpstreamTLS
+	Policy Policy
 	// ChoiceCount is for LeastRequest: 2 to 100.
 	ChoiceCount uint32
 	// HashOn is for RingHash and Maglev: at least one.
@@ -297,8 +317,29 @@ type Cluster struct {
 	MinRingSize, MaxRingSize, TableSize uint32
 	// DNS is set where endpoints have names: none of them is a unix socket then.
 	DNS *DNS
+	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
+	PanicThreshold uint32
+	// SlowStart is of RoundRobin and LeastRequest; nil is none.
+	SlowStart *SlowStart
+	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
+	ZoneWeights map[string]uint32
+	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
+	// be in one proxy.
+	MaxConnections, MaxPending, MaxRequests uint32
+	// Retries limits the requests that are being sent again.
+	Retries RetryLimit
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
+}
+
+// SlowStart gives a new endpoint its share little by little.
+type SlowStart struct {
+	// Window is how long it takes, more than 0.
+	Window time.Duration
+	// Aggression is 1 for an even growth, more for a faster one at first.
+	Aggression float64
+	// MinWeight is what it gets at least, in percent of its weight: 1 to 100.
+	MinWeight uint32
 }
 
 // Endpoint is one address; Weight is at least 1.
@@ -307,6 +348,12 @@ type Endpoint struct {
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
+	// Zone is where it is; empty is nowhere in particular. It is there for ZoneWeights.
+	Zone string
+	// Drain: it gets nothing new.
+	Drain bool
+	// Priority: 0 is used first. None is missing before the greatest.
+	Priority uint32
 }
 
 // Certificate is a chain and its key, both PEM.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"strings"
 
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
@@ -39,7 +40,13 @@ func (s *Store) accept(b *build, out *compile.Output) {
 	}
 	s.dirtySockets = s.dirtySockets || !maps.Equal(s.sockets, out.Sockets)
 	s.sockets = out.Sockets
-	s.certs.keepOnly(func(name string) bool { return b.chosen[definition.Ref{Kind: "Certificate", Name: name}] != nil })
+	s.certs.keepOnly(func(name string) bool {
+		ref := definition.Ref{Kind: "Certificate", Name: name}
+		if bundle, ok := strings.CutPrefix(name, trustPrefix); ok {
+			ref = definition.Ref{Kind: "TrustBundle", Name: bundle}
+		}
+		return b.chosen[ref] != nil
+	})
 }
 
 // inPart are the documents of which something is served, though they may have a fault: a Gateway with some of its

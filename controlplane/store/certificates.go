@@ -49,6 +49,8 @@ type certificate struct {
 	Key   []byte `json:"key"`
 	// Hosts are those of a certificate that we made.
 	Hosts []string `json:"hosts,omitempty"`
+	// Authorities are a TrustBundle's, whose name is "TrustBundle/" and its own; the rest is empty.
+	Authorities []byte `json:"authorities,omitempty"`
 }
 
 // NewCertificates is for who needs the bytes but keeps no state, such as a check of files.
@@ -81,6 +83,10 @@ func (c *Certificates) Reader() func(d *definition.Document) (chain, key []byte,
 
 // resolve gets the bytes. Where they are bad, the last good ones come with the error.
 func (c *Certificates) resolve(d *definition.Document) (chain, key []byte, err error) {
+	if _, ok := d.Message.(*sluicev1.TrustBundle); ok {
+		text, err := c.authorities(d)
+		return text, nil, err
+	}
 	m, ok := d.Message.(*sluicev1.Certificate)
 	if !ok {
 		return nil, nil, fmt.Errorf("store: got %s, want a Certificate", d.Ref)
@@ -121,6 +127,13 @@ func (c *Certificates) keepOnly(keep func(name string) bool) {
 
 // certificateFiles are the files that a document refers to.
 func certificateFiles(d *definition.Document) []string {
+	if t, ok := d.Message.(*sluicev1.TrustBundle); ok {
+		var files []string
+		for _, path := range t.GetFiles() {
+			files = append(files, relative(d, path))
+		}
+		return files
+	}
 	m, ok := d.Message.(*sluicev1.Certificate)
 	if !ok || m.GetFiles() == nil {
 		return nil

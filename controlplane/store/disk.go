@@ -176,7 +176,11 @@ func (s *Store) load() error {
 			if err := json.Unmarshal(line, &r); err != nil {
 				return err
 			}
-			if _, bad := compile.CheckCertificate(r.Chain, r.Key); bad != nil {
+			if len(r.Authorities) > 0 {
+				if _, err := compile.CheckAuthorities(r.Authorities); err != nil {
+					return err
+				}
+			} else if _, bad := compile.CheckCertificate(r.Chain, r.Key); bad != nil {
 				return bad
 			}
 			s.certs.good[r.Name] = r.certificate

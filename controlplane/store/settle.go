@@ -94,6 +94,8 @@ func unknownCode(kind string) string {
 		return definition.CodeUnknownGateway
 	case "Certificate":
 		return definition.CodeUnknownCertificate
+	case "TrustBundle":
+		return definition.CodeUnknownTrustBundle
 	}
 	return definition.CodeUnknownService
 }
@@ -101,7 +103,7 @@ func unknownCode(kind string) string {
 // dangling says whether a problem is but the effect of something that is not there.
 func dangling(code string) bool {
 	switch code {
-	case definition.CodeUnknownService, definition.CodeUnknownGateway, definition.CodeUnknownListener, definition.CodeUnknownCertificate:
+	case definition.CodeUnknownService, definition.CodeUnknownGateway, definition.CodeUnknownListener, definition.CodeUnknownCertificate, definition.CodeUnknownTrustBundle:
 		return true
 	}
 	return false

@@ -162,7 +162,7 @@ func (b *build) result(out *compile.Output) *Result {
 			if b.reverted[p.Ref] {
 				continue // of a version that does not stand in the files any more
 			}
-		case p.Ref.Kind == "Certificate" && b.store.accepted[p.Ref] != nil:
+		case (p.Ref.Kind == "Certificate" || p.Ref.Kind == "TrustBundle") && b.store.accepted[p.Ref] != nil:
 			serving = ServingLastGood
 		default:
 			serving = ServingNothing

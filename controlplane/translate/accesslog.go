@@ -21,6 +21,7 @@ var httpLog = map[string]string{
 	"status":         "%RESPONSE_CODE%",
 	"flags":          "%RESPONSE_FLAGS%",
 	"details":        "%RESPONSE_CODE_DETAILS%",
+	"attempts":       "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
 	"bytes_received": "%BYTES_RECEIVED%",
 	"bytes_sent":     "%BYTES_SENT%",
 	"route":          "%ROUTE_NAME%",

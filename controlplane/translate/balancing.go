@@ -11,6 +11,7 @@ import (
 	commonpb "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	maglevpb "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
 	ringpb "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
+	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
@@ -24,13 +25,26 @@ const (
 // balancing is how the cluster's endpoint is chosen. What a request is hashed on stands in the policy itself, as the
 // language has it, and not in each route to the cluster: Envoy reads it there since 1.35, and for TCP too.
 func balancing(m *clusterpb.Cluster, c *ir.Cluster) {
+	var zones *commonpb.LocalityLbConfig_LocalityWeightedLbConfig
+	if len(c.ZoneWeights) > 0 {
+		zones = &commonpb.LocalityLbConfig_LocalityWeightedLbConfig{}
+		if c.Policy != ir.RingHash && c.Policy != ir.Maglev {
+			m.CommonLbConfig.LocalityConfigSpecifier = &clusterpb.Cluster_CommonLbConfig_LocalityWeightedLbConfig_{
+				LocalityWeightedLbConfig: &clusterpb.Cluster_CommonLbConfig_LocalityWeightedLbConfig{},
+			}
+		}
+	}
 	switch c.Policy {
 	case ir.RoundRobin:
 		m.LbPolicy = clusterpb.Cluster_ROUND_ROBIN
+		if c.SlowStart != nil {
+			m.LbConfig = &clusterpb.Cluster_RoundRobinLbConfig_{RoundRobinLbConfig: &clusterpb.Cluster_RoundRobinLbConfig{SlowStartConfig: slowStart(c.SlowStart)}}
+		}
 	case ir.LeastRequest:
 		m.LbPolicy = clusterpb.Cluster_LEAST_REQUEST
 		m.LbConfig = &clusterpb.Cluster_LeastRequestLbConfig_{LeastRequestLbConfig: &clusterpb.Cluster_LeastRequestLbConfig{
-			ChoiceCount: wrapperspb.UInt32(c.ChoiceCount),
+			ChoiceCount:     wrapperspb.UInt32(c.ChoiceCount),
+			SlowStartConfig: slowStart(c.SlowStart),
 		}}
 	case ir.Random:
 		m.LbPolicy = clusterpb.Cluster_RANDOM
@@ -40,12 +54,28 @@ func balancing(m *clusterpb.Cluster, c *ir.Cluster) {
 			MinimumRingSize:           wrapperspb.UInt64(uint64(c.MinRingSize)),
 			MaximumRingSize:           wrapperspb.UInt64(uint64(c.MaxRingSize)),
 			ConsistentHashingLbConfig: hashing(c),
+			LocalityWeightedLbConfig:  zones,
 		})
 	case ir.Maglev:
 		m.LoadBalancingPolicy = onePolicy(maglevName, &maglevpb.Maglev{
 			TableSize:                 wrapperspb.UInt64(uint64(c.TableSize)),
 			ConsistentHashingLbConfig: hashing(c),
+			LocalityWeightedLbConfig:  zones,
 		})
+	}
+}
+
+// aggressionKey is where Envoy would look for another value, in a runtime that our bootstrap does not have; it wants a name.
+const aggressionKey = "sluice.slow_start.aggression"
+
+func slowStart(s *ir.SlowStart) *clusterpb.Cluster_SlowStartConfig {
+	if s == nil {
+		return nil
+	}
+	return &clusterpb.Cluster_SlowStartConfig{
+		SlowStartWindow:  duration(s.Window),
+		Aggression:       &corepb.RuntimeDouble{DefaultValue: s.Aggression, RuntimeKey: aggressionKey},
+		MinWeightPercent: &typepb.Percent{Value: float64(s.MinWeight)},
 	}
 }
 

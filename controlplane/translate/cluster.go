@@ -7,6 +7,7 @@ import (
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	upstreampb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
@@ -18,25 +19,24 @@ const upstreamOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 // same cluster, and do not look at its HTTP options.
 func cluster(c *ir.Cluster) *clusterpb.Cluster {
 	m := &clusterpb.Cluster{
-		Name:                 c.Name,
-		ClusterDiscoveryType: &clusterpb.Cluster_Type{Type: clusterpb.Cluster_EDS},
-		EdsClusterConfig:     &clusterpb.Cluster_EdsClusterConfig{EdsConfig: ads()},
-		ConnectTimeout:       duration(c.ConnectTimeout),
-		CircuitBreakers: &clusterpb.CircuitBreakers{Thresholds: []*clusterpb.CircuitBreakers_Thresholds{{
-			Priority:           corepb.RoutingPriority_DEFAULT,
-			MaxConnections:     wrapperspb.UInt32(circuitBreaker),
-			MaxPendingRequests: wrapperspb.UInt32(circuitBreaker),
-			MaxRequests:        wrapperspb.UInt32(circuitBreaker),
-		}}},
+		Name:                          c.Name,
+		ClusterDiscoveryType:          &clusterpb.Cluster_Type{Type: clusterpb.Cluster_EDS},
+		EdsClusterConfig:              &clusterpb.Cluster_EdsClusterConfig{EdsConfig: ads()},
+		ConnectTimeout:                duration(c.ConnectTimeout),
+		CircuitBreakers:               circuitBreakers(c),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamOptions: pack(protocolOptions(c))},
 	}
 	if c.DNS != nil {
 		resolved(m, c)
 	}
-	if c.ProxyProtocol != 0 {
-		m.TransportSocket = sendProxyHeader(c.ProxyProtocol)
+	if c.TLS != nil {
+		m.TransportSocket = upstreamTLS(c.TLS)
 	}
+	if c.ProxyProtocol != 0 {
+		m.TransportSocket = sendProxyHeader(c.ProxyProtocol, m.TransportSocket)
+	}
+	m.CommonLbConfig = &clusterpb.Cluster_CommonLbConfig{HealthyPanicThreshold: &typepb.Percent{Value: float64(c.PanicThreshold)}}
 	balancing(m, c)
 	return m
 }

@@ -6,10 +6,6 @@ import "time"
 // have changed between its releases. "Edge" is Envoy's guide for proxies that strangers reach:
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
 const (
-	// circuitBreaker limits connections, waiting requests and requests in flight of one cluster in one proxy. Envoy's
-	// 1024 surprises: a busy service answers 503 that nobody asked for. This only stops a runaway.
-	circuitBreaker = 100_000
-
 	// upstreamIdle closes an unused connection to an endpoint. Servers close theirs after 75 s (nginx), 72 s (Go's
 	// reverse proxies before us) or 65 s: we go first, so that no request meets a closing connection.
 	upstreamIdle = 60 * time.Second

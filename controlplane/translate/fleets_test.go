@@ -10,6 +10,22 @@ import (
 
 // fleets are the inputs of the golden tests: one for each subject.
 func fleets() map[string]*ir.Fleet {
+	all := written()
+	for _, f := range all {
+		for i := range f.Clusters {
+			// As compile fills it in.
+			if c := &f.Clusters[i]; c.MaxConnections == 0 {
+				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
+				if c.Retries == (ir.RetryLimit{}) {
+					c.Retries.Max = 100_000
+				}
+			}
+		}
+	}
+	return all
+}
+
+func written() map[string]*ir.Fleet {
 	idle := 5 * time.Minute
 	http := func(table string) *ir.HTTP {
 		return &ir.HTTP{
@@ -67,7 +83,7 @@ func fleets() map[string]*ir.Fleet {
 				}}}},
 				{Name: "web/https", Hosts: []ir.VirtualHost{
 					{Name: "*.example.com", Host: "*.example.com", Rules: []ir.Rule{{
-						ID: "Route/shop#all", Timeout: 30 * time.Second,
+						ID: "Route/shop#all", Timeout: 30 * time.Second, IdleTimeout: new(90 * time.Second), Mirrors: []ir.Mirror{{Cluster: "dice", Fraction: 125_000}},
 						Backends: []ir.Backend{{Cluster: "shop-v1", Weight: 90}, {Cluster: "shop-v2", Weight: 10}, {Cluster: "shop-v3", Weight: 0}},
 					}}},
 					{Name: "api.example.com", Host: "api.example.com", Rules: []ir.Rule{{
@@ -240,6 +256,92 @@ func fleets() map[string]*ir.Fleet {
 			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
 		},
 
+		// Zones, priorities and panic, of policies that hash and that do not.
+		"zones": {
+			Name: "zones",
+			Clusters: []ir.Cluster{
+				{
+					Name: "hashed", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1024,
+					HashOn: []ir.HashKey{{Kind: ir.HashSourceAddress}}, ZoneWeights: map[string]uint32{"a": 1},
+					Endpoints: []ir.Endpoint{{Address: at("10.0.0.1:80"), Weight: 1, Zone: "a"}},
+				},
+				{
+					Name: "least", ConnectTimeout: 5 * time.Second, Policy: ir.LeastRequest, ChoiceCount: 2,
+					SlowStart: &ir.SlowStart{Window: time.Minute, Aggression: 1, MinWeight: 10},
+				},
+				{
+					Name: "weighted", ConnectTimeout: 5 * time.Second, PanicThreshold: 50, ZoneWeights: map[string]uint32{"a": 0, "b": 7},
+					SlowStart: &ir.SlowStart{Window: 1500 * time.Millisecond, Aggression: 1.5, MinWeight: 1},
+					Endpoints: []ir.Endpoint{
+						{Address: at("10.0.0.1:80"), Weight: 1, Zone: "b", Priority: 1},
+						{Address: at("10.0.0.2:80"), Weight: 1, Zone: "b"},
+						{Address: at("10.0.0.3:80"), Weight: 3, Zone: "a"},
+						{Address: at("10.0.0.4:80"), Weight: 1, Zone: "b"},
+					},
+				},
+			},
+		},
+
+		"retries": {
+			Name:      "retries",
+			Listeners: []ir.Listener{{Name: "0.0.0.0:80", Address: at("0.0.0.0:80"), Chains: []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}}}},
+			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+				retrying("any-method", ir.Match{}, ir.Retry{Conditions: []string{"5xx", "retriable-4xx"}, PerTryTimeout: time.Second}),
+				retrying("get", ir.Match{Method: "GET"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
+				retrying("post", ir.Match{Method: "POST"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
+				retrying("post-of-codes", ir.Match{Method: "POST"}, ir.Retry{StatusCodes: []uint32{429}}),
+				retrying("grpc", ir.Match{GRPC: true}, ir.Retry{Conditions: []string{"5xx", "unavailable"}}),
+				retrying("grpc-twice", ir.Match{GRPC: true}, ir.Retry{Conditions: []string{"5xx", "unavailable"}, NonIdempotent: true}),
+				retrying("untouched", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, SameEndpoint: true}),
+				retrying("codes", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, StatusCodes: []uint32{429}}),
+			}}}}},
+			Clusters: []ir.Cluster{
+				{Name: "web", ConnectTimeout: 5 * time.Second},
+				{Name: "web-budget", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Budget: &ir.RetryBudget{Percent: 12.5, Least: 1}}},
+				{Name: "web-max", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Max: 7}},
+				{Name: "web-none", ConnectTimeout: 5 * time.Second, MaxConnections: 1, MaxPending: 2, MaxRequests: 3},
+			},
+		},
+
+		"mtls": {
+			Name: "edge",
+			Listeners: []ir.Listener{{
+				Name:    "0.0.0.0:443",
+				Address: at("0.0.0.0:443"),
+				Chains: []ir.FilterChain{
+					{
+						Name: "web/named/shop", ServerNames: []string{"named.test"}, Certificate: "shop",
+						TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "one", Weight: 1}}},
+						Clients: &ir.Clients{Optional: true, Validation: ir.Validation{TrustBundle: "ca", Names: []ir.AltName{
+							{Text: ir.Text{Value: "a.test"}}, {Kind: ir.AltURI, Text: ir.Text{Kind: ir.TextPrefix, Value: "spiffe://a/"}}, {Kind: ir.AltEmail, Text: ir.Text{Value: "a@a.test"}},
+						}}},
+					},
+					{
+						Name: "web/shop/shop", ServerNames: []string{"shop.test"}, Certificate: "shop",
+						HTTP:    &ir.HTTP{RouteTable: "web/shop", MaxHeaderBytes: 60 << 10, MaxHeaderCount: 100, MaxStreams: 100, ForwardClient: true},
+						Clients: &ir.Clients{Validation: ir.Validation{TrustBundle: "ca"}},
+					},
+				},
+			}},
+			RouteTables:  []ir.RouteTable{{Name: "web/shop"}},
+			Clusters:     []ir.Cluster{{Name: "one", ConnectTimeout: 5 * time.Second}},
+			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
+			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
+		},
+
+		"upstream-tls": {
+			Name: "edge",
+			Clusters: []ir.Cluster{
+				{Name: "any", ConnectTimeout: 5 * time.Second, TLS: &ir.UpstreamTLS{}},
+				{Name: "mutual", ConnectTimeout: 5 * time.Second, HTTP2: true, ProxyProtocol: 2, TLS: &ir.UpstreamTLS{
+					ServerName: "api.test", Certificate: "edge",
+					Validation: &ir.Validation{TrustBundle: "ca", Names: []ir.AltName{{Text: ir.Text{Value: "api.test"}}}},
+				}},
+			},
+			Certificates: []ir.Certificate{{Name: "edge", Chain: []byte("the chain of edge\n"), Key: ir.Secret("the key of edge\n")}},
+			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
+		},
+
 		"tcp": {
 			Name: "db",
 			Listeners: []ir.Listener{
@@ -277,6 +379,13 @@ func fleets() map[string]*ir.Fleet {
 func rewriting(name string, m ir.Match, w ir.Rewrite) ir.Rule {
 	r := rule(name, m)
 	r.Rewrite = &w
+	return r
+}
+
+func retrying(name string, m ir.Match, t ir.Retry) ir.Rule {
+	t.Attempts, t.BackOffBase, t.BackOffMax, t.BodyBytes = 2, 25*time.Millisecond, 250*time.Millisecond, 64<<10
+	r := rule(name, m)
+	r.Retry = &t
 	return r
 }
 

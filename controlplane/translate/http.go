@@ -59,6 +59,12 @@ func connectionManager(c *ir.FilterChain) *hcmpb.HttpConnectionManager {
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmpb.HttpConnectionManager_KEEP_UNCHANGED,
 	}
+	if c.HTTP.ForwardClient {
+		m.ForwardClientCertDetails = hcmpb.HttpConnectionManager_SANITIZE_SET
+		m.SetCurrentClientCertDetails = &hcmpb.HttpConnectionManager_SetCurrentClientCertDetails{
+			Subject: wrapperspb.Bool(true), Dns: true, Uri: true,
+		}
+	}
 	if c.HTTP.MaxRequests > 0 {
 		m.CommonHttpProtocolOptions.MaxRequestsPerConnection = wrapperspb.UInt32(c.HTTP.MaxRequests)
 	}

@@ -122,6 +122,7 @@ func downstreamTLS(c *ir.FilterChain, tickets bool) *tlspb.DownstreamTlsContext 
 		common.AlpnProtocols = alpn
 	}
 	m := &tlspb.DownstreamTlsContext{CommonTlsContext: common}
+	clients(m, c.Clients)
 	if tickets {
 		m.SessionTicketKeysType = &tlspb.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
 			SessionTicketKeysSdsSecretConfig: &tlspb.SdsSecretConfig{Name: ticketKeysName, SdsConfig: ads()},

@@ -26,8 +26,14 @@ func proxyHeader(h ir.ProxyHeader) *listenerpb.ListenerFilter {
 	}
 }
 
-// sendProxyHeader writes it ahead of what is sent to an endpoint.
-func sendProxyHeader(version int) *corepb.TransportSocket {
+// sendProxyHeader writes it ahead of what is sent to an endpoint, a handshake too. inner is nil in plaintext.
+func sendProxyHeader(version int, inner *corepb.TransportSocket) *corepb.TransportSocket {
+	if inner == nil {
+		inner = &corepb.TransportSocket{
+			Name:       rawBufferName,
+			ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(&rawbufferpb.RawBuffer{})},
+		}
+	}
 	v := corepb.ProxyProtocolConfig_V1
 	if version == 2 {
 		v = corepb.ProxyProtocolConfig_V2
@@ -35,11 +41,8 @@ func sendProxyHeader(version int) *corepb.TransportSocket {
 	return &corepb.TransportSocket{
 		Name: upstreamProxyName,
 		ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(&upstreamproxypb.ProxyProtocolUpstreamTransport{
-			Config: &corepb.ProxyProtocolConfig{Version: v},
-			TransportSocket: &corepb.TransportSocket{
-				Name:       rawBufferName,
-				ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: pack(&rawbufferpb.RawBuffer{})},
-			},
+			Config:          &corepb.ProxyProtocolConfig{Version: v},
+			TransportSocket: inner,
 		})},
 	}
 }

@@ -25,7 +25,9 @@ func routeTable(t *ir.RouteTable, on socket) *routepb.RouteConfiguration {
 		h := &t.Hosts[i]
 		vh := &routepb.VirtualHost{Name: h.Name, Domains: []string{h.Host}}
 		for j := range h.Rules {
-			vh.Routes = append(vh.Routes, rewritten(&h.Rules[j], route(&h.Rules[j], h.Host, on))...)
+			for _, one := range rewritten(&h.Rules[j], route(&h.Rules[j], h.Host, on)) {
+				vh.Routes = append(vh.Routes, retried(&h.Rules[j], one)...)
+			}
 			if r := h.Rules[j].Respond; r != nil {
 				longest = max(longest, len(r.Body))
 			}
@@ -60,7 +62,10 @@ func route(r *ir.Rule, host string, on socket) *routepb.Route {
 
 // forward sends the request to one of some clusters. The timeout is always stated, since Envoy's own is 15 s.
 func forward(r *ir.Rule) *routepb.RouteAction {
-	m := &routepb.RouteAction{Timeout: duration(r.Timeout), UpgradeConfigs: upgrades(r.Upgrades)}
+	m := &routepb.RouteAction{Timeout: duration(r.Timeout), UpgradeConfigs: upgrades(r.Upgrades), RequestMirrorPolicies: mirrors(r.Mirrors)}
+	if r.IdleTimeout != nil {
+		m.IdleTimeout = duration(*r.IdleTimeout)
+	}
 	if len(r.Backends) == 1 {
 		m.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: r.Backends[0].Cluster}
 		return m

@@ -40,6 +40,10 @@ func Fleet(f *ir.Fleet) (Resources, error) {
 		c := &f.Certificates[i]
 		b.add(resource.SecretType, c.Name, secret(c))
 	}
+	for i := range f.TrustBundles {
+		t := &f.TrustBundles[i]
+		b.add(resource.SecretType, trustSecret(t.Name), trust(t))
+	}
 	shared := len(f.TicketKeys) > 0
 	if shared {
 		b.add(resource.SecretType, ticketKeysName, ticketKeys(f.TicketKeys))

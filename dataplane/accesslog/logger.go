@@ -1,3 +1,7 @@
+// Package accesslog writes one line for each request or TCP connection, in the format that the configuration gives.
+//
+// In: a Record when an exchange ends. Out: JSON or text lines on a file, written by one goroutine. It must not know
+// where a request came from or went; it only formats what the Record says.
 package accesslog
 
 import (
@@ -13,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/format"
 )
 
 const (
@@ -43,14 +48,14 @@ type Logger struct {
 
 // line is a compiled config.AccessLog.
 type line struct {
-	text *format
+	text []config.Part
 	json []field
 }
 
 type field struct {
 	// key is the JSON key, quoted, with its colon.
-	key    string
-	format *format
+	key   string
+	parts []config.Part
 }
 
 func compile(cfg *config.AccessLog) (*line, error) {
@@ -66,7 +71,7 @@ func compile(cfg *config.AccessLog) (*line, error) {
 		keys = append(keys, k)
 	}
 	sort.Strings(keys)
-	l := &line{}
+	l := &line{json: []field{}}
 	var problems []error
 	for _, k := range keys {
 		f, err := parse(cfg.JSON[k])
@@ -74,7 +79,7 @@ func compile(cfg *config.AccessLog) (*line, error) {
 			problems = append(problems, fmt.Errorf("json_format[%q]: %w", k, err))
 			continue
 		}
-		l.json = append(l.json, field{key: string(appendQuoted(nil, k)) + ":", format: f})
+		l.json = append(l.json, field{key: string(appendQuoted(nil, k)) + ":", parts: f})
 	}
 	return l, errors.Join(problems...)
 }
@@ -201,8 +206,8 @@ func (l *Logger) pending() int {
 }
 
 func (l *line) append(b []byte, r *Record) []byte {
-	if l.text != nil {
-		return l.text.appendText(b, r)
+	if l.json == nil {
+		return appendText(b, l.text, r)
 	}
 	b = append(b, '{')
 	for i := range l.json {
@@ -210,25 +215,25 @@ func (l *line) append(b []byte, r *Record) []byte {
 			b = append(b, ',')
 		}
 		b = append(b, l.json[i].key...)
-		b = l.json[i].format.appendJSON(b, r)
+		b = appendJSON(b, l.json[i].parts, r)
 	}
 	return append(b, '}', '\n')
 }
 
 // appendJSON writes a number where the format is one operator that yields a number, null where it yields nothing, and
 // a string else.
-func (f *format) appendJSON(b []byte, r *Record) []byte {
-	if len(f.parts) == 1 && f.parts[0].op != nil {
-		switch v := f.parts[0].op(r); {
-		case v.numeric:
-			return strconv.AppendInt(b, v.number, 10)
-		case v.missing:
+func appendJSON(b []byte, parts []config.Part, r *Record) []byte {
+	if len(parts) == 1 && parts[0].Name != "" {
+		switch v := format.Of(&parts[0], r); {
+		case v.Numeric:
+			return strconv.AppendInt(b, v.Number, 10)
+		case v.Missing:
 			return append(b, "null"...)
 		default:
-			return appendQuoted(b, cut(v.text, f.parts[0].max))
+			return appendQuoted(b, v.Text)
 		}
 	}
-	return appendQuoted(b, string(f.appendText(nil, r)))
+	return appendQuoted(b, string(appendText(nil, parts, r)))
 }
 
 // appendQuoted writes a JSON string; what is not UTF-8 is replaced.

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,8 @@ type Listener struct {
 	ConnectionsActive, ConnectionsTotal int64
 	// HandshakeFailures are connections that ended before a filter chain took them.
 	HandshakeFailures int64
+	// BadClientCertificates, among them, showed a certificate that is not taken.
+	BadClientCertificates int64
 	// Refused are connections that were shed, by reason.
 	Refused map[string]int64
 	// RequestsRefused were answered 503 for want of memory; BodiesSlow were given up since their clients sent too slowly.
@@ -105,6 +108,7 @@ type Server struct {
 	options Options
 	started time.Time
 	http    *http.Server
+	conns   conns
 }
 
 // New makes a Server; Serve runs it.
@@ -133,6 +137,7 @@ func New(options Options) *Server {
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         s.conns.state,
 	}
 	return s
 }
@@ -146,15 +151,54 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("admin: %w", err)
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if err := s.http.Shutdown(grace); err != nil {
-		_ = s.http.Close() // what is still open has had its second
+	// Not Shutdown: that drops the first request of a connection that has just come.
+	_ = listener.Close()
+	s.http.SetKeepAlivesEnabled(false)
+	err := <-ended
+	select {
+	case <-s.conns.gone():
+	case <-time.After(time.Second):
 	}
-	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+	_ = s.http.Close() // what is still open has had its second
+	if !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("admin: %w", err)
 	}
 	return nil
+}
+
+// conns counts connections.
+type conns struct {
+	mu sync.Mutex
+	// Guarded by mu. none is closed when there are none; nil until somebody wants to know.
+	open int
+	none chan struct{}
+}
+
+func (c *conns) state(_ net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		c.open++
+	case http.StateClosed, http.StateHijacked:
+		if c.open--; c.open == 0 && c.none != nil {
+			close(c.none)
+			c.none = nil
+		}
+	}
+}
+
+// gone is closed when the last has ended.
+func (c *conns) gone() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	none := make(chan struct{})
+	if c.open == 0 {
+		close(none)
+	} else {
+		c.none = none
+	}
+	return none
 }
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {

@@ -20,10 +20,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestServer(t *testing.T) {
 	api := cluster.New(&config.Cluster{Name: "api", MaxRequests: 1},
-		[]config.Endpoint{{Address: config.At(netip.MustParseAddrPort("10.0.0.1:80")), Weight: 2}}, nil)
+		[]config.Endpoint{{Address: config.At(netip.MustParseAddrPort("10.0.0.1:80")), Weight: 2, Priority: 0, Locality: config.Locality{Zone: "eu-1a"}}}, nil)
 	api.Acquire()
 	api.Acquire()
 	api.Stats.Status[2].Add(5)
+	api.Stats.PanicPicks.Add(2)
 	var state atomic.Value
 	state.Store(Initializing)
 	var overloaded atomic.Pointer[[]string]
@@ -98,8 +99,8 @@ func TestServer(t *testing.T) {
 		{"GET", "/config_dump", 200, []string{`{"configs":[]}`}},
 		{"GET", "/listeners", 200, []string{"0.0.0.0:8443::0.0.0.0:8443"}},
 		{"GET", "/listeners?format=json", 200, []string{`"listener_statuses"`, `"cx_total": 9`}},
-		{"GET", "/clusters", 200, []string{"api::rq_total::1", "api::10.0.0.1:80::weight::2"}},
-		{"GET", "/clusters?format=json", 200, []string{`"cluster_statuses"`, `"weight": 2`}},
+		{"GET", "/clusters", 200, []string{"api::rq_total::1", "api::10.0.0.1:80::weight::2", "api::10.0.0.1:80::priority::0", "api::10.0.0.1:80::zone::eu-1a"}},
+		{"GET", "/clusters?format=json", 200, []string{`"cluster_statuses"`, `"weight": 2`, `"zone": "eu-1a"`}},
 		{"GET", "/server_info", 200, []string{`"state": "LIVE"`, `"version": "1.2.3"`}},
 		{"GET", "/debug/pprof/", 200, []string{"heap", "goroutine"}},
 		{"GET", "/debug/pprof/goroutine?debug=1", 200, []string{"goroutine profile:"}},
@@ -110,7 +111,7 @@ func TestServer(t *testing.T) {
 		{"GET", "/stats/prometheus", 200, []string{
 			`sluice_build_info{version="1.2.3"} 1`,
 			`sluice_http_requests_total{class="2xx",listener="0.0.0.0:8443"} 7`,
-			`sluice_cluster_overflows_total{cluster="api"} 1`,
+			`sluice_cluster_overflows_total{cluster="api"} 1`, `sluice_cluster_panic_picks_total{cluster="api"} 2`,
 			`sluice_cluster_responses_total{class="2xx",cluster="api"} 5`,
 			`sluice_xds_rejects_total{type="RDS"} 1`,
 		}},

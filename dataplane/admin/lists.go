@@ -13,6 +13,8 @@ type endpointRow struct {
 	Address  string `json:"address"`
 	Hostname string `json:"hostname,omitempty"`
 	Weight   uint32 `json:"weight"`
+	Priority uint32 `json:"priority"`
+	Zone     string `json:"zone,omitempty"`
 	Active   int64  `json:"rq_active"`
 	Total    int64  `json:"rq_total"`
 	Failures int64  `json:"rq_error"`
@@ -53,7 +55,7 @@ func clusterRows(clusters []*cluster.Cluster) []clusterRow {
 		}
 		for _, e := range c.Endpoints {
 			row.Endpoints = append(row.Endpoints, endpointRow{
-				Address: e.Address.String(), Hostname: e.Hostname, Weight: e.Weight,
+				Address: e.Address.String(), Hostname: e.Hostname, Weight: e.Weight, Priority: e.Priority, Zone: e.Locality.Zone,
 				Active: e.Active.Load(), Total: e.Requests.Load(), Failures: e.Failures.Load(),
 			})
 		}
@@ -82,9 +84,10 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 			for _, line := range []struct {
 				name  string
 				value int64
-			}{{"weight", int64(e.Weight)}, {"rq_active", e.Active}, {"rq_total", e.Total}, {"rq_error", e.Failures}} {
+			}{{"weight", int64(e.Weight)}, {"priority", int64(e.Priority)}, {"rq_active", e.Active}, {"rq_total", e.Total}, {"rq_error", e.Failures}} {
 				fmt.Fprintf(&out, "%s::%s::%s::%d\n", c.Name, e.Address, line.name, line.value)
 			}
+			fmt.Fprintf(&out, "%s::%s::zone::%s\n", c.Name, e.Address, e.Zone)
 		}
 	}
 	fmt.Fprint(w, out.String())

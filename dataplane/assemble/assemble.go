@@ -147,6 +147,11 @@ func (a *Assembler) checkStatic() error {
 		if c.value.AssignmentName != "" {
 			problems = append(problems, fmt.Errorf("cluster %q: got EDS, but no control plane to ask", name))
 		}
+		for _, secret := range secretsOf(c.value) {
+			if a.secrets.latest[secret] == nil {
+				problems = append(problems, fmt.Errorf("cluster %q: secret %q: got neither a static one nor a control plane to ask for it", name, secret))
+			}
+		}
 	}
 	return errors.Join(problems...)
 }

@@ -19,6 +19,9 @@ func referencesOf(l *config.Listener) references {
 func (r *references) add(c *config.FilterChain) {
 	if c.TLS != nil {
 		r.secrets = append(r.secrets, c.TLS.CertificateNames...)
+		if c.TLS.Clients != nil && c.TLS.Clients.Name != "" {
+			r.secrets = append(r.secrets, c.TLS.Clients.Name)
+		}
 		if c.TLS.TicketKeysName != "" {
 			r.secrets = append(r.secrets, c.TLS.TicketKeysName)
 		}
@@ -38,13 +41,31 @@ func (r *references) add(c *config.FilterChain) {
 	}
 }
 
-// clustersOf are the clusters that a table's routes go to.
+// secretsOf are those that a cluster's connections need.
+func secretsOf(c *config.Cluster) []string {
+	if c.TLS == nil {
+		return nil
+	}
+	var names []string
+	if c.TLS.CertificateName != "" {
+		names = append(names, c.TLS.CertificateName)
+	}
+	if c.TLS.Trust != nil && c.TLS.Trust.Name != "" {
+		names = append(names, c.TLS.Trust.Name)
+	}
+	return names
+}
+
+// clustersOf are the clusters that a table's routes go to, and their copies.
 func clustersOf(t *config.RouteTable) []string {
 	var names []string
 	for _, h := range t.Hosts {
 		for _, r := range h.Routes {
 			for _, w := range r.Clusters {
 				names = append(names, w.Name)
+			}
+			for _, m := range r.Mirrors {
+				names = append(names, m.Cluster)
 			}
 		}
 	}

@@ -47,6 +47,9 @@ func (a *Assembler) activate() {
 		if active == c {
 			continue
 		}
+		if slices.ContainsFunc(secretsOf(c.value), func(secret string) bool { return !a.secrets.settled(secret, active != nil) }) {
+			continue
+		}
 		if d := c.value.DNS; d != nil {
 			if a.isResolved(d) {
 				a.clusters.active[name] = c
@@ -168,6 +171,11 @@ func (a *Assembler) follow() {
 			if name := c.value.AssignmentName; name != "" {
 				assignments[name] = true
 			}
+			for _, name := range secretsOf(c.value) {
+				if e := a.secrets.latest[name]; e == nil || !e.static {
+					secrets[name] = true
+				}
+			}
 		}
 	}
 	a.tables.keep(tables)
@@ -197,11 +205,15 @@ func (a *Assembler) build() *config.Config {
 		Resolved:     a.resolvedNow(),
 		Certificates: map[string]*config.Certificate{},
 		TicketKeys:   map[string]*config.TicketKeys{},
+		Validations:  map[string]*config.Validation{},
 	}
 	for name, e := range a.secrets.active {
-		if e.value.Certificate != nil {
+		switch {
+		case e.value.Certificate != nil:
 			c.Certificates[name] = e.value.Certificate
-		} else {
+		case e.value.Validation != nil:
+			c.Validations[name] = e.value.Validation
+		default:
 			c.TicketKeys[name] = e.value.TicketKeys
 		}
 	}
@@ -220,7 +232,7 @@ func values[T any](active map[string]*entry[T]) map[string]T {
 func equal(a, b *config.Config) bool {
 	return maps.Equal(a.Listeners, b.Listeners) && maps.Equal(a.RouteTables, b.RouteTables) &&
 		maps.Equal(a.Clusters, b.Clusters) && maps.Equal(a.Assignments, b.Assignments) && maps.Equal(a.Resolved, b.Resolved) &&
-		maps.Equal(a.Certificates, b.Certificates) && maps.Equal(a.TicketKeys, b.TicketKeys)
+		maps.Equal(a.Certificates, b.Certificates) && maps.Equal(a.TicketKeys, b.TicketKeys) && maps.Equal(a.Validations, b.Validations)
 }
 
 // complete tells whether all that was listed serves.

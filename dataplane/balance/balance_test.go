@@ -67,7 +67,7 @@ func TestPicksFollowWeights(t *testing.T) {
 		for policy, p := range map[string]Picker{
 			"round robin":   NewRoundRobin(weights),
 			"least request": NewLeastRequest(weights, 2, activity(make([]int64, len(weights))...)),
-			"maglev":        NewMaglev(keys(len(weights)), weights, 65537),
+			"maglev":        NewMaglev(keys(len(weights)), Shares(weights), 65537),
 		} {
 			t.Run(policy+"/"+name, func(t *testing.T) {
 				got := shares(t, p, len(weights), 200_000)
@@ -192,8 +192,8 @@ func TestNoneAndOne(t *testing.T) {
 		"round robin":   NewRoundRobin([]uint32{7}),
 		"least request": NewLeastRequest([]uint32{7}, 2, activity(3)),
 		"random":        NewRandom(1),
-		"ring hash":     NewRingHash(keys(1), []uint32{7}, 1024, 1024),
-		"maglev":        NewMaglev(keys(1), []uint32{7}, 7),
+		"ring hash":     NewRingHash(keys(1), Shares([]uint32{7}), 1024, 1024),
+		"maglev":        NewMaglev(keys(1), Shares([]uint32{7}), 7),
 	} {
 		if got := p.Pick(); got != 0 {
 			t.Errorf("%s of one endpoint: got %d, want 0", name, got)
@@ -307,10 +307,10 @@ func benchPickers() map[string]Picker {
 		"least request, 4 weighted":     NewLeastRequest([]uint32{1, 2, 3, 4}, 2, activity(0, 0, 0, 0)),
 		"least request, 10000 weighted": NewLeastRequest(repeated(10_000, 1, 2, 3), 2, activity(make([]int64, 10_000)...)),
 		"random, 16":                    NewRandom(16),
-		"ring hash, 16, 1024 points":    NewRingHash(keys(16), repeated(16, 1), 1024, 1<<20),
-		"ring hash, 10000, 1M points":   NewRingHash(keys(10_000), repeated(10_000, 1, 2, 3), 1<<20, 1<<20),
-		"maglev, 16":                    NewMaglev(keys(16), repeated(16, 1), 65537),
-		"maglev, 10000":                 NewMaglev(keys(10_000), repeated(10_000, 1, 2, 3), 1_000_003),
+		"ring hash, 16, 1024 points":    NewRingHash(keys(16), Shares(repeated(16, 1)), 1024, 1<<20),
+		"ring hash, 10000, 1M points":   NewRingHash(keys(10_000), Shares(repeated(10_000, 1, 2, 3)), 1<<20, 1<<20),
+		"maglev, 16":                    NewMaglev(keys(16), Shares(repeated(16, 1)), 65537),
+		"maglev, 10000":                 NewMaglev(keys(10_000), Shares(repeated(10_000, 1, 2, 3)), 1_000_003),
 	}
 }
 
@@ -338,13 +338,13 @@ func BenchmarkNewRoundRobin(b *testing.B) {
 func BenchmarkNewRingHash(b *testing.B) {
 	names, weights := keys(100), repeated(100, 1, 2, 3)
 	for b.Loop() {
-		NewRingHash(names, weights, 1<<16, 1<<20)
+		NewRingHash(names, Shares(weights), 1<<16, 1<<20)
 	}
 }
 
 func BenchmarkNewMaglev(b *testing.B) {
 	names, weights := keys(100), repeated(100, 1, 2, 3)
 	for b.Loop() {
-		NewMaglev(names, weights, 65537)
+		NewMaglev(names, Shares(weights), 65537)
 	}
 }

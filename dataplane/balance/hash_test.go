@@ -20,7 +20,7 @@ func keys(n int) []string {
 
 // both are the hashing policies over n endpoints.
 func both(names []string, weights []uint32) map[string]Hashing {
-	return map[string]Hashing{"ring hash": NewRingHash(names, weights, 1024, 1<<20), "maglev": NewMaglev(names, weights, 65537)}
+	return map[string]Hashing{"ring hash": NewRingHash(names, Shares(weights), 1024, 1<<20), "maglev": NewMaglev(names, Shares(weights), 65537)}
 }
 
 // The hashes are xxHash's own: the first two are its test vectors, the others what Envoy was seen to do (e2e's scenarios
@@ -64,7 +64,7 @@ func TestHashIsStable(t *testing.T) {
 	}
 	reversed := slices.Clone(names)
 	slices.Reverse(reversed)
-	a, b := NewMaglev(names, repeated(20, 1), 65537), NewMaglev(reversed, repeated(20, 1), 65537)
+	a, b := NewMaglev(names, Shares(repeated(20, 1)), 65537), NewMaglev(reversed, Shares(repeated(20, 1)), 65537)
 	for n := range 10_000 {
 		hash := HashText(fmt.Sprint(n))
 		if x, y := names[a.PickBy(hash)], reversed[b.PickBy(hash)]; x != y {
@@ -82,8 +82,8 @@ func TestHashFewKeysMove(t *testing.T) {
 		with, without Hashing
 		most          float64
 	}{
-		"ring hash": {NewRingHash(names, repeated(20, 1), 20*50, 1<<20), NewRingHash(fewer, repeated(19, 1), 19*50, 1<<20), 0},
-		"maglev":    {NewMaglev(names, repeated(20, 1), 65537), NewMaglev(fewer, repeated(19, 1), 65537), 0.05},
+		"ring hash": {NewRingHash(names, Shares(repeated(20, 1)), 20*50, 1<<20), NewRingHash(fewer, Shares(repeated(19, 1)), 19*50, 1<<20), 0},
+		"maglev":    {NewMaglev(names, Shares(repeated(20, 1)), 65537), NewMaglev(fewer, Shares(repeated(19, 1)), 65537), 0.05},
 	} {
 		const total = 20_000
 		moved := 0
@@ -103,7 +103,7 @@ func TestHashFewKeysMove(t *testing.T) {
 // Each endpoint's part of the ring follows the weights, as far as its points are many.
 func TestRingFollowsWeights(t *testing.T) {
 	weights := []uint32{1, 2, 3, 10}
-	ring := NewRingHash(keys(4), weights, 1<<18, 1<<20)
+	ring := NewRingHash(keys(4), Shares(weights), 1<<18, 1<<20)
 	for i, got := range shares(t, ring, 4, 400_000) {
 		if want := float64(weights[i]) / 16; math.Abs(got-want) > 0.01 {
 			t.Errorf("endpoint %d: got %.4f of the ring, want %.4f", i, got, want)
@@ -125,7 +125,7 @@ func TestRingSize(t *testing.T) {
 		{[]uint32{1, 99_999}, 1024, 1 << 20, 100_000, 1},
 		{[]uint32{1, 99_999}, 1024, 5000, 5000, 1},
 	} {
-		p := NewRingHash(keys(len(c.weights)), c.weights, c.least, c.most).(*ringHash)
+		p := NewRingHash(keys(len(c.weights)), Shares(c.weights), c.least, c.most).(*ringHash)
 		if got := len(p.hashes); got < c.want-c.within || got > c.want+c.within {
 			t.Errorf("%v, %d to %d: got %d points, want %d", c.weights, c.least, c.most, got, c.want)
 		}
@@ -137,7 +137,7 @@ func TestRingSize(t *testing.T) {
 
 // The ends of the ring meet, and a hash that is a point's is that point's.
 func TestRingEnds(t *testing.T) {
-	p := NewRingHash(keys(5), repeated(5, 1), 1024, 1<<20).(*ringHash)
+	p := NewRingHash(keys(5), Shares(repeated(5, 1)), 1024, 1<<20).(*ringHash)
 	last := len(p.hashes) - 1
 	for _, c := range []struct {
 		hash uint64
@@ -155,7 +155,7 @@ func TestRingEnds(t *testing.T) {
 // A pick finds the same point as a search of the whole ring, at every edge of its parts.
 func TestRingParts(t *testing.T) {
 	for _, size := range []uint32{2, 3, 5, 1024, 70_000} {
-		p := NewRingHash(keys(2), repeated(2, 1), size, size).(*ringHash)
+		p := NewRingHash(keys(2), Shares(repeated(2, 1)), size, size).(*ringHash)
 		check := func(hash uint64) {
 			i, _ := slices.BinarySearch(p.hashes, hash)
 			if got, want := p.PickBy(hash), int(p.owners[i%len(p.owners)]); got != want {
@@ -176,7 +176,7 @@ func TestRingParts(t *testing.T) {
 
 // A table smaller than the endpoints is filled all the same.
 func TestMaglevSmall(t *testing.T) {
-	p := NewMaglev(keys(50), repeated(50, 1, 2), 7).(maglev)
+	p := NewMaglev(keys(50), Shares(repeated(50, 1, 2)), 7).(maglev)
 	seen := map[uint32]bool{}
 	for _, owner := range p {
 		if owner >= 50 || seen[owner] {

@@ -9,13 +9,14 @@ import (
 // maglev is a table of owners: the place of a hash is its rest. It is read-only.
 type maglev []uint32
 
-// NewMaglev fills a table of size places, a prime number of at least 2, with the endpoints in proportion to their weights.
+// NewMaglev fills a table of size places, a prime number of at least 2, with the endpoints in proportion to their shares,
+// which are more than 0.
 // Each endpoint is known by its key.
 //
 // It is the table that Envoy fills, place for place: in rounds, in the order of the keys, each endpoint takes the next
 // place of its own permutation that is free; the heaviest in each round, a lighter one in so many rounds as its weight
 // is smaller. https://research.google/pubs/maglev-a-fast-and-reliable-software-network-load-balancer/ (3.4)
-func NewMaglev(keys []string, weights []uint32, size uint32) Hashing {
+func NewMaglev(keys []string, shares []float64, size uint32) Hashing {
 	switch len(keys) {
 	case 0:
 		return none{}
@@ -32,7 +33,7 @@ func NewMaglev(keys []string, weights []uint32, size uint32) Hashing {
 		at, skip uint64
 	}
 	n := uint64(size)
-	shares, _, most := normalized(weights)
+	most := slices.Max(shares)
 	builders := make([]builder, len(keys))
 	for i, key := range keys {
 		builders[i] = builder{key: key, owner: uint32(i), share: shares[i], at: seeded(key, 0) % n, skip: seeded(key, 1)%(n-1) + 1}

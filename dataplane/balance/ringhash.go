@@ -24,19 +24,20 @@ type ringHash struct {
 }
 
 // NewRingHash places endpoints on a ring of about minSize points, and more where the weights ask for it, but at most
-// maxSize; both are at least 1. Each endpoint is known by its key, and has points in proportion to its weight.
+// maxSize; both are at least 1. Each endpoint is known by its key, and has points in proportion to its share, which is more
+// than 0.
 //
 // It is the ring that Envoy builds, point for point (ketama's, with xxHash): the least of the weights gets a whole number
 // of points, the others as many as keep the running sum right; a point is the hash of key_0, key_1 and so on.
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers#ring-hash
-func NewRingHash(keys []string, weights []uint32, minSize, maxSize uint32) Hashing {
+func NewRingHash(keys []string, shares []float64, minSize, maxSize uint32) Hashing {
 	switch len(keys) {
 	case 0:
 		return none{}
 	case 1:
 		return single{}
 	}
-	shares, least, _ := normalized(weights)
+	least := slices.Min(shares)
 	scale := min(math.Ceil(least*float64(minSize))/least, float64(maxSize))
 	type point struct {
 		hash  uint64
@@ -76,25 +77,25 @@ func (p *ringHash) divide() {
 	}
 }
 
-// normalized is the weights as shares of their sum, with the least and the greatest of them.
-func normalized(weights []uint32) (shares []float64, least, most float64) {
+// Shares is the weights as shares of their sum.
+func Shares(weights []uint32) []float64 {
 	var sum uint64
 	for _, w := range weights {
 		sum += uint64(w)
 	}
-	least = 1
-	for _, w := range weights {
-		share := float64(w) / float64(sum)
-		shares = append(shares, share)
-		least, most = min(least, share), max(most, share)
+	shares := make([]float64, len(weights))
+	for i, w := range weights {
+		shares[i] = float64(w) / float64(sum)
 	}
-	return shares, least, most
+	return shares
 }
 
 func (p *ringHash) Pick() int { return p.PickBy(rand.Uint64()) }
 
 // PickBy takes the first point that is not before the hash; after the last comes the first.
-func (p *ringHash) PickBy(hash uint64) int {
+func (p *ringHash) PickBy(hash uint64) int { return int(p.owners[p.find(hash)]) }
+
+func (p *ringHash) find(hash uint64) int {
 	part := hash >> p.shift
 	low, high := int(p.starts[part]), int(p.starts[part+1])
 	for low < high {
@@ -108,5 +109,5 @@ func (p *ringHash) PickBy(hash uint64) int {
 	if low == len(p.hashes) {
 		low = 0
 	}
-	return int(p.owners[low])
+	return low
 }

@@ -140,24 +140,34 @@ type served struct {
 	// tickets are those of config, and keys what was derived of them.
 	tickets *Tickets
 	keys    [][32]byte
+	// scope is the Server's, and what decides which clients are taken.
+	scope string
+	// first is the first certificate; nil if there is none.
+	first *x509.Certificate
 }
 
 // NewServer makes a Server without certificates: it refuses handshakes until Set. Sessions resume only within one scope
 // (the chain's name): what was proven to one chain counts for no other.
 func NewServer(scope string) *Server {
 	s := &Server{scope: scope}
-	s.Set(&config.DownstreamTLS{NoTickets: true}, nil, nil)
+	s.Set(&config.DownstreamTLS{NoTickets: true}, nil, nil, nil)
 	return s
 }
 
 // Config is for the next handshake; it is not to be changed.
 func (s *Server) Config() *tls.Config { return s.current.Load().config }
 
+// Presented is what is presented; of several, the first. It is nil if there is none.
+func (s *Server) Presented() *x509.Certificate { return s.current.Load().first }
+
 // Set swaps what new handshakes get. Without certificates they are refused. The first certificate serves names that fit
 // none; among those that fit and that the client can verify, ECDSA and Ed25519 come before RSA, whose signatures cost
-// ten times as much. tickets may be nil if cfg has NoTickets.
-func (s *Server) Set(cfg *config.DownstreamTLS, certificates []*tls.Certificate, tickets *Tickets) {
-	certificates = slices.Clone(certificates)
+// ten times as much. trust is for cfg.Clients: without it handshakes are refused, since nobody could be told from a stranger.
+// tickets may be nil if cfg has NoTickets.
+func (s *Server) Set(cfg *config.DownstreamTLS, certificates []*tls.Certificate, trust *Trust, tickets *Tickets) {
+	if certificates = slices.Clone(certificates); cfg.Clients != nil && trust == nil {
+		certificates = nil
+	}
 	minimum := cfg.MinVersion
 	if minimum == 0 {
 		minimum = tls.VersionTLS12
@@ -175,8 +185,16 @@ func (s *Server) Set(cfg *config.DownstreamTLS, certificates []*tls.Certificate,
 		// Small records at first would be a system call each.
 		DynamicRecordSizingDisabled: true,
 	}}
+	next.scope = s.scope
+	if len(certificates) > 0 {
+		next.first = certificates[0].Leaf
+	}
+	if cfg.Clients != nil && trust != nil {
+		trust.clients(next.config, cfg.Clients.Optional)
+		next.scope += fmt.Sprintf(" clients %x %t", trust.digest, cfg.Clients.Optional)
+	}
 	if !cfg.NoTickets {
-		next.resume(s.scope, s.current.Load())
+		next.resume(s.current.Load())
 	}
 	s.current.Store(next)
 }

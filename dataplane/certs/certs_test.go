@@ -172,7 +172,7 @@ func parsed(t *testing.T, all ...*config.Certificate) []*tls.Certificate {
 func TestChoice(t *testing.T) {
 	s := NewServer("chain")
 	s.Set(&config.DownstreamTLS{ALPN: []string{"h2", "http/1.1"}}, parsed(t,
-		issue(t, "first.test", rsaKey()), issue(t, "both.test", rsaKey()), issue(t, "both.test", ecKey()), issue(t, "rsa.test", rsaKey())), NewTickets())
+		issue(t, "first.test", rsaKey()), issue(t, "both.test", rsaKey()), issue(t, "both.test", ecKey()), issue(t, "rsa.test", rsaKey())), nil, NewTickets())
 	rsaOnly := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	for _, test := range []struct {
 		name   string
@@ -204,15 +204,15 @@ func TestRefusals(t *testing.T) {
 		t.Error("a handshake without a certificate")
 	}
 	certificates := parsed(t, issue(t, "a.test", ecKey()))
-	s.Set(&config.DownstreamTLS{}, certificates, NewTickets())
+	s.Set(&config.DownstreamTLS{}, certificates, nil, NewTickets())
 	if _, err := shake(t, s, &tls.Config{MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("TLS 1.1 by default")
 	}
-	s.Set(&config.DownstreamTLS{MinVersion: tls.VersionTLS13}, certificates, NewTickets())
+	s.Set(&config.DownstreamTLS{MinVersion: tls.VersionTLS13}, certificates, nil, NewTickets())
 	if _, err := shake(t, s, &tls.Config{MaxVersion: tls.VersionTLS12}); err == nil {
 		t.Error("TLS 1.2 below the minimum")
 	}
-	s.Set(&config.DownstreamTLS{MaxVersion: tls.VersionTLS12}, certificates, NewTickets())
+	s.Set(&config.DownstreamTLS{MaxVersion: tls.VersionTLS12}, certificates, nil, NewTickets())
 	if state, err := shake(t, s, &tls.Config{}); err != nil || state.Version != tls.VersionTLS12 {
 		t.Error(state.Version, err)
 	}
@@ -224,8 +224,8 @@ func TestResumption(t *testing.T) {
 		tickets := NewTickets()
 		a, b := NewServer("a"), NewServer("b")
 		first := parsed(t, issue(t, "a.test", ecKey()))
-		a.Set(&config.DownstreamTLS{}, first, tickets)
-		b.Set(&config.DownstreamTLS{}, first, tickets)
+		a.Set(&config.DownstreamTLS{}, first, nil, tickets)
+		b.Set(&config.DownstreamTLS{}, first, nil, tickets)
 		client := &tls.Config{ServerName: "a.test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 		steps := []struct {
 			server  *Server
@@ -237,7 +237,7 @@ func TestResumption(t *testing.T) {
 				t.Errorf("%s: handshake %d: resumed %v, %v", tls.VersionName(version), i, state.DidResume, err)
 			}
 		}
-		b.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), tickets)
+		b.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), nil, tickets)
 		if state, err := shake(t, b, client); err != nil || !state.DidResume {
 			t.Errorf("%s: after rotation: resumed %v, %v", tls.VersionName(version), state.DidResume, err)
 		}
@@ -274,8 +274,8 @@ func TestSharedTickets(t *testing.T) {
 			certificate := parsed(t, issue(t, "a.test", ecKey()))
 			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 				one, other := NewServer(test.firstScope), NewServer(test.secondScope)
-				one.Set(&config.DownstreamTLS{}, certificate, test.first)
-				other.Set(&config.DownstreamTLS{}, certificate, test.second)
+				one.Set(&config.DownstreamTLS{}, certificate, nil, test.first)
+				other.Set(&config.DownstreamTLS{}, certificate, nil, test.second)
 				client := &tls.Config{ServerName: "a.test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 				for i, step := range []struct {
 					server  *Server
@@ -310,7 +310,7 @@ func TestTicketsSwapped(t *testing.T) {
 		{config.DownstreamTLS{}, rotated, true},
 		{config.DownstreamTLS{}, old, false},
 	} {
-		s.Set(&step.cfg, certificate, step.tickets)
+		s.Set(&step.cfg, certificate, nil, step.tickets)
 		if state, err := shake(t, s, client); err != nil || state.DidResume != step.resumes {
 			t.Errorf("step %d: resumed %v, %v", i, state.DidResume, err)
 		}
@@ -339,7 +339,7 @@ func (c *countedWrites) Write(p []byte) (int, error) {
 // TestRecords: an answer of 16 KiB is one record and one system call, also at the start of a connection.
 func TestRecords(t *testing.T) {
 	s := NewServer("chain")
-	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), NewTickets())
+	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), nil, NewTickets())
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
@@ -366,7 +366,7 @@ func TestRecords(t *testing.T) {
 
 func TestKeyExchange(t *testing.T) {
 	s := NewServer("chain")
-	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), NewTickets())
+	s.Set(&config.DownstreamTLS{}, parsed(t, issue(t, "a.test", ecKey())), nil, NewTickets())
 	for _, test := range []struct {
 		name   string
 		offers []tls.CurveID

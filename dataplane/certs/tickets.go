@@ -24,10 +24,10 @@ func NewTickets() *Tickets { return &Tickets{own: &tls.Config{}} }
 // first key encrypts, all decrypt.
 func SharedTickets(keys *config.TicketKeys) *Tickets { return &Tickets{shared: keys.Keys} }
 
-// resume lets sessions be resumed within a scope. old, which may be nil, is what was served before.
-func (s *served) resume(scope string, old *served) {
+// resume lets sessions be resumed within the scope. old, which may be nil, is what was served before.
+func (s *served) resume(old *served) {
 	if s.tickets.own != nil {
-		within := []byte("sluice " + scope)
+		within := []byte("sluice " + s.scope)
 		s.config.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
 			session.Extra = append(session.Extra, within)
 			return s.tickets.own.EncryptTicket(state, session)
@@ -46,11 +46,11 @@ func (s *served) resume(scope string, old *served) {
 		}
 		return
 	}
-	if old != nil && old.tickets == s.tickets {
+	if old != nil && old.tickets == s.tickets && old.scope == s.scope {
 		s.keys = old.keys
 	} else {
 		for _, key := range s.tickets.shared {
-			s.keys = append(s.keys, derive(key, scope))
+			s.keys = append(s.keys, derive(key, s.scope))
 		}
 	}
 	s.config.SetSessionTicketKeys(s.keys)

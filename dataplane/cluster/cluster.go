@@ -5,7 +5,9 @@
 package cluster
 
 import (
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
@@ -20,12 +22,18 @@ type Cluster struct {
 	given []config.Endpoint
 	// choice is replaced by Refresh.
 	choice atomic.Pointer[choice]
+	// mu is for Refresh and Close.
+	mu     sync.Mutex
+	timer  *time.Timer // guarded by mu; nil if there is nothing to wait for
+	closed bool        // guarded by mu
 }
 
 // Endpoint is one address. Versions of a cluster share the Load of an address.
 type Endpoint struct {
-	Address config.Address
-	Weight  uint32
+	Address  config.Address
+	Weight   uint32
+	Priority uint32
+	Locality config.Locality
 	// Hostname is the name that it was found by; empty is none.
 	Hostname string
 	*Load
@@ -40,8 +48,10 @@ type Load struct {
 	Requests, Failures atomic.Int64
 	// illness is a set of Illness. It is written seldom.
 	illness atomic.Uint32
+	// since is when the endpoint was first seen, or when health checks found it healthy again, in nanoseconds from epoch.
+	since atomic.Int64
 	// Endpoints that are busy on different cores share no cache line.
-	_ [36]byte
+	_ [24]byte
 }
 
 // Stats counts for a cluster, through all its versions.
@@ -53,16 +63,25 @@ type Stats struct {
 	ConnectFailures, ConnectTimeouts    atomic.Int64
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
-	// Retries are requests sent again.
-	Retries                  atomic.Int64
+	// Retries are requests sent again, and RetriesActive those of which it is not known yet what came of it. RetrySuccesses
+	// are requests answered below 500 in the end; RetriesExhausted were sent again as often as their route allows, and
+	// RetryOverflows not, for the circuit breaker's sake.
+	Retries, RetriesActive                           atomic.Int64
+	RetrySuccesses, RetriesExhausted, RetryOverflows atomic.Int64
+	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
+	PanicPicks atomic.Int64
+	// Mirrors are copies of requests for other clusters that were begun, and MirrorsDropped those that were not, or not sent to
+	// their end.
+	Mirrors, MirrorsDropped  atomic.Int64
 	BytesSent, BytesReceived atomic.Int64
 	// Status counts answers by class: Status[2] is 2xx.
 	Status [6]atomic.Int64
 }
 
-// New makes a version of a cluster. Stats and the Load of addresses that stay are those of old, which may be nil.
+// New makes a version of a cluster; Close ends it. Stats and the Load of addresses that stay are those of old, which may be nil.
 func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluster {
 	c := &Cluster{Config: cfg, Stats: &Stats{}, given: endpoints}
+	now := int64(time.Since(epoch))
 	loads := map[config.Address]*Load{}
 	if old != nil {
 		c.Stats = old.Stats
@@ -74,10 +93,15 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		load := loads[e.Address]
 		if load == nil {
 			load = &Load{}
+			load.since.Store(now)
 			// An address that stands twice is one endpoint with two shares: its load is one too.
 			loads[e.Address] = load
 		}
-		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Hostname: e.Hostname, Load: load})
+		load.set(Told, e.Unhealthy)
+		load.set(Draining, e.Draining)
+		c.Endpoints = append(c.Endpoints, &Endpoint{
+			Address: e.Address, Weight: max(1, e.Weight), Priority: e.Priority, Locality: e.Locality, Hostname: e.Hostname, Load: load,
+		})
 	}
 	c.Refresh()
 	return c

@@ -8,7 +8,7 @@ import (
 )
 
 // newHashing makes the picker of a policy that hashes.
-func newHashing(cfg *config.Cluster, endpoints []config.Endpoint, weights []uint32) balance.Hashing {
+func newHashing(cfg *config.Cluster, endpoints []config.Endpoint, shares []float64) balance.Hashing {
 	keys := make([]string, len(endpoints))
 	for i, e := range endpoints {
 		if keys[i] = e.HashKey; keys[i] == "" {
@@ -16,9 +16,9 @@ func newHashing(cfg *config.Cluster, endpoints []config.Endpoint, weights []uint
 		}
 	}
 	if cfg.Policy == config.Maglev {
-		return balance.NewMaglev(keys, weights, cfg.TableSize)
+		return balance.NewMaglev(keys, shares, cfg.TableSize)
 	}
-	return balance.NewRingHash(keys, weights, cfg.MinRingSize, cfg.MaxRingSize)
+	return balance.NewRingHash(keys, shares, cfg.MinRingSize, cfg.MaxRingSize)
 }
 
 // Hashes tells whether PickBy is asked, with a hash of Config.HashOn: then who has a hash does not call Pick.
@@ -26,8 +26,17 @@ func (c *Cluster) Hashes() bool { return len(c.Config.HashOn) > 0 && c.choice.Lo
 
 // PickBy chooses the endpoint of a hash; nil if there is none. Only if Hashes.
 func (c *Cluster) PickBy(hash uint64) *Endpoint {
+	leaf := c.leafOf(hash)
+	return leaf.at(leaf.hashing.PickBy(hash))
+}
+
+// leafOf is where a hash leads.
+func (c *Cluster) leafOf(hash uint64) *choice {
 	ch := c.choice.Load()
-	return ch.at(ch.hashing.PickBy(hash))
+	for ch.parts != nil {
+		ch = c.down(ch, ch.hashing.PickBy(hash))
+	}
+	return ch
 }
 
 // PickTCP chooses an endpoint for a connection of a client at an address, which is all that there is to hash: the

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sluice-proxy/sluice/dataplane"
+	"github.com/sluice-proxy/sluice/dataplane/systemd"
 )
 
 // flags are one command line.
@@ -29,6 +30,7 @@ type flags struct {
 	concurrency            uint32
 	perClient, bodyRate    uint32
 	level, mode, state     string
+	handover               string
 	version                bool
 }
 
@@ -56,6 +58,7 @@ func Main(ctx context.Context, name string, args []string, stdout, stderr io.Wri
 		// 0 ends connections at once, and is not Options' "as usual".
 		DrainTime:               max(time.Duration(f.drainTime)*time.Second, time.Nanosecond),
 		State:                   f.state,
+		Handover:                f.handover,
 		MaxConnectionsPerClient: int(f.perClient), MinBodyRate: int(f.bodyRate),
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
@@ -77,6 +80,12 @@ func Main(ctx context.Context, name string, args []string, stdout, stderr io.Wri
 	if f.concurrency > 0 {
 		runtime.GOMAXPROCS(int(f.concurrency))
 	}
+	if options.Sockets, err = systemd.Sockets(); err != nil {
+		return failed(stderr, name, err)
+	}
+	m := newManager(f.handover != "", options.Logger)
+	options.Ready, options.Yielded, options.Draining = m.ready, m.yielded, m.draining
+	defer m.watch()()
 	if err := dataplane.Run(ctx, options); err != nil {
 		return failed(stderr, name, err)
 	}
@@ -103,6 +112,7 @@ func define(name string) (*flags, *pflag.FlagSet) {
 	set.Uint32Var(&f.perClient, "max-connections-per-client", 0, "how many `connections` one client's address (IPv6: its /64) may have open (default no limit)")
 	set.Uint32Var(&f.bodyRate, "min-body-rate", 0, "how many `bytes` a second a request's body must bring, after 20 s of grace (default any)")
 	set.StringVar(&f.state, "state", "", "`folder` that keeps the last good configuration, private keys and all, to start from when no control plane answers (default none)")
+	set.StringVar(&f.handover, "handover", "", "unix socket at `path`, by which the next process takes this one's place without a refused connection, and this one that of whoever is there (default none)")
 	set.StringVarP(&f.level, "log-level", "l", "info", "trace, debug, info, warning, error, critical or off")
 	set.StringVar(&f.mode, "mode", "serve", "serve, or validate: read the configuration and end")
 	set.BoolVar(&f.version, "version", false, "print the version and end")
@@ -129,13 +139,13 @@ var notHonoured = []struct {
 	name, why string
 	boolean   bool
 }{
-	{name: "base-id", why: "there is no hot restart: proxies share a port by SO_REUSEPORT instead"},
-	{name: "base-id-path", why: "there is no hot restart"},
-	{name: "restart-epoch", why: "there is no hot restart: proxies share a port by SO_REUSEPORT instead"},
-	{name: "parent-shutdown-time-s", why: "there is no hot restart"},
-	{name: "socket-path", why: "there is no hot restart"},
-	{name: "socket-mode", why: "there is no hot restart"},
-	{name: "hot-restart-version", why: "there is no hot restart", boolean: true},
+	{name: "base-id", why: "processes are replaced by --handover instead"},
+	{name: "base-id-path", why: "processes are replaced by --handover instead"},
+	{name: "restart-epoch", why: "processes are replaced by --handover instead"},
+	{name: "parent-shutdown-time-s", why: "processes are replaced by --handover instead"},
+	{name: "socket-path", why: "processes are replaced by --handover instead"},
+	{name: "socket-mode", why: "processes are replaced by --handover instead"},
+	{name: "hot-restart-version", why: "processes are replaced by --handover instead", boolean: true},
 	{name: "drain-strategy", why: "connections are told to end as soon as their draining begins (immediate)"},
 	{name: "component-log-level", why: "there is one level for all; use -l"},
 	{name: "log-format", why: "the log is key=value"},

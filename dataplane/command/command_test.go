@@ -45,7 +45,7 @@ func TestMainCode(t *testing.T) {
 		"limits":           {[]string{"-c", good, "--max-connections-per-client", "100", "--min-body-rate", "500", "--mode", "validate"}, 0, "OK"},
 		"per client":       {[]string{"-c", good, "--max-connections-per-client", "-1"}, 2, "max-connections-per-client"},
 		"body rate":        {[]string{"-c", good, "--min-body-rate", "1k"}, 2, "min-body-rate"},
-		"hot restart":      {[]string{"-c", good, "--restart-epoch", "1"}, 2, "--restart-epoch: not supported by sluice-proxy: there is no hot restart"},
+		"hot restart":      {[]string{"-c", good, "--restart-epoch", "1"}, 2, "--restart-epoch: not supported by sluice-proxy: processes are replaced by --handover instead"},
 		"base id":          {[]string{"-c", good, "--base-id", "1"}, 2, "--base-id: not supported"},
 		"a switch":         {[]string{"-c", good, "--allow-unknown-static-fields"}, 2, "nothing is ignored"},
 		"harmless":         {[]string{"-c", good, "--disable-hot-restart", "--mode", "validate"}, 0, "OK"},

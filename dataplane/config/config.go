@@ -27,6 +27,8 @@ type Config struct {
 	Certificates map[string]*Certificate
 	// TicketKeys by secret name. A chain without its keys has those of the process.
 	TicketKeys map[string]*TicketKeys
+	// Validations by secret name. A chain without the one that it names refuses handshakes.
+	Validations map[string]*Validation
 }
 
 // Codec is which HTTP a connection speaks.
@@ -95,6 +97,9 @@ type HTTP struct {
 	Upgrades []Upgrade
 	// AcceptHTTP10 serves HTTP/1.0 requests; else they get 426.
 	AcceptHTTP10 bool
+	// ForwardClient is what X-Forwarded-Client-Cert says of a client's certificate; nil says nothing. The header is taken away
+	// from requests in any case.
+	ForwardClient *ForwardClient
 	// SuppressEnvoyHeaders: no x-envoy-* is added. decode refuses false.
 	SuppressEnvoyHeaders bool
 	// AccessLogs get one record each for every request.
@@ -222,24 +227,53 @@ type Route struct {
 	Timeout time.Duration
 	// IdleTimeout replaces HTTP.StreamIdleTimeout if set.
 	IdleTimeout *time.Duration
+	// Mirrors get copies of requests. They are of Clusters.
+	Mirrors []Mirror
 	// Upgrades go before HTTP.Upgrades, protocol by protocol.
 	Upgrades []Upgrade
 	// Rewrite is what the upstream sees instead; nil is the request's own. It is of Clusters.
 	Rewrite *Rewrite
+	// Retry is when a request that failed is sent again; nil is never. It is of Clusters.
+	Retry *Retry
 	// RequestHeaders and ResponseHeaders are changed on their way; nil is not.
 	RequestHeaders, ResponseHeaders *HeaderChanges
 }
 
-// HeaderChanges are done in this order: what is named is removed, then each of Add is done in turn. Names are in lower case.
+// Mirror is a cluster that gets copies of requests. Fraction is of the request's one draw; nil is all.
+type Mirror struct {
+	Cluster  string
+	Fraction *Fraction
+	// ShadowHost writes "-shadow" behind the host's name.
+	ShadowHost bool
+}
+
+// HeaderChanges are done in this order: what is named is removed, then all values are made, then those that overwrite are
+// set, then the others added. Names are in lower case.
 type HeaderChanges struct {
 	Remove []string
 	Add    []HeaderChange
 }
 
-// HeaderChange adds a header, in place of all others of its name if Overwrite is set.
+// HeaderChange adds a header, in place of all others of its name if Overwrite is set. One whose value turns out empty is
+// left out, and what was there stays, unless KeepEmpty is set.
 type HeaderChange struct {
 	Name, Value string
-	Overwrite   bool
+	// Variables is the value if it has operators in it; else it is nil.
+	Variables []Part
+	Overwrite bool
+	KeepEmpty bool
+}
+
+// Part is a piece of a text: literal, or one of Envoy's command operators.
+type Part struct {
+	Literal string
+	// Name is the operator's; empty is a literal.
+	Name string
+	// Arg is of REQ and RESP a header's name in lower case, and Alt another for when that is not there; of START_TIME a layout
+	// for time.Format.
+	Arg, Alt string
+	// Max cuts what it yields, in bytes; 0 is no limit.
+	Max int
 }
 
 // Rewrite replaces parts of the request's URL; empty parts are kept, and so is the query.

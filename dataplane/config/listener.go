@@ -78,6 +78,8 @@ type DownstreamTLS struct {
 	TicketKeys     *TicketKeys
 	// NoTickets: sessions are not resumed.
 	NoTickets bool
+	// Clients says which certificates clients must show; nil asks for none.
+	Clients *Clients
 }
 
 // TicketKeys are for session tickets: the first encrypts, all decrypt.

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"strings"
 	"time"
@@ -28,17 +29,33 @@ const (
 	maxRingSize      = 8 << 20
 	defaultTableSize = 65537
 	maxTableSize     = 5000011
+
+	defaultPanicThreshold = 50
+	defaultAggression     = 1
+	defaultMinWeight      = 0.1
 )
 
 // balancing reads how an endpoint is chosen. Options of the policy that is not used mean nothing to Envoy either.
 func (d *decoder) balancing(m *clusterpb.Cluster, c *config.Cluster) {
+	c.PanicThreshold = defaultPanicThreshold
+	if p := m.GetCommonLbConfig().GetHealthyPanicThreshold(); p != nil {
+		// Of 0 to 100, as Envoy's own rule has it.
+		c.PanicThreshold = uint32(p.GetValue())
+	}
+	c.LocalityWeighted = m.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	if m.GetLoadBalancingPolicy() != nil {
+		if c.LocalityWeighted {
+			d.refuse("common_lb_config.locality_weighted_lb_config", "got it beside load_balancing_policy, want it in the policy")
+		}
 		d.policy("load_balancing_policy", m.GetLoadBalancingPolicy(), c)
 		return
 	}
 	switch m.GetLbPolicy() {
+	case clusterpb.Cluster_ROUND_ROBIN:
+		c.SlowStart = d.slowStart("round_robin_lb_config.slow_start_config", m.GetRoundRobinLbConfig().GetSlowStartConfig())
 	case clusterpb.Cluster_LEAST_REQUEST:
 		c.Policy = config.LeastRequest
+		c.SlowStart = d.slowStart("least_request_lb_config.slow_start_config", m.GetLeastRequestLbConfig().GetSlowStartConfig())
 		c.ChoiceCount = number(m.GetLeastRequestLbConfig().GetChoiceCount(), defaultChoiceCount)
 		if c.ChoiceCount < 2 || c.ChoiceCount > maxChoiceCount {
 			d.refuse("least_request_lb_config.choice_count", "got %d, want 2 to %d: %s", c.ChoiceCount, maxChoiceCount, notSupported)
@@ -46,6 +63,25 @@ func (d *decoder) balancing(m *clusterpb.Cluster, c *config.Cluster) {
 	case clusterpb.Cluster_RANDOM:
 		c.Policy = config.Random
 	}
+}
+
+// slowStart reads it; without a window there is none.
+func (d *decoder) slowStart(at string, m *clusterpb.Cluster_SlowStartConfig) config.SlowStart {
+	s := config.SlowStart{Window: d.duration(at+".slow_start_window", m.GetSlowStartWindow(), 0)}
+	if s.Window == 0 {
+		return s
+	}
+	s.Aggression, s.MinWeight = defaultAggression, defaultMinWeight
+	if a := m.GetAggression(); a != nil {
+		// The other way round: what is no number fails too.
+		if s.Aggression = a.GetDefaultValue(); !(s.Aggression > 0) || math.IsInf(s.Aggression, 1) {
+			d.refuse(at+".aggression.default_value", "got %v, want more than 0", s.Aggression)
+		}
+	}
+	if p := m.GetMinWeightPercent(); p != nil {
+		s.MinWeight = p.GetValue() / 100
+	}
+	return s
 }
 
 // policy reads the policy that stands in a message of its own: the first, as in Envoy, which has all that we have.
@@ -63,6 +99,7 @@ func (d *decoder) policy(at string, m *clusterpb.LoadBalancingPolicy, c *config.
 		if c.MinRingSize > c.MaxRingSize {
 			d.refuse(at+".maximum_ring_size", "got %d, want minimum_ring_size, %d, or more", c.MaxRingSize, c.MinRingSize)
 		}
+		c.LocalityWeighted = ring.GetLocalityWeightedLbConfig() != nil
 		c.HashOn = d.hashOn(at+".consistent_hashing_lb_config", ring.GetConsistentHashingLbConfig())
 		return
 	}
@@ -73,6 +110,7 @@ func (d *decoder) policy(at string, m *clusterpb.LoadBalancingPolicy, c *config.
 		if c.TableSize < 2 || !big.NewInt(int64(c.TableSize)).ProbablyPrime(0) {
 			d.refuse(at+".table_size", "got %d, want a prime number", c.TableSize)
 		}
+		c.LocalityWeighted = maglev.GetLocalityWeightedLbConfig() != nil
 		c.HashOn = d.hashOn(at+".consistent_hashing_lb_config", maglev.GetConsistentHashingLbConfig())
 		return
 	}

@@ -30,7 +30,7 @@ func (d *decoder) cluster() *config.Cluster {
 	d.discovery(m, c)
 	d.balancing(m, c)
 	if s := m.GetTransportSocket(); s != nil {
-		c.SendProxyHeader = d.sendProxyHeader("transport_socket", s)
+		c.SendProxyHeader, c.TLS = d.upstreamSocket("transport_socket", s)
 	}
 	for _, t := range m.GetCircuitBreakers().GetThresholds() {
 		// Envoy takes the first of a priority, and the walk has refused all but the default one.
@@ -39,6 +39,7 @@ func (d *decoder) cluster() *config.Cluster {
 		c.MaxRequests = number(t.GetMaxRequests(), defaultBreaker)
 		break
 	}
+	d.retryLimit(m, c)
 	for key, packed := range m.GetTypedExtensionProtocolOptions() {
 		at := "typed_extension_protocol_options[" + quote(key) + "]"
 		options, ok := open[*upstreampb.HttpProtocolOptions](d, packed)

@@ -62,10 +62,11 @@ func Assignment(resource *anypb.Any) (*config.Assignment, error) {
 type Secret struct {
 	Certificate *config.Certificate
 	TicketKeys  *config.TicketKeys
+	Validation  *config.Validation
 }
 
-// SecretOf decodes an envoy.extensions.transport_sockets.tls.v3.Secret that holds a certificate and its key, or session
-// ticket keys.
+// SecretOf decodes an envoy.extensions.transport_sockets.tls.v3.Secret that holds a certificate and its key, session
+// ticket keys, or whose certificates are taken.
 func SecretOf(resource *anypb.Any) (*Secret, error) {
 	var s *Secret
 	err := decode(resource, secretKind, func(d *decoder) { s = d.secret() })

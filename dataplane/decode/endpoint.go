@@ -18,28 +18,42 @@ func (d *decoder) assignment() *config.Assignment {
 	return &config.Assignment{Name: m.GetClusterName(), Endpoints: d.endpoints("", m)}
 }
 
-// endpoints reads those that Envoy would send to, in order, of all localities together. An address that stands twice
-// counts once, as in Envoy: the first.
+// endpoints reads them in order, of all localities together. An address that stands twice counts once, as in Envoy: the
+// first.
 func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []config.Endpoint {
-	if at != "" {
-		at += "."
+	prefix := at
+	if prefix != "" {
+		prefix += "."
 	}
 	var out []config.Endpoint
 	seen := map[config.Address]bool{}
 	var sum uint64
+	type place struct {
+		priority uint32
+		config.Locality
+	}
+	places := map[place]uint32{}
 	for i, l := range m.GetEndpoints() {
+		locality := config.Locality{Region: l.GetLocality().GetRegion(), Zone: l.GetLocality().GetZone(), SubZone: l.GetLocality().GetSubZone()}
+		weight := l.GetLoadBalancingWeight().GetValue()
+		here := place{l.GetPriority(), locality}
+		if other, twice := places[here]; twice && other != weight {
+			d.refuse(fmt.Sprintf("%sendpoints[%d].load_balancing_weight", prefix, i), "got %d for a locality that has %d already at this priority, want one weight", weight, other)
+		}
+		places[here] = weight
 		for j, e := range l.GetLbEndpoints() {
-			endpoint, ok := d.endpoint(at, i, j, e)
+			endpoint, ok := d.endpoint(prefix, i, j, e)
 			if !ok || seen[endpoint.Address] {
 				continue
 			}
 			seen[endpoint.Address] = true
+			endpoint.Priority, endpoint.Locality, endpoint.LocalityWeight = l.GetPriority(), locality, weight
 			sum += uint64(endpoint.Weight)
 			out = append(out, endpoint)
 		}
 	}
 	if sum > math.MaxUint32 {
-		d.refuse(at+"endpoints", "got weights that sum to %d, want at most %d", sum, uint32(math.MaxUint32))
+		d.refuse(prefix+"endpoints", "got weights that sum to %d, want at most %d", sum, uint32(math.MaxUint32))
 	}
 	return out
 }
@@ -52,15 +66,19 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 		d.missing(here(), "%s", err)
 		return config.Endpoint{}, false
 	}
-	out := config.Endpoint{Address: address, Weight: number(m.GetLoadBalancingWeight(), 1), HashKey: hashKey(m)}
-	switch m.GetHealthStatus() {
-	case corepb.HealthStatus_UNKNOWN, corepb.HealthStatus_HEALTHY:
-		return out, true
-	case corepb.HealthStatus_UNHEALTHY, corepb.HealthStatus_DRAINING, corepb.HealthStatus_TIMEOUT:
-		return out, false
+	out := config.Endpoint{
+		Address: address,
+		Weight:  number(m.GetLoadBalancingWeight(), 1),
+		HashKey: hashKey(m),
 	}
 	// The walk has refused all others.
-	return out, false
+	switch m.GetHealthStatus() {
+	case corepb.HealthStatus_UNHEALTHY, corepb.HealthStatus_TIMEOUT:
+		out.Unhealthy = true
+	case corepb.HealthStatus_DRAINING:
+		out.Draining = true
+	}
+	return out, true
 }
 
 // maxSocketPath is what a sockaddr_un holds, without the NUL, in bytes.

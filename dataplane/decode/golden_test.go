@@ -69,6 +69,13 @@ func unredact(t testing.TB, r *anypb.Any, chain, key []byte) {
 		}
 		return
 	}
+	if v := s.GetValidationContext(); v != nil {
+		v.TrustedCa = &corepb.DataSource{Specifier: &corepb.DataSource_InlineBytes{InlineBytes: chain}}
+		if err := r.MarshalFrom(&s); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	if s.GetTlsCertificate().GetPrivateKey().GetInlineString() != redact.Text {
 		t.Fatalf("secret %q: the golden file shows a key", s.GetName())
 	}

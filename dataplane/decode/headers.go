@@ -8,11 +8,12 @@ import (
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
+	"github.com/sluice-proxy/sluice/xds/operator"
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
-// headerChanges is nil where nothing changes. at is the place without "_remove" and "_add".
-func (d *decoder) headerChanges(at string, remove []string, add []*corepb.HeaderValueOption) *config.HeaderChanges {
+// headerChanges is nil where nothing changes. at is the place without "_remove" and "_add", of which operators are known there.
+func (d *decoder) headerChanges(at string, remove []string, add []*corepb.HeaderValueOption, of []string) *config.HeaderChanges {
 	if len(remove)+len(add) == 0 {
 		return nil
 	}
@@ -22,20 +23,36 @@ func (d *decoder) headerChanges(at string, remove []string, add []*corepb.Header
 	}
 	for i, o := range add {
 		here := fmt.Sprintf("%s_add[%d].header", at, i)
-		value := o.GetHeader().GetValue()
-		if strings.Contains(strings.ReplaceAll(value, "%%", ""), "%") {
-			d.refuse(here+".value", "got %s, want no variables: %s", quote(value), notSupported)
-		}
-		value = strings.ReplaceAll(value, "%%", "%")
-		if value == "" || !http1.ValidValue(value) {
-			d.refuse(here+".value", "got %s, want a header's value", quote(value))
-		}
-		c.Add = append(c.Add, config.HeaderChange{
-			Name: d.changeable(here+".key", o.GetHeader().GetKey()), Value: value,
+		change := config.HeaderChange{
+			Name:      d.changeable(here+".key", o.GetHeader().GetKey()),
 			Overwrite: o.GetAppendAction() == corepb.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		})
+			KeepEmpty: o.GetKeepEmptyValue(),
+		}
+		d.headerValue(here+".value", o.GetHeader().GetValue(), &change, of)
+		c.Add = append(c.Add, change)
 	}
 	return c
+}
+
+// headerValue reads a value, with its operators if it has some.
+func (d *decoder) headerValue(at, value string, change *config.HeaderChange, of []string) {
+	parts, err := operator.Parse(value, of)
+	if err != nil {
+		d.refuse(at, "%v", err)
+		return
+	}
+	variables := false
+	for _, p := range parts {
+		change.Value += p.Literal
+		change.Variables = append(change.Variables, config.Part(p))
+		variables = variables || p.Name != ""
+	}
+	if !variables {
+		change.Variables = nil
+	}
+	if !http1.ValidValue(change.Value) || change.Value == "" && !variables && !change.KeepEmpty {
+		d.refuse(at, "got %s, want a header's value", quote(value))
+	}
 }
 
 // changeable is a name in lower case, if it may be changed.

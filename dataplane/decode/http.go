@@ -70,6 +70,10 @@ func (d *decoder) http(at string, m *hcmpb.HttpConnectionManager) *config.HTTP {
 	default:
 		d.refuse(at+".server_header_transformation", "got %v: %s", m.GetServerHeaderTransformation(), notSupported)
 	}
+	if m.GetForwardClientCertDetails() == hcmpb.HttpConnectionManager_SANITIZE_SET {
+		what := m.GetSetCurrentClientCertDetails()
+		h.ForwardClient = &config.ForwardClient{Subject: what.GetSubject().GetValue(), DNS: what.GetDns(), URI: what.GetUri()}
+	}
 	h.AllowConnect = h2.GetAllowConnect()
 	h.Upgrades = upgrades(d, at, m.GetUpgradeConfigs())
 	d.routeSource(at, m, h)

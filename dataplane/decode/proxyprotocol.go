@@ -5,6 +5,7 @@ import (
 	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	upstreamproxypb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawbufferpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
@@ -24,21 +25,32 @@ func (d *decoder) proxyProtocol(at string, m *proxyprotocolpb.ProxyProtocol, l *
 	}
 }
 
-// sendProxyHeader reads a cluster's transport socket: plain, or plain behind the PROXY protocol's header.
-func (d *decoder) sendProxyHeader(at string, s *corepb.TransportSocket) (version int) {
-	if _, ok := open[*rawbufferpb.RawBuffer](d, s.GetTypedConfig()); ok {
-		return 0
-	}
+// upstreamSocket reads a cluster's transport socket: plain or TLS, or either behind the PROXY protocol's header, whose version is
+// 0 for none.
+func (d *decoder) upstreamSocket(at string, s *corepb.TransportSocket) (version int, secure *config.UpstreamTLS) {
 	m, ok := open[*upstreamproxypb.ProxyProtocolUpstreamTransport](d, s.GetTypedConfig())
 	if !ok {
-		d.missing(at, "got no type, want %s or %s", rawBuffer.Name, upstreamProxy.Name)
-		return 0
+		return 0, d.innerSocket(at, s)
 	}
-	if _, ok := open[*rawbufferpb.RawBuffer](d, m.GetTransportSocket().GetTypedConfig()); !ok {
-		d.refuse(at+".typed_config.transport_socket", "got another type or none, want %s", rawBuffer.Name)
-	}
+	version = 1
 	if m.GetConfig().GetVersion() == corepb.ProxyProtocolConfig_V2 {
-		return 2
+		version = 2
 	}
-	return 1
+	at += ".typed_config.transport_socket"
+	if _, nested := open[*upstreamproxypb.ProxyProtocolUpstreamTransport](d, m.GetTransportSocket().GetTypedConfig()); nested {
+		d.refuse(at, "got %s within itself, want %s or %s", upstreamProxy.Name, rawBuffer.Name, tlsSocket.Name)
+		return version, nil
+	}
+	return version, d.innerSocket(at, m.GetTransportSocket())
+}
+
+// innerSocket is nil in plaintext.
+func (d *decoder) innerSocket(at string, s *corepb.TransportSocket) *config.UpstreamTLS {
+	if m, ok := open[*tlspb.UpstreamTlsContext](d, s.GetTypedConfig()); ok {
+		return d.upstreamTLS(at+".typed_config", m)
+	}
+	if _, ok := open[*rawbufferpb.RawBuffer](d, s.GetTypedConfig()); !ok {
+		d.missing(at, "got another type or none, want %s or %s", rawBuffer.Name, tlsSocket.Name)
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // What Envoy takes where a route says nothing.
@@ -52,7 +53,10 @@ func (d *decoder) routeConfiguration(at string, m *routepb.RouteConfiguration) *
 			host.Domains = append(host.Domains, domain)
 		}
 		for j, r := range vh.GetRoutes() {
-			host.Routes = append(host.Routes, d.route(fmt.Sprintf("%s.routes[%d]", here, j), r, maxBody))
+			place := fmt.Sprintf("%s.routes[%d]", here, j)
+			route := d.route(place, r, maxBody)
+			route.Retry = d.retry(place+".route.retry_policy", r.GetRoute().GetRetryPolicy(), d.bodyLimit(place, vh, r))
+			host.Routes = append(host.Routes, route)
 		}
 		t.Hosts = append(t.Hosts, host)
 	}
@@ -72,8 +76,8 @@ func (d *decoder) domain(at, domain string) {
 
 func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route {
 	r := &config.Route{Name: m.GetName(), Match: d.match(at+".match", m.GetMatch())}
-	r.RequestHeaders = d.headerChanges(at+".request_headers_to", m.GetRequestHeadersToRemove(), m.GetRequestHeadersToAdd())
-	r.ResponseHeaders = d.headerChanges(at+".response_headers_to", m.GetResponseHeadersToRemove(), m.GetResponseHeadersToAdd())
+	r.RequestHeaders = d.headerChanges(at+".request_headers_to", m.GetRequestHeadersToRemove(), m.GetRequestHeadersToAdd(), operator.OfRequest)
+	r.ResponseHeaders = d.headerChanges(at+".response_headers_to", m.GetResponseHeadersToRemove(), m.GetResponseHeadersToAdd(), operator.OfResponse)
 	switch a := m.GetAction().(type) {
 	case *routepb.Route_Route:
 		d.forward(at+".route", a.Route, r)
@@ -99,6 +103,7 @@ func (d *decoder) forward(at string, m *routepb.RouteAction, r *config.Route) {
 	}
 	r.Upgrades = upgrades(d, at, m.GetUpgradeConfigs())
 	r.Rewrite = d.rewrite(at, m)
+	r.Mirrors = d.mirrors(at, m.GetRequestMirrorPolicies())
 	switch s := m.GetClusterSpecifier().(type) {
 	case *routepb.RouteAction_Cluster:
 		r.Clusters = []config.WeightedCluster{{Name: s.Cluster, Weight: 1}}

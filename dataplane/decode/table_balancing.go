@@ -23,11 +23,14 @@ var balancingTable = []messageRules{
 		yes("maximum_ring_size"),
 		only("use_hostname_for_hashing", "false"),
 		yes("consistent_hashing_lb_config"),
+		yes("locality_weighted_lb_config"),
 	}},
 	{message: "envoy.extensions.load_balancing_policies.maglev.v3.Maglev", fields: []Field{
 		{Name: "table_size", Support: Implemented, Note: "a prime number, as Envoy wants"},
 		yes("consistent_hashing_lb_config"),
+		yes("locality_weighted_lb_config"),
 	}},
+	{message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig"},
 	{message: "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig", fields: []Field{
 		only("use_hostname_for_hashing", "false"),
 		{Name: "hash_policy", Support: Implemented, Note: "here, and not in a route: there it is refused"},

@@ -44,12 +44,29 @@ var clusterTable = []messageRules{
 	}},
 	{message: "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", fields: []Field{
 		{Name: "choice_count", Support: Implemented, Note: "2 to 100"},
+		yes("slow_start_config"),
 	}},
-	{message: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig"},
+	{message: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", fields: []Field{
+		yes("slow_start_config"),
+	}},
+	{message: "envoy.config.cluster.v3.Cluster.SlowStartConfig", fields: []Field{
+		yes("slow_start_window"),
+		yes("aggression"),
+		yes("min_weight_percent"),
+	}},
+	{message: "envoy.config.core.v3.RuntimeDouble", fields: []Field{
+		yes("default_value"),
+		harmless("runtime_key", "there is no runtime to look in"),
+	}},
 	{message: "envoy.config.cluster.v3.Cluster.CommonLbConfig", fields: []Field{
-		harmless("healthy_panic_threshold", "an endpoint that EDS calls unhealthy never gets a request here"),
+		{Name: "healthy_panic_threshold", Support: Implemented, Note: "whole percents: what is behind the point is cut off, as Envoy does"},
+		yes("locality_weighted_lb_config"),
 		harmless("update_merge_window", "changes of endpoints are used at once"),
 		harmless("ignore_new_hosts_until_first_hc", noHealth),
+	}},
+	{message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"},
+	{message: "envoy.type.v3.Percent", fields: []Field{
+		yes("value"),
 	}},
 	{message: "envoy.config.cluster.v3.CircuitBreakers", fields: []Field{
 		yes("thresholds"),
@@ -59,13 +76,13 @@ var clusterTable = []messageRules{
 		yes("max_connections"),
 		yes("max_pending_requests"),
 		yes("max_requests"),
-		harmless("max_retries", "there are no retries to limit"),
-		harmless("retry_budget", "there are no retries to limit"),
+		yes("max_retries"),
+		{Name: "retry_budget", Support: Implemented, Note: "of the requests under way, waiting ones among them"},
 		harmless("track_remaining", forStats),
 	}},
 	{message: "envoy.config.core.v3.TransportSocket", within: clusterType, fields: []Field{
 		harmless("name", typeDecides),
-		holds("typed_config", rawBuffer, upstreamProxy),
+		holds("typed_config", rawBuffer, upstreamTLS, upstreamProxy),
 	}},
 	{message: "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", fields: []Field{
 		yes("config"),
@@ -86,16 +103,21 @@ var endpointTable = []messageRules{
 		yes("policy"),
 	}},
 	{message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", fields: []Field{
-		harmless("overprovisioning_factor", "concerns priorities, and there is one"),
-		harmless("weighted_priority_health", "concerns priorities, and there is one"),
+		only("overprovisioning_factor", "140"),
+		only("weighted_priority_health", "false"),
 	}},
 	{message: "envoy.config.endpoint.v3.LocalityLbEndpoints", fields: []Field{
-		harmless("locality", "all endpoints of priority 0 are used together, as Envoy does without zone-aware balancing"),
+		yes("locality"),
 		harmless("metadata", forOthers),
 		yes("lb_endpoints"),
-		harmless("load_balancing_weight", "is read by locality-weighted balancing only"),
-		only("priority", "0"),
+		yes("load_balancing_weight"),
+		yes("priority"),
 		harmless("proximity", forOthers),
+	}},
+	{message: "envoy.config.core.v3.Locality", fields: []Field{
+		yes("region"),
+		yes("zone"),
+		yes("sub_zone"),
 	}},
 	{message: "envoy.config.endpoint.v3.LbEndpoint", fields: []Field{
 		yes("endpoint"),

@@ -27,7 +27,8 @@ var httpTable = []messageRules{
 		yes("generate_request_id"),
 		yes("preserve_external_request_id"),
 		yes("always_set_request_id_in_response"),
-		only("forward_client_cert_details", "SANITIZE"),
+		only("forward_client_cert_details", "SANITIZE", "SANITIZE_SET"),
+		yes("set_current_client_cert_details"),
 		only("proxy_100_continue", "false"),
 		only("represent_ipv4_remote_address_as_ipv4_mapped_ipv6", "false"),
 		yes("normalize_path"),
@@ -45,6 +46,13 @@ var httpTable = []messageRules{
 	{message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig", fields: []Field{
 		{Name: "upgrade_type", Support: Implemented, Note: notUpgrades},
 		yes("enabled"),
+	}},
+	{message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails", fields: []Field{
+		yes("subject"),
+		yes("dns"),
+		yes("uri"),
+		only("cert", "false"),
+		only("chain", "false"),
 	}},
 	{message: "envoy.extensions.filters.network.http_connection_manager.v3.Rds", fields: []Field{
 		yes("config_source"),

@@ -8,6 +8,7 @@ var (
 	proxyProtocol   = Extension{"envoy.filters.listener.proxy_protocol", "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"}
 	upstreamProxy   = Extension{"envoy.transport_sockets.upstream_proxy_protocol", "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"}
 	tlsSocket       = Extension{"envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"}
+	upstreamTLS     = Extension{"envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}
 	rawBuffer       = Extension{"envoy.transport_sockets.raw_buffer", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}
 	httpManager     = Extension{"envoy.filters.network.http_connection_manager", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"}
 	connectionLimit = Extension{"envoy.filters.network.connection_limit", "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"}
@@ -120,7 +121,7 @@ var listenerTable = []messageRules{
 var tlsTable = []messageRules{
 	{message: "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", fields: []Field{
 		yes("common_tls_context"),
-		only("require_client_certificate", "false"),
+		yes("require_client_certificate"),
 		only("require_sni", "false"),
 		only("ocsp_staple_policy", "LENIENT_STAPLING"),
 		yes("session_ticket_keys"),
@@ -131,11 +132,37 @@ var tlsTable = []messageRules{
 		harmless("full_scan_certs_on_sni_mismatch", "all certificates of a chain are always looked at"),
 		harmless("prefer_client_ciphers", "crypto/tls chooses the cipher by what both sides' hardware does well"),
 	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", fields: []Field{
+		yes("common_tls_context"),
+		yes("sni"),
+		only("auto_host_sni", "false"),
+		only("auto_sni_san_validation", "false"),
+		only("allow_renegotiation", "false"),
+		harmless("max_session_keys", "how many sessions are kept for resumption, which only saves time; this proxy keeps 64"),
+		harmless("enforce_rsa_key_usage", "crypto/tls decides by itself"),
+	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext", fields: []Field{
 		yes("tls_params"),
 		yes("tls_certificates"),
 		yes("tls_certificate_sds_secret_configs"),
 		yes("alpn_protocols"),
+		yes("validation_context"),
+		yes("validation_context_sds_secret_config"),
+		yes("combined_validation_context"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext", fields: []Field{
+		yes("default_validation_context"),
+		yes("validation_context_sds_secret_config"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext", fields: []Field{
+		yes("trusted_ca"),
+		yes("match_typed_subject_alt_names"),
+		only("allow_expired_certificate", "false"),
+		only("trust_chain_verification", "VERIFY_TRUST_CHAIN"),
+	}},
+	{message: "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher", fields: []Field{
+		only("san_type", "EMAIL", "DNS", "URI", "IP_ADDRESS"),
+		yes("matcher"),
 	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.TlsParameters", fields: []Field{
 		yes("tls_minimum_protocol_version"),
@@ -149,6 +176,7 @@ var tlsTable = []messageRules{
 		yes("name"),
 		yes("tls_certificate"),
 		yes("session_ticket_keys"),
+		yes("validation_context"),
 	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", fields: []Field{
 		yes("keys"),

@@ -1,6 +1,11 @@
 package decode
 
-import "github.com/sluice-proxy/sluice/xds/resource"
+import (
+	"strings"
+
+	"github.com/sluice-proxy/sluice/xds/operator"
+	"github.com/sluice-proxy/sluice/xds/resource"
+)
 
 var routeTableTable = []messageRules{
 	{message: "envoy.config.route.v3.RouteConfiguration", fields: []Field{
@@ -26,8 +31,8 @@ var routeTableTable = []messageRules{
 		only("include_attempt_count_in_response", "false"),
 		only("include_is_timeout_retry_header", "false"),
 		harmless("metadata", forOthers),
-		harmless("per_request_buffer_limit_bytes", "nothing buffers requests"),
-		harmless("request_body_buffer_limit", "nothing buffers requests"),
+		{Name: "per_request_buffer_limit_bytes", Support: Implemented, Note: keptBodies},
+		{Name: "request_body_buffer_limit", Support: Implemented, Note: keptBodies},
 	}},
 	{message: "envoy.config.route.v3.Route", fields: []Field{
 		yes("name"),
@@ -35,20 +40,20 @@ var routeTableTable = []messageRules{
 		yes("route"),
 		yes("redirect"),
 		yes("direct_response"),
-		{Name: "request_headers_to_add", Support: Implemented, Note: "without variables; a % is written %%"},
+		{Name: "request_headers_to_add", Support: Implemented, Note: "operators: " + strings.Join(operator.OfRequest, ", ")},
 		yes("request_headers_to_remove"),
-		{Name: "response_headers_to_add", Support: Implemented, Note: "without variables; a % is written %%"},
+		{Name: "response_headers_to_add", Support: Implemented, Note: "operators: those, and RESP, RESPONSE_FLAGS, UPSTREAM_HOST"},
 		yes("response_headers_to_remove"),
 		harmless("metadata", forOthers),
 		harmless("decorator", "names traces, and there are none"),
 		harmless("stat_prefix", forStats),
-		harmless("per_request_buffer_limit_bytes", "nothing buffers requests"),
-		harmless("request_body_buffer_limit", "nothing buffers requests"),
+		{Name: "per_request_buffer_limit_bytes", Support: Implemented, Note: keptBodies},
+		{Name: "request_body_buffer_limit", Support: Implemented, Note: keptBodies},
 	}},
 	{message: "envoy.config.core.v3.HeaderValueOption", fields: []Field{
 		yes("header"),
 		only("append_action", "APPEND_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS_OR_ADD"),
-		only("keep_empty_value", "false"),
+		yes("keep_empty_value"),
 	}},
 	{message: "envoy.config.core.v3.HeaderValue", fields: []Field{
 		yes("key"),
@@ -127,6 +132,8 @@ var routeTableTable = []messageRules{
 		yes("timeout"),
 		yes("idle_timeout"),
 		yes("upgrade_configs"),
+		yes("retry_policy"),
+		yes("request_mirror_policies"),
 		yes("host_rewrite_literal"),
 		yes("prefix_rewrite"),
 		yes("regex_rewrite"),
@@ -136,6 +143,12 @@ var routeTableTable = []messageRules{
 		only("include_vh_rate_limits", "false"),
 		only("internal_redirect_action", "PASS_THROUGH_INTERNAL_REDIRECT"),
 		harmless("max_internal_redirects", "there are no internal redirects"),
+	}},
+	{message: "envoy.config.route.v3.RouteAction.RequestMirrorPolicy", fields: []Field{
+		yes("cluster"),
+		yes("runtime_fraction"),
+		yes("disable_shadow_host_suffix_append"),
+		harmless("trace_sampled", "there are no traces"),
 	}},
 	{message: "envoy.config.route.v3.RouteAction.UpgradeConfig", fields: []Field{
 		{Name: "upgrade_type", Support: Implemented, Note: notUpgrades},

@@ -24,6 +24,7 @@ var tlsVersions = map[tlspb.TlsParameters_TlsProtocol]uint16{
 // downstreamTLS reads how a listener terminates TLS.
 func (d *decoder) downstreamTLS(at string, m *tlspb.DownstreamTlsContext) *config.DownstreamTLS {
 	t := d.commonTLS(at+".common_tls_context", m.GetCommonTlsContext())
+	t.Clients = d.clients(at, m)
 	t.NoTickets = m.GetDisableStatelessSessionResumption()
 	if s := m.GetSessionTicketKeysSdsSecretConfig(); s != nil {
 		t.TicketKeysName = d.sdsName(at+".session_ticket_keys_sds_secret_config", s)
@@ -35,23 +36,48 @@ func (d *decoder) downstreamTLS(at string, m *tlspb.DownstreamTlsContext) *confi
 }
 
 func (d *decoder) commonTLS(at string, m *tlspb.CommonTlsContext) *config.DownstreamTLS {
-	t := &config.DownstreamTLS{
-		ALPN:       m.GetAlpnProtocols(),
-		MinVersion: tlsVersions[m.GetTlsParams().GetTlsMinimumProtocolVersion()],
-		MaxVersion: tlsVersions[m.GetTlsParams().GetTlsMaximumProtocolVersion()],
-	}
-	if t.MinVersion != 0 && t.MaxVersion != 0 && t.MinVersion > t.MaxVersion {
-		d.refuse(at+".tls_params", "got a minimum of %s above the maximum of %s",
-			tls.VersionName(t.MinVersion), tls.VersionName(t.MaxVersion))
-	}
-	for i, s := range m.GetTlsCertificateSdsSecretConfigs() {
-		t.CertificateNames = append(t.CertificateNames, d.sdsName(fmt.Sprintf("%s.tls_certificate_sds_secret_configs[%d]", at, i), s))
-	}
-	for i, c := range m.GetTlsCertificates() {
-		t.Certificates = append(t.Certificates, d.keyPair(fmt.Sprintf("%s.tls_certificates[%d]", at, i), "", c))
-	}
+	t := &config.DownstreamTLS{ALPN: m.GetAlpnProtocols()}
+	t.MinVersion, t.MaxVersion = d.tlsVersions(at, m)
+	t.CertificateNames, t.Certificates = d.presented(at, m)
 	if len(t.CertificateNames)+len(t.Certificates) == 0 {
 		d.missing(at, "got no certificate, want tls_certificates or tls_certificate_sds_secret_configs")
+	}
+	return t
+}
+
+func (d *decoder) tlsVersions(at string, m *tlspb.CommonTlsContext) (least, most uint16) {
+	least = tlsVersions[m.GetTlsParams().GetTlsMinimumProtocolVersion()]
+	most = tlsVersions[m.GetTlsParams().GetTlsMaximumProtocolVersion()]
+	if least != 0 && most != 0 && least > most {
+		d.refuse(at+".tls_params", "got a minimum of %s above the maximum of %s", tls.VersionName(least), tls.VersionName(most))
+	}
+	return least, most
+}
+
+func (d *decoder) presented(at string, m *tlspb.CommonTlsContext) (names []string, own []*config.Certificate) {
+	for i, s := range m.GetTlsCertificateSdsSecretConfigs() {
+		names = append(names, d.sdsName(fmt.Sprintf("%s.tls_certificate_sds_secret_configs[%d]", at, i), s))
+	}
+	for i, c := range m.GetTlsCertificates() {
+		own = append(own, d.keyPair(fmt.Sprintf("%s.tls_certificates[%d]", at, i), "", c))
+	}
+	return names, own
+}
+
+// upstreamTLS reads how endpoints are spoken to. Without a validation context they may be anybody, as with Envoy.
+func (d *decoder) upstreamTLS(at string, m *tlspb.UpstreamTlsContext) *config.UpstreamTLS {
+	at += ".common_tls_context"
+	common := m.GetCommonTlsContext()
+	t := &config.UpstreamTLS{ServerName: m.GetSni(), ALPN: common.GetAlpnProtocols(), Trust: d.trust(at, common)}
+	t.MinVersion, t.MaxVersion = d.tlsVersions(at, common)
+	names, own := d.presented(at, common)
+	switch {
+	case len(names)+len(own) > 1:
+		d.refuse(at, "got %d certificates, want one at most: %s", len(names)+len(own), notSupported)
+	case len(names) == 1:
+		t.CertificateName = names[0]
+	case len(own) == 1:
+		t.Certificate = own[0]
 	}
 	return t
 }
@@ -73,7 +99,14 @@ func (d *decoder) secret() *Secret {
 	case m.GetSessionTicketKeys() != nil:
 		return &Secret{TicketKeys: d.ticketKeys("session_ticket_keys", m.GetName(), m.GetSessionTicketKeys())}
 	}
-	d.refuse("tls_certificate", "got none, want a certificate and its key, or session_ticket_keys")
+	if v := m.GetValidationContext(); v != nil {
+		validation := d.validation("validation_context", m.GetName(), v)
+		if len(validation.Authorities) == 0 {
+			d.missing("validation_context.trusted_ca", "want PEM in inline_bytes or inline_string")
+		}
+		return &Secret{Validation: validation}
+	}
+	d.refuse("tls_certificate", "got none, want a certificate and its key, session_ticket_keys or validation_context")
 	return nil
 }
 

@@ -68,6 +68,8 @@ const (
 	Overloaded
 	// Internal is a fault of ours: 500.
 	Internal
+	// TryTimeout is a try that took too long: 504, flag UT.
+	TryTimeout
 )
 
 type row struct {
@@ -101,6 +103,7 @@ var rows = [...]row{
 	ConnectTimeout:    {Upstream, 503, "UF", "connect timeout"},
 	Internal:          {Proxy, 500, "-", "internal error"},
 	Overloaded:        {Proxy, 503, "-", "overload"},
+	TryTimeout:        {Upstream, 504, "UT", "upstream per-try timeout"},
 }
 
 // Error is a failure of one exchange.
@@ -108,6 +111,9 @@ type Error struct {
 	Kind Kind
 	// Retryable: nothing was sent, or the connection was a reused one and no byte of the answer came.
 	Retryable bool
+	// Unsent: nothing of the request was sent. Refused: the upstream has said that it has not begun with it. Either way it
+	// may be sent again, whatever it asks for.
+	Unsent, Refused bool
 	// Err is the cause; it may be nil.
 	Err error
 }

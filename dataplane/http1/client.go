@@ -60,6 +60,9 @@ func NewClientConn(conn net.Conn, limits Limits) *ClientConn {
 // Idle tells whether the connection may serve an exchange: it is open, and the upstream has sent nothing that was not
 // asked for. What it sent would be taken for the answer to the next request.
 func (c *ClientConn) Idle() bool {
+	if ahead, ok := c.conn.(interface{ Buffered() int }); ok && ahead.Buffered() > 0 {
+		return false // in TLS it may have come, and not be on the socket any more
+	}
 	return !c.broken.Load() && c.in.buffered() == 0 && c.socket != nil && c.socket.Peek() < 0
 }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,5 +89,51 @@ func TestParkTooOld(t *testing.T) {
 		if served != pending {
 			t.Errorf("pending %v: served %v", pending, served)
 		}
+	}
+}
+
+// TestDrainUntold: a connection that begins to drain when its answer's head has gone waits for the next request, which may be
+// under way, and tells that it is the last. If none comes, who wakes it ends it.
+func TestDrainUntold(t *testing.T) {
+	for _, more := range []bool{true, false} {
+		near, far := net.Pipe()
+		var draining atomic.Bool
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			ServeConn(far, ServerOptions{Draining: &draining}, func(s *ServerStream) {
+				_ = s.Respond(&message.Response{Proto: message.HTTP11, Status: 204}, true)
+				_ = s.End(nil)
+				draining.Store(true)
+			})
+		}()
+		ask := func() string {
+			t.Helper()
+			if _, err := io.WriteString(near, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 4096)
+			n, err := near.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(buf[:n])
+		}
+		if answer := ask(); strings.Contains(answer, "close") {
+			t.Errorf("before: %q", answer)
+		}
+		_ = far.SetReadDeadline(past) // as who drains does, and too soon
+		if more {
+			if answer := ask(); !strings.Contains(answer, "connection: close") {
+				t.Errorf("while it drains: %q", answer)
+			}
+		} else {
+			time.AfterFunc(drainWait, func() { _ = far.SetReadDeadline(past) })
+			if n, err := near.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("got %d, %v, want the end", n, err)
+			}
+		}
+		_ = near.Close()
+		<-ended
 	}
 }

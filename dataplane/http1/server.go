@@ -67,6 +67,8 @@ const (
 	lingerBytes = 1 << 20
 	// refusalTime is how long a client may take to accept a refusal.
 	refusalTime = 5 * time.Second
+	// drainWait is the least that a connection waits for one more request if it was not told that it is to end.
+	drainWait = 250 * time.Millisecond
 )
 
 // past is a deadline that wakes who waits.
@@ -81,6 +83,10 @@ type serverConn struct {
 	parser RequestParser
 	stream ServerStream
 	opened time.Time
+	// idle is since when a connection that drains waits; zero if it began to drain after that.
+	idle time.Time
+	// answered: a request was served.
+	answered bool
 	// plain is conn if it is a socket, which can be waited for without a buffer; nil if not, as under TLS.
 	plain *socket.Conn
 	// parked: the connection has waited for ParkAfter.
@@ -134,9 +140,14 @@ func ServeConn(conn net.Conn, opts ServerOptions, handle func(s *ServerStream)) 
 // readRequest waits for a request's head; false ends the connection.
 func (c *serverConn) readRequest() bool {
 	c.parser.Reset()
+	c.idle = time.Time{}
 	if c.in.buffered() == 0 {
-		if c.draining() && !c.opts.Pending {
-			return false
+		if c.draining() {
+			if !c.opts.Pending && !c.answered {
+				return false
+			}
+			// The last answer did not say so: it began meanwhile. The next request may be under way, and is served.
+			c.idle = time.Now()
 		}
 		wait, parks := c.opts.IdleTimeout, false
 		if c.opts.ParkAfter > 0 && (wait <= 0 || c.opts.ParkAfter < wait) {
@@ -237,7 +248,7 @@ func (c *serverConn) woken(err error) error {
 	if c.overdue() {
 		return os.ErrDeadlineExceeded
 	}
-	if c.draining() && c.in.buffered() == 0 && !c.stream.busy.Load() {
+	if c.draining() && c.in.buffered() == 0 && !c.stream.busy.Load() && time.Since(c.idle) >= drainWait {
 		return io.EOF
 	}
 	return nil
@@ -281,6 +292,7 @@ func (c *serverConn) serve(handle func(s *ServerStream)) (goOn bool) {
 		handle(s)
 	}()
 	goOn = s.finish()
+	c.answered = true
 	s.busy.Store(false)
 	c.in.release()
 	c.out.release()

@@ -250,7 +250,7 @@ func (c *ClientConn) Err() error {
 	if c.over == nil {
 		return nil
 	}
-	return &failure.Error{Kind: c.over.Kind, Retryable: true, Err: c.over.Err}
+	return &failure.Error{Kind: c.over.Kind, Retryable: true, Unsent: true, Err: c.over.Err}
 }
 
 // NewExchange begins an exchange, and holds a stream for it, which Close gives back. Nothing is sent before its

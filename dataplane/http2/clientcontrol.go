@@ -95,6 +95,7 @@ func (c *ClientConn) takeReset(f *xhttp2.RSTStreamFrame) error {
 		Kind: failure.Reset,
 		// RFC 9113, 8.7: it was not processed.
 		Retryable: f.ErrCode == xhttp2.ErrCodeRefusedStream && !s.answered,
+		Refused:   f.ErrCode == xhttp2.ErrCodeRefusedStream && !s.answered,
 		Err:       errors.New("the upstream reset the stream: " + f.ErrCode.String()),
 	})
 	return nil
@@ -137,7 +138,7 @@ func (c *ClientConn) takeGoAway(f *xhttp2.GoAwayFrame) {
 			c.unlinger(id)
 		default:
 			c.forget(s)
-			s.fail(&failure.Error{Kind: failure.Reset, Retryable: !s.answered,
+			s.fail(&failure.Error{Kind: failure.Reset, Retryable: !s.answered, Refused: !s.answered,
 				Err: errors.New("the upstream went away before this stream: " + f.ErrCode.String())})
 		}
 	}

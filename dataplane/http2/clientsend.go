@@ -55,7 +55,7 @@ func (s *ClientStream) open(head *message.Request, end bool) error {
 	}
 	if c.over != nil || c.refusing || c.out.err != nil || c.nextID > maxStreamID {
 		// Nothing was sent.
-		s.why = &failure.Error{Kind: failure.Reset, Retryable: true, Err: errNoRoom}
+		s.why = &failure.Error{Kind: failure.Reset, Retryable: true, Unsent: true, Err: errNoRoom}
 		if c.over != nil {
 			s.why.Kind, s.why.Err = c.over.Kind, c.over.Err
 		}

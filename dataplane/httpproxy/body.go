@@ -111,7 +111,10 @@ func (p *pump) run() {
 	buf := getBuffer(x.req.ContentLength)
 	defer func() { putBuffer(buf) }()
 	ahead, _ := x.s.(interface{ Buffered() int })
-	short := x.shorten(p.up, x.s, x.req.ContentLength, &x.received)
+	var short shortcut
+	if len(x.mirrors) == 0 { // copies are made of what comes by here
+		short = x.shorten(p.up, x.s, x.req.ContentLength, &x.received)
+	}
 	first := true
 	for {
 		if first && (ahead == nil || ahead.Buffered() == 0) {
@@ -131,6 +134,7 @@ func (p *pump) run() {
 		if n > 0 {
 			x.received += int64(n)
 			x.touch()
+			x.copyTo((*buf)[:n])
 			if _, sendErr := p.up.Write((*buf)[:n]); sendErr != nil {
 				// The answer tells why, if one comes.
 				return
@@ -138,6 +142,7 @@ func (p *pump) run() {
 		}
 		switch {
 		case err == io.EOF:
+			x.endMirrors(x.req.Trailer, io.EOF)
 			if p.up.End(x.req.Trailer) == nil {
 				p.whole = true
 			}

@@ -42,6 +42,10 @@ type exchange struct {
 	fields [6]message.Field
 	// changes are the route's, for the answer's header; nil is none.
 	changes *config.HeaderChanges
+	// mirrors are copies of the request.
+	mirrors []*mirror
+	// values are those of the headers that are being changed.
+	values []string
 	// scratch holds what we write into heads.
 	scratch []byte
 	pump    *pump
@@ -72,6 +76,17 @@ type exchange struct {
 	alarm *alarm.Alarm
 	// routeTimeout and idleTimeout are set before the alarm is.
 	routeTimeout, idleTimeout time.Duration
+	// upgrading, set before the alarm is: as with Envoy, such a request does not end before its connection does.
+	upgrading bool
+	// tryTimeout is for each try until its answer begins; 0 is none. tryEnd is when the one under way has taken too long, in
+	// nanoseconds since start, 0 if it may go on: it is taken to 0 under mu alone. tryOver: it has taken too long.
+	tryTimeout time.Duration
+	tryEnd     atomic.Int64
+	tryOver    atomic.Bool
+
+	// retry is how the request is sent again, and flag why it was not, for the log.
+	retry retries
+	flag  string
 
 	mu sync.Mutex
 	// Guarded by mu: what is to be broken off.
@@ -99,8 +114,9 @@ func (p *Proxy) begin(s Stream, c *Conn) *exchange {
 	x.hasBody, x.grpc, x.responded, x.begun, x.sendErr = false, false, false, false, nil
 	x.sent, x.received = 0, 0
 	x.address, x.stats, x.pump, x.changes = config.Address{}, nil, nil, nil
-	x.scratch, x.cookie = x.scratch[:0], ""
+	x.scratch, x.cookie, x.flag = x.scratch[:0], "", ""
 	x.cause.Store(0)
+	x.tryOver.Store(false)
 	x.tunnel.Store(false)
 	x.activity.Store(0)
 	x.bodyEnd.Store(-1)
@@ -139,6 +155,8 @@ func (x *exchange) end() {
 		// clientGone may still be at work on it.
 		return
 	}
+	clear(x.mirrors)
+	x.mirrors = x.mirrors[:0]
 	x.s, x.c, x.req, x.up, x.cancel, x.pump, x.watched = nil, nil, nil, nil, nil, nil, nil
 	x.record = accesslog.Record{}
 	x.p.exchanges.Put(x)
@@ -146,8 +164,8 @@ func (x *exchange) end() {
 
 // watch begins to look after the time, and after the client.
 func (x *exchange) watch(r *config.Route) {
-	if x.routeTimeout = r.Timeout; x.req.Upgrade != "" {
-		// As with Envoy: its timeout begins when the client has sent everything, which is never.
+	if x.routeTimeout, x.upgrading = r.Timeout, x.req.Upgrade != ""; x.upgrading {
+		// Its timeout begins when the client has sent everything, which is never.
 		x.routeTimeout = 0
 	}
 	x.idleTimeout = x.p.config.StreamIdleTimeout
@@ -181,6 +199,11 @@ func (x *exchange) next(now time.Time) time.Time {
 			at = t
 		}
 	}
+	if end := x.tryEnd.Load(); end > 0 {
+		if t := x.start.Add(time.Duration(end)); t.Before(at) {
+			at = t
+		}
+	}
 	return at
 }
 
@@ -193,7 +216,7 @@ func (x *exchange) look() time.Time {
 	case x.routeTimeout > 0 && end >= 0 && since >= end+int64(x.routeTimeout):
 		x.breakOff(failure.ResponseTimeout)
 	case x.idleTimeout > 0 && since-x.activity.Load() >= int64(x.idleTimeout):
-		if end < 0 {
+		if end < 0 || x.upgrading {
 			x.breakOff(failure.RequestIdle)
 		} else {
 			x.breakOff(failure.StreamIdle)
@@ -201,6 +224,9 @@ func (x *exchange) look() time.Time {
 	case !x.tunnel.Load() && x.gone():
 		x.breakOff(failure.ClientGone)
 	default:
+		if try := x.tryEnd.Load(); try > 0 && since >= try {
+			x.breakTry(try)
+		}
 		return x.next(now)
 	}
 	return time.Time{}
@@ -246,11 +272,39 @@ func (x *exchange) attach(up upstream.Exchange) bool {
 func (x *exchange) detach() {
 	x.mu.Lock()
 	x.up = nil
+	x.tryEnd.Store(0)
 	if x.cancel != nil {
 		x.cancel()
 		x.cancel = nil
 	}
 	x.mu.Unlock()
+}
+
+// tryBegins starts the time of a try whose request is sent to its end.
+func (x *exchange) tryBegins() {
+	if x.tryTimeout > 0 {
+		now := time.Now()
+		x.tryEnd.Store(int64(now.Sub(x.start) + x.tryTimeout))
+		x.alarm.Set(x.next(now))
+	}
+}
+
+// tryEnds tells whether the try that is answered has taken too long; else it may take as long as it wants from now on.
+func (x *exchange) tryEnds() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.tryEnd.Store(0)
+	return x.tryOver.Load()
+}
+
+// breakTry ends the try that is to end then.
+func (x *exchange) breakTry(end int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.tryEnd.CompareAndSwap(end, 0) && x.up != nil {
+		x.tryOver.Store(true)
+		x.up.Close(false)
+	}
 }
 
 // context is for dialling.

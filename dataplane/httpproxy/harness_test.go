@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -27,14 +28,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a proxy between raw sockets: one listener, one route table, one cluster "up" with a raw origin.
 type rig struct {
-	t        testing.TB
-	address  string
-	proxy    *Proxy
-	client   *upstream.Client
-	cluster  *config.Cluster
-	http     *config.HTTP
-	options  http1.ServerOptions
-	routes   []*config.Route
+	t       testing.TB
+	address string
+	proxy   *Proxy
+	client  *upstream.Client
+	cluster *config.Cluster
+	http    *config.HTTP
+	options http1.ServerOptions
+	routes  []*config.Route
+	// others are more clusters, by name.
+	others   map[string]*upstream.Client
 	draining atomic.Bool
 
 	mu sync.Mutex
@@ -95,7 +98,9 @@ func newRig(t testing.TB, o origin, change ...func(*rig)) *rig {
 	}
 	r.client = upstream.NewClient(cluster.New(r.cluster, endpoints, nil), nil)
 	table := route.New(&config.RouteTable{Hosts: []*config.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: r.routes}}})
-	state := NewState(table, map[string]*upstream.Client{"up": r.client})
+	clients := map[string]*upstream.Client{"up": r.client}
+	maps.Copy(clients, r.others)
+	state := NewState(table, clients)
 	r.proxy = New(Options{Config: r.http, State: func() *State { return state }, LocalAddress: netip.MustParseAddr("192.0.2.9")})
 	r.serve()
 	t.Cleanup(r.close)

@@ -27,6 +27,8 @@ const (
 	forwardedFor
 	forwardedProto
 	requestID
+	// clientCert is told by us alone.
+	clientCert
 	// stranger: what only a proxy of ours may say; Envoy drops the same from clients.
 	stranger
 )
@@ -34,7 +36,7 @@ const (
 var names = map[string]class{
 	"connection": connection, "keep-alive": hop, "proxy-connection": hop, "transfer-encoding": hop, "upgrade": upgrade,
 	"te": te, "expect": expect, "x-forwarded-for": forwardedFor, "x-forwarded-proto": forwardedProto,
-	"x-request-id": requestID, "x-forwarded-client-cert": stranger,
+	"x-request-id": requestID, "x-forwarded-client-cert": clientCert,
 	"x-envoy-internal": stranger, "x-envoy-external-address": stranger, "x-envoy-force-trace": stranger,
 	"x-envoy-ip-tags": stranger, "x-envoy-upstream-rq-timeout-ms": stranger,
 	"x-envoy-upstream-rq-per-try-timeout-ms": stranger, "x-envoy-expected-rq-timeout-ms": stranger,
@@ -125,6 +127,8 @@ func (x *exchange) requestHeader() *failure.Error {
 				id = f.Value
 			}
 			continue
+		case clientCert:
+			continue
 		case stranger:
 			if cfg.UseRemoteAddress {
 				continue
@@ -147,6 +151,9 @@ func (x *exchange) requestHeader() *failure.Error {
 	}
 	x.forwarded(clients, proto)
 	x.requestID(id)
+	if x.c.Client != "" {
+		x.req.Header.Add("x-forwarded-client-cert", x.c.Client)
+	}
 	return nil
 }
 

@@ -1,9 +1,12 @@
 package httpproxy
 
 import (
+	"strings"
+
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/format"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
 	"github.com/sluice-proxy/sluice/dataplane/message"
 	"github.com/sluice-proxy/sluice/dataplane/route"
@@ -23,6 +26,7 @@ var texts = map[failure.Kind]string{
 	failure.Reset:           noAnswer + "connection termination",
 	failure.BadResponse:     noAnswer + "protocol error",
 	failure.ResponseTimeout: "upstream request timeout",
+	failure.TryTimeout:      "upstream request timeout",
 	failure.StreamIdle:      "stream timeout",
 	failure.RequestIdle:     "stream timeout",
 	failure.RequestTimeout:  "request timeout",
@@ -52,7 +56,7 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 	if body != "" {
 		res.Header = append(res.Header, message.Field{Name: "content-type", Value: "text/plain"})
 	}
-	change(&res.Header, x.changes)
+	x.change(&res.Header, x.changes, res)
 	if x.grpc {
 		x.grpcAnswer(res, body)
 		body = ""
@@ -147,16 +151,20 @@ func (x *exchange) count(stats *cluster.Stats, e *cluster.Endpoint, why *failure
 	if x.responded {
 		stats.Status[min(x.record.Status/100, 5)].Add(1)
 	}
-	if why == nil {
-		return
+	if why != nil && e != nil {
+		x.countFailure(stats, e, why)
 	}
+}
+
+// countFailure counts a try that failed.
+func (x *exchange) countFailure(stats *cluster.Stats, e *cluster.Endpoint, why *failure.Error) {
 	switch why.Kind {
 	case failure.Reset, failure.BadResponse:
 		stats.Resets.Add(1)
 		e.Failures.Add(1)
 	case failure.ConnectFailed, failure.ConnectTimeout:
 		e.Failures.Add(1)
-	case failure.ResponseTimeout, failure.StreamIdle:
+	case failure.ResponseTimeout, failure.StreamIdle, failure.TryTimeout:
 		stats.Timeouts.Add(1)
 		e.Failures.Add(1)
 	}
@@ -169,17 +177,25 @@ func (x *exchange) log() {
 		return
 	}
 	r := &x.record
+	if x.flag != "" {
+		r.Flags = withFlag(r.Flags, x.flag)
+	}
 	r.Duration = x.elapsed()
 	r.BytesReceived, r.BytesSent = x.received, x.sent
+	x.describe(r)
+	for _, l := range logs {
+		l.Log(r)
+	}
+}
+
+// describe fills in what costs something to say.
+func (x *exchange) describe(r *format.Record) {
 	if x.address.IsValid() {
 		r.Upstream = x.address.String()
 	}
 	if x.c.TLS != nil {
-		r.SNI = x.c.TLS.ServerName
+		r.SNI = strings.ToLower(x.c.TLS.ServerName) // RFC 6066, 3; as Envoy
 		r.TLSVersion = tlsVersion(x.c.TLS.Version)
-	}
-	for _, l := range logs {
-		l.Log(r)
 	}
 }
 

@@ -93,7 +93,7 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		// RFC 8441, 5: there, all that follows the head is the other protocol's.
 		return failure.Newf(failure.UpgradeRefused, "%q: with a body, and cluster %q speaks HTTP/2", protocol, name)
 	}
-	change(&x.req.Header, r.RequestHeaders)
+	x.change(&x.req.Header, r.RequestHeaders, nil)
 	if r.Rewrite != nil && !route.Rewrite(r.Route, x.req) {
 		return failure.Newf(failure.BadRequest, "rewritten path %q does not begin with /", x.req.Path)
 	}
@@ -107,15 +107,25 @@ func (x *exchange) forward(state *State, r *route.Rule) *failure.Error {
 		return failure.New(failure.NoEndpoint, nil)
 	}
 	x.stats = c.Stats
-	why := x.try(client, e, false)
-	// A connection that was kept open may have been closed as we took it. Nothing of the request was lost, then, if it
-	// had no body, and repeating it does no harm (RFC 9110, 9.2.2).
-	if why != nil && why.Retryable && !x.hasBody && !x.responded && idempotent(x.req.Method) && x.cause.Load() == 0 {
+	if len(r.Mirrors) > 0 {
+		x.mirrorTo(state, r)
+		defer x.endMirrors(nil, errLate)
+	}
+	var why *failure.Error
+	if r.Retry != nil {
+		e, why = x.persist(client, r, e)
+	} else if why = x.try(client, e, false); x.wasStale(why) {
 		c.Stats.Retries.Add(1)
 		why = x.try(client, e, true)
 	}
 	x.count(c.Stats, e, why)
 	return why
+}
+
+// wasStale tells whether a try failed since a connection that was kept open was closed as we took it. Nothing of the
+// request was lost, then, if it had no body, and repeating it does no harm (RFC 9110, 9.2.2).
+func (x *exchange) wasStale(why *failure.Error) bool {
+	return why != nil && why.Retryable && !x.hasBody && !x.responded && idempotent(x.req.Method) && x.cause.Load() == 0
 }
 
 func idempotent(method string) bool {
@@ -131,6 +141,7 @@ func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool)
 	e.Active.Add(1)
 	defer e.Active.Add(-1)
 	e.Requests.Add(1)
+	x.record.Attempts++
 	x.address = e.Address
 	var up upstream.Exchange
 	if !fresh {
@@ -149,7 +160,7 @@ func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool)
 	}
 	why, whole := x.exchange(up)
 	x.detach()
-	if whole && len(x.p.options.Logs) > 0 {
+	if whole && why == nil && len(x.p.options.Logs) > 0 {
 		// The log will look at the answer's head, which is another's after Close(true).
 		x.answered = up
 	} else {
@@ -162,11 +173,21 @@ func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool)
 func (x *exchange) exchange(up upstream.Exchange) (why *failure.Error, whole bool) {
 	var pump *pump
 	x.pump = nil
-	if !x.hasBody {
+	switch k := x.retry.keeper; {
+	case !x.hasBody:
 		if err := up.WriteRequest(x.req, true); err != nil {
 			return x.because(err), false
 		}
-	} else {
+		x.tryBegins()
+	case k != nil:
+		if err := up.WriteRequest(x.req, false); err != nil {
+			return x.because(err), false
+		}
+		x.pump = &k.pump
+		k.attach(up)
+		why, whole = x.answer(up)
+		return why, k.detach(up) && whole
+	default:
 		var why *failure.Error
 		if pump, why = x.startBody(up); why != nil {
 			return why, false
@@ -188,6 +209,9 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 			return x.because(err), false
 		}
 		x.touch()
+		if (res.Status >= 200 || res.Status == 101) && x.tryTimeout > 0 && x.tryEnds() {
+			return x.because(nil), false
+		}
 		if res.Status >= 200 {
 			break
 		}
@@ -203,11 +227,14 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 		// To an extended CONNECT a 2xx would say that the protocol was switched (RFC 8441, 4).
 		return failure.Newf(failure.BadResponse, "status %d to an upgrade, want 101", res.Status), false
 	}
+	bodyless := res.ContentLength == 0 || x.req.Method == "HEAD" || res.Status == 204 || res.Status == 304
+	if x.retryAnswer(res) {
+		return sendAgain, x.leave(up, bodyless)
+	}
 	x.record.UpstreamDuration = x.sinceRequest()
 	cleanResponse(res)
-	change(&res.Header, x.changes)
+	x.change(&res.Header, x.changes, res)
 	x.commonHeader(res)
-	bodyless := res.ContentLength == 0 || x.req.Method == "HEAD" || res.Status == 204 || res.Status == 304
 	if !x.startAnswer(res, bodyless) {
 		return x.because(x.sendErr), false
 	}
@@ -282,6 +309,9 @@ func (x *exchange) copyBody(up upstream.Exchange, res *message.Response) (*failu
 func (x *exchange) because(err error) *failure.Error {
 	if cause := x.cause.Load(); cause != 0 {
 		return failure.New(failure.Kind(cause-1), err)
+	}
+	if x.tryOver.Load() {
+		return failure.New(failure.TryTimeout, err)
 	}
 	if x.pump != nil {
 		if why := x.pump.why.Load(); why != nil {

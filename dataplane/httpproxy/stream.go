@@ -48,6 +48,8 @@ type Conn struct {
 	Socket string
 	// Origin is the connection for clusters that tell its addresses; who serves the connection closes it.
 	Origin upstream.Origin
+	// Client is what X-Forwarded-Client-Cert says of the client; empty is no such header.
+	Client string
 	// TLS is nil in plaintext.
 	TLS *tls.ConnectionState
 	// Listener and Chain are names of the configuration.

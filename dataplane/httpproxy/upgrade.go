@@ -69,7 +69,7 @@ func (x *exchange) switchTo(up upstream.Exchange, res *message.Response) *failur
 	}
 	cleanResponse(res)
 	res.Header.Add("upgrade", protocol)
-	change(&res.Header, x.changes)
+	x.change(&res.Header, x.changes, res)
 	x.commonHeader(res)
 	x.mu.Lock()
 	x.begun = true

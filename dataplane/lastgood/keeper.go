@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/sluice-proxy/sluice/xds/client"
@@ -26,6 +27,10 @@ type Keeper struct {
 	current func() []client.Update
 	logger  *slog.Logger
 	changed chan struct{}
+
+	mu sync.Mutex
+	// stopped is guarded by mu, which is held while the file is written.
+	stopped bool
 }
 
 // NewKeeper makes a Keeper for a folder, which is made (0700) if it is not there. current is what serves, in the order in
@@ -33,11 +38,6 @@ type Keeper struct {
 func NewKeeper(dir string, node Node, current func() []client.Update, logger *slog.Logger) (*Keeper, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("last good configuration: %w", err)
-	}
-	// What a writer left that was killed. Another one's is made again.
-	left, _ := filepath.Glob(filepath.Join(dir, name+".*.tmp"))
-	for _, path := range left {
-		_ = os.Remove(path)
 	}
 	probe, err := os.CreateTemp(dir, name+".*.tmp")
 	if err != nil {
@@ -57,8 +57,13 @@ func (k *Keeper) Changed() {
 }
 
 // Run writes what changed, at most once a second and a twentieth of the time, until ctx ends; what is not written by then
-// is written at the end.
+// is written at the end. Nobody else may write to the folder from now on.
 func (k *Keeper) Run(ctx context.Context) {
+	// What a writer left that was killed.
+	left, _ := filepath.Glob(filepath.Join(k.dir, name+".*.tmp"))
+	for _, path := range left {
+		_ = os.Remove(path)
+	}
 	pause := hold
 	for {
 		select {
@@ -86,8 +91,20 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
+// Stop writes nothing any more, when it has returned: the folder is another's.
+func (k *Keeper) Stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+}
+
 // save returns how long the next one shall wait. What fails is tried again.
 func (k *Keeper) save() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		return hold
+	}
 	began := time.Now()
 	err := write(k.dir, encode(k.node, &Saved{At: began, Updates: k.current()}))
 	if err != nil {

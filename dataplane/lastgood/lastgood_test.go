@@ -205,10 +205,34 @@ func TestLeftovers(t *testing.T) {
 	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewKeeper(dir, me, nil, nil); err != nil {
+	k, err := NewKeeper(dir, me, nil, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(left); err != nil {
+		t.Error("it may be another's still that writes")
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	k.Run(ended)
 	if _, err := os.Stat(left); err == nil {
 		t.Error("it is still there")
+	}
+}
+
+// TestStop: who has stopped leaves the file to others, even at its end.
+func TestStop(t *testing.T) {
+	dir := t.TempDir()
+	k, err := NewKeeper(dir, me, func() []client.Update { return nil }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Stop()
+	k.Changed()
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	k.Run(ended)
+	if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+		t.Error("it has written")
 	}
 }

@@ -102,6 +102,8 @@ type Stats struct {
 	// NoChain are connections that fit no filter chain; PeekFailed never said a whole ClientHello; HandshakeFailed are
 	// TLS handshakes that failed or took too long.
 	NoChain, PeekFailed, HandshakeFailed atomic.Int64
+	// ClientRefused are those of HandshakeFailed that showed no good certificate.
+	ClientRefused atomic.Int64
 	// HeaderBad began with a malformed header of the PROXY protocol, or with none where one must be.
 	HeaderBad atomic.Int64
 }
@@ -138,7 +140,10 @@ func (s *Socket) serve(opts Options) {
 			return
 		case err == nil:
 			delay, failing = 0, false
-		case errors.Is(err, os.ErrDeadlineExceeded) && end.IsZero():
+			if tcp, ok := conn.(*net.TCPConn); ok && s.inherited != nil {
+				_ = tcp.SetKeepAliveConfig(keepAlive) // as Bind's do by themselves
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded) && end.IsZero() && !s.others():
 			<-s.shut
 			end = time.Now().Add(lastCalls)
 			continue

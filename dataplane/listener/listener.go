@@ -58,14 +58,27 @@ type Socket struct {
 	shutOnce   sync.Once
 	// spare is only Serve's.
 	spare spare
+	// inherited is where it comes from if somebody else has made it, with options of his own; kept: it is the service
+	// manager's. Read-only after Bind.
+	inherited *Inherited
+	kept      bool
+	// shared: another process has it too, and goes on when we close.
+	shared atomic.Bool
+}
+
+// keepAlive probes are the chains' business: an idle peer that is gone must not hold a connection for ever.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 5}
+
+func newSocket(place Place, l acceptor) *Socket {
+	return &Socket{Place: place, listener: l, done: make(chan struct{}), shut: make(chan struct{})}
 }
 
 // Bind opens a socket. The error says which address, and is the system's (EADDRINUSE and the like).
 func Bind(place Place) (*Socket, error) {
-	s := &Socket{Place: place, done: make(chan struct{}), shut: make(chan struct{})}
+	s := newSocket(place, nil)
 	var err error
 	if place.Path != "" {
-		s.listener, s.file, err = listenUnix(&net.ListenConfig{}, place)
+		s.listener, s.file, err = bindUnix(&net.ListenConfig{}, place)
 	} else {
 		s.listener, err = listenTCP(place)
 	}
@@ -81,8 +94,7 @@ func listenTCP(place Place) (acceptor, error) {
 		network = "tcp4"
 	}
 	lc := net.ListenConfig{
-		// Keep-alive probes are the chains' business: an idle peer that is gone must not hold a connection for ever.
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 5},
+		KeepAliveConfig: keepAlive,
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			var err error
 			control := raw.Control(func(fd uintptr) { err = setOptions(int(fd), place) })
@@ -145,13 +157,31 @@ const (
 	lastCalls = time.Second
 )
 
+// Share says whether another process has the socket too: what waits in the queue when we close is his.
+func (s *Socket) Share(shared bool) { s.shared.Store(shared) }
+
+// Kept tells whether the socket is the service manager's.
+func (s *Socket) Kept() bool { return s.kept }
+
+// others tells whether somebody else has the socket too, who would be disturbed by what is done to it.
+func (s *Socket) others() bool {
+	return s.kept || s.shared.Load() || s.inherited != nil && !s.inherited.owned.Load()
+}
+
+// SyscallConn is of the socket's descriptor, to hand it on.
+func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.listener.SyscallConn() }
+
 // Close stops accepting and closes the socket; connections accepted go on. What waits in the queue is accepted first.
 func (s *Socket) Close() {
 	s.shutOnce.Do(func() {
-		s.unlink()
+		if !s.others() {
+			s.unlink()
+		}
 		serving := s.serving.Load()
 		if serving {
-			lastClient(s.listener)
+			if !s.others() {
+				lastClient(s.listener)
+			}
 			_ = s.listener.SetDeadline(time.Unix(1, 0)) // wakes Serve
 		}
 		close(s.shut)

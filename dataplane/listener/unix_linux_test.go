@@ -103,3 +103,45 @@ func TestUnixAbstract(t *testing.T) {
 		t.Error("somebody lives there still")
 	}
 }
+
+// TestUnixInherited: the next process takes the socket over, file and all: who had it before leaves the file alone.
+func TestUnixInherited(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	old := bind(t, Place{Path: path, Mode: 0o600})
+	raw, err := old.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file *os.File
+	_ = raw.Control(func(fd uintptr) {
+		copied, err := syscall.Dup(int(fd))
+		if err != nil {
+			t.Error(err)
+		}
+		file = os.NewFile(uintptr(copied), "handed over")
+	})
+	i := &Inherited{}
+	if err := i.Add(file, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := i.Waiting(); len(got) != 1 || got[0] != path {
+		t.Errorf("got %v, want %s", got, path)
+	}
+	next, err := i.Bind(Place{Path: path, Mode: 0o660})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.SetMode(0o660); err != nil || modeOf(t, path) != 0o660 {
+		t.Errorf("got %v and %o, want 660", err, modeOf(t, path))
+	}
+	old.Share(true)
+	old.Close()
+	if c, err := net.Dial("unix", path); err != nil {
+		t.Errorf("the socket went with who had it before: %v", err)
+	} else {
+		c.Close()
+	}
+	i.Own()
+	next.Close()
+	gone(t, path)
+}

@@ -79,8 +79,16 @@ func (c *chain) serves(cfg *config.FilterChain) bool {
 	if old == cfg {
 		return true
 	}
-	return old.Name == cfg.Name && (old.TLS == nil) == (cfg.TLS == nil) && (old.HTTP == nil) == (cfg.HTTP == nil) &&
+	return old.Name == cfg.Name && sameClients(old.TLS, cfg.TLS) && (old.HTTP == nil) == (cfg.HTTP == nil) &&
 		reflect.DeepEqual(old.TCP, cfg.TCP) && (old.HTTP == nil || sameHTTP(*old.HTTP, *cfg.HTTP))
+}
+
+// sameClients: who was taken would be taken again. Another authority of the same name does not count, as in Envoy.
+func sameClients(a, b *config.DownstreamTLS) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return reflect.DeepEqual(a.Clients, b.Clients)
 }
 
 func sameHTTP(a, b config.HTTP) bool {

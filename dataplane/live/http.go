@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-proxy/sluice/dataplane/certs"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/failure"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
@@ -40,6 +41,9 @@ func (c *conn) openHTTP(ch *chain, transport net.Conn, state *tls.ConnectionStat
 			Peer: c.peer(), Direct: c.direct(), Local: c.local(), Socket: c.socketPath(),
 			TLS: state, Listener: ch.listener.name, Chain: ch.name, Draining: &c.draining,
 		},
+	}
+	if what := cfg.ForwardClient; what != nil && state != nil && len(state.PeerCertificates) > 0 {
+		c.http.info.Client = certs.Forwarded(state.PeerCertificates[0], ch.tls.Presented(), *what)
 	}
 	c.http.info.Origin.Header = proxyprotocol.Header{Source: c.http.info.Peer, Destination: c.http.info.Local}
 	if transport != c.Conn {

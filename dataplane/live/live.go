@@ -38,6 +38,8 @@ type Options struct {
 	MinBodyRate int
 	// Pressure tells of memory; nil is never any.
 	Pressure Pressure
+	// Inherited are sockets that are there already; nil is none.
+	Inherited *listener.Inherited
 	// Logger hears what no caller can be told; nil is slog's default.
 	Logger *slog.Logger
 }
@@ -151,7 +153,7 @@ func (r *Runtime) Bind(l *config.Listener) error {
 			return nil
 		}
 	}
-	socket, err := listener.Bind(listener.PlaceOf(l))
+	socket, err := r.options.Inherited.Bind(listener.PlaceOf(l))
 	if err != nil {
 		return fmt.Errorf("live: listener %q: %w", l.Name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/sluice-proxy/sluice/dataplane/certs"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/httpproxy"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
@@ -163,7 +164,7 @@ func (r *Runtime) socketFor(l *running, cfg *config.Listener, leaving map[socket
 			return nil, false, fmt.Errorf("address %s is listener %q's", key.place, name)
 		}
 	}
-	socket, err := listener.Bind(listener.PlaceOf(cfg))
+	socket, err := r.options.Inherited.Bind(listener.PlaceOf(cfg))
 	if err != nil {
 		return nil, false, err
 	}
@@ -235,7 +236,13 @@ func (r *Runtime) chainFor(l *running, cfg *config.FilterChain, old *version, cl
 		if err != nil {
 			return nil, fmt.Errorf("filter chain %q: %w", cfg.Name, err)
 		}
-		p.changes = append(p.changes, func(w *world) { c.tls.Set(cfg.TLS, certificates, w.ticketsOf(cfg.TLS, r.tickets)) })
+		var trust *certs.Trust
+		if cfg.TLS.Clients != nil {
+			if trust, err = r.world.trusted(&cfg.TLS.Clients.Trust); err != nil {
+				return nil, fmt.Errorf("filter chain %q: %w", cfg.Name, err)
+			}
+		}
+		p.changes = append(p.changes, func(w *world) { c.tls.Set(cfg.TLS, certificates, trust, w.ticketsOf(cfg.TLS, r.tickets)) })
 	}
 	p.changes = append(p.changes, func(w *world) { c.become(cfg, w) })
 	return c, nil

@@ -3,10 +3,12 @@ package live
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
 
+	"github.com/sluice-proxy/sluice/dataplane/certs"
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/socket"
@@ -62,6 +64,9 @@ func (c *conn) open() (ended bool) {
 		secure, err := handshake(transport, ch.tls.Config(), deadline)
 		if err != nil {
 			l.stats.HandshakeFailed.Add(1)
+			if peer := (*certs.PeerError)(nil); errors.As(err, &peer) {
+				l.stats.ClientRefused.Add(1)
+			}
 			return true
 		}
 		now := secure.ConnectionState()

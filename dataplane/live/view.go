@@ -36,6 +36,8 @@ type ListenerView struct {
 	RequestsRefused, BodiesSlow int64
 	// HandshakeFailures ended before a filter chain could serve them: no ClientHello, no chain, no TLS.
 	HandshakeFailures int64
+	// BadClientCertificates, among the HandshakeFailures, showed a certificate that is not taken.
+	BadClientCertificates int64
 	// BadProxyHeaders, among the HandshakeFailures, began with a malformed PROXY protocol header, or with none where one must be.
 	BadProxyHeaders int64
 	// Panics are connections or requests that a fault of ours ended.
@@ -79,21 +81,22 @@ func (r *Runtime) View() *View {
 	for _, name := range slices.Sorted(maps.Keys(r.listeners)) {
 		l := r.listeners[name]
 		view := ListenerView{
-			Name:              name,
-			Address:           config.Address{AddrPort: l.socket.socket.Addr(), Path: l.socket.socket.Place.Path},
-			ConnectionsActive: l.stats.ConnectionsActive.Load(),
-			ConnectionsTotal:  l.stats.ConnectionsTotal.Load(),
-			Refused:           map[string]int64{},
-			RequestsRefused:   l.requestsRefused.Load(),
-			BodiesSlow:        l.bodiesSlow.Load(),
-			HandshakeFailures: l.stats.PeekFailed.Load() + l.stats.NoChain.Load() + l.stats.HandshakeFailed.Load() + l.stats.HeaderBad.Load(),
-			BadProxyHeaders:   l.stats.HeaderBad.Load(),
-			Panics:            l.stats.Panics.Load(),
-			RequestsActive:    l.http.RequestsActive.Load(),
-			UpgradesActive:    l.http.UpgradesActive.Load(),
-			UpgradesTotal:     l.http.UpgradesTotal.Load(),
-			BytesReceived:     l.http.BytesReceived.Load() + l.tcp.BytesReceived.Load(),
-			BytesSent:         l.http.BytesSent.Load() + l.tcp.BytesSent.Load(),
+			Name:                  name,
+			Address:               config.Address{AddrPort: l.socket.socket.Addr(), Path: l.socket.socket.Place.Path},
+			ConnectionsActive:     l.stats.ConnectionsActive.Load(),
+			ConnectionsTotal:      l.stats.ConnectionsTotal.Load(),
+			Refused:               map[string]int64{},
+			RequestsRefused:       l.requestsRefused.Load(),
+			BodiesSlow:            l.bodiesSlow.Load(),
+			HandshakeFailures:     l.stats.PeekFailed.Load() + l.stats.NoChain.Load() + l.stats.HandshakeFailed.Load() + l.stats.HeaderBad.Load(),
+			BadClientCertificates: l.stats.ClientRefused.Load(),
+			BadProxyHeaders:       l.stats.HeaderBad.Load(),
+			Panics:                l.stats.Panics.Load(),
+			RequestsActive:        l.http.RequestsActive.Load(),
+			UpgradesActive:        l.http.UpgradesActive.Load(),
+			UpgradesTotal:         l.http.UpgradesTotal.Load(),
+			BytesReceived:         l.http.BytesReceived.Load() + l.tcp.BytesReceived.Load(),
+			BytesSent:             l.http.BytesSent.Load() + l.tcp.BytesSent.Load(),
 		}
 		for why := range listener.Reasons {
 			view.Refused[why.String()] = l.stats.Refused[why].Load()

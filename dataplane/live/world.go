@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -21,7 +22,13 @@ type world struct {
 	tables       map[string]*route.Table
 	certificates map[string]certificate
 	tickets      map[string]tickets
+	validations  map[string]*config.Validation
+	// trusts are those made, for use again; former are the last world's.
+	trusts, former map[trustKey]*certs.Trust
 }
+
+// trustKey is what a Trust is made of; what was not decoded again is the same pointer.
+type trustKey struct{ own, secret *config.Validation }
 
 type certificate struct {
 	config *config.Certificate
@@ -43,6 +50,8 @@ func newWorld() world {
 		tables:       map[string]*route.Table{},
 		certificates: map[string]certificate{},
 		tickets:      map[string]tickets{},
+		validations:  map[string]*config.Validation{},
+		trusts:       map[trustKey]*certs.Trust{},
 	}
 }
 
@@ -52,6 +61,7 @@ func same[T any](a, b *T) bool { return a == b || reflect.DeepEqual(a, b) }
 // next makes a configuration's world. What did not change is that of w; dropped are the clients that are no longer in it.
 func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, err error) {
 	next = newWorld()
+	next.former = w.trusts
 	for name, cfg := range c.Clusters {
 		endpoints := cfg.Static
 		if cfg.DNS != nil {
@@ -96,6 +106,9 @@ func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, 
 		}
 		next.tickets[name] = t
 	}
+	if c.Validations != nil {
+		next.validations = c.Validations
+	}
 	var problems []error
 	for name, cfg := range c.Certificates {
 		old, known := w.certificates[name]
@@ -113,6 +126,11 @@ func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, 
 			continue
 		}
 		next.certificates[name] = certificate{config: cfg, made: made}
+	}
+	for _, client := range next.clusters {
+		if err := next.secure(client); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	return next, dropped, errors.Join(problems...)
 }
@@ -157,4 +175,51 @@ func (w *world) ticketsOf(cfg *config.DownstreamTLS, own *certs.Tickets) *certs.
 		return t.made
 	}
 	return own
+}
+
+// trusted is who may speak to a chain, or whom a cluster speaks to; nil if what it names is not there: then it is nobody.
+func (w *world) trusted(t *config.Trust) (*certs.Trust, error) {
+	secret := w.validations[t.Name]
+	if t.Name != "" && secret == nil {
+		return nil, nil
+	}
+	key := trustKey{t.Own, secret}
+	if made := cmp.Or(w.trusts[key], w.former[key]); made != nil {
+		w.trusts[key] = made
+		return made, nil
+	}
+	made, err := certs.NewTrust(t.Own, secret)
+	if err == nil {
+		w.trusts[key] = made
+	}
+	return made, err
+}
+
+// secure gives a cluster's connections what they show and whom they trust.
+func (w *world) secure(client *upstream.Client) error {
+	cfg := client.Cluster.Config.TLS
+	if cfg == nil {
+		return nil
+	}
+	certificate, trust, err := w.identity(cfg)
+	client.SetTLS(err == nil && (cfg.Trust == nil || trust != nil) && (cfg.CertificateName == "" || certificate != nil), certificate, trust)
+	if err != nil {
+		return fmt.Errorf("live: cluster %q: %w", client.Cluster.Config.Name, err)
+	}
+	return nil
+}
+
+func (w *world) identity(cfg *config.UpstreamTLS) (certificate *tls.Certificate, trust *certs.Trust, err error) {
+	if c := cfg.Certificate; c != nil {
+		if certificate, err = certs.Parse(c); err != nil {
+			return nil, nil, err
+		}
+	}
+	if cfg.CertificateName != "" {
+		certificate = w.certificates[cfg.CertificateName].made
+	}
+	if cfg.Trust != nil {
+		trust, err = w.trusted(cfg.Trust)
+	}
+	return certificate, trust, err
 }

@@ -62,6 +62,16 @@ func matchHeaders(headers []config.HeaderMatch, req *message.Request) int {
 	return -1
 }
 
+// HasAny tells whether a request has one of some headers; without any it does.
+func HasAny(headers []config.HeaderMatch, req *message.Request) bool {
+	for i := range headers {
+		if holds(&headers[i], req) {
+			return true
+		}
+	}
+	return len(headers) == 0
+}
+
 // holds tells whether a header match holds. Of several lines of one name any may match, by itself: Envoy 1.40 does not
 // join them. Inverted, there must be a line and none that fits, but that what asks for presence alone is its opposite.
 func holds(m *config.HeaderMatch, req *message.Request) bool {

@@ -47,18 +47,23 @@ func (s *splitter) of(clusters []config.WeightedCluster) *Split {
 	split := NewSplit(clusters)
 	split.numbers = make([]int32, len(clusters))
 	for i, c := range clusters {
-		number, known := s.numbers[c.Name]
-		if !known {
-			number = int32(len(s.names))
-			s.numbers[c.Name] = number
-			s.names = append(s.names, c.Name)
-		}
-		split.numbers[i] = number
+		split.numbers[i] = s.number(c.Name)
 	}
 	if len(clusters) == 1 {
 		s.single[clusters[0].Name] = split
 	}
 	return split
+}
+
+// number is a cluster's in Table.Clusters.
+func (s *splitter) number(name string) int32 {
+	number, known := s.numbers[name]
+	if !known {
+		number = int32(len(s.names))
+		s.numbers[name] = number
+		s.names = append(s.names, name)
+	}
+	return number
 }
 
 // Pick chooses by weight the name of a cluster: random is any number, evenly drawn. It is "" if there is none to choose.

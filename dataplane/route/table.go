@@ -37,7 +37,12 @@ type host struct {
 type Rule struct {
 	*config.Route
 	split *Split
+	// mirrors are the numbers of Route.Mirrors' clusters.
+	mirrors []int32
 }
+
+// Mirror is the index in Table.Clusters of where the route's i-th copy goes.
+func (r *Rule) Mirror(i int) int { return int(r.mirrors[i]) }
 
 // Cluster chooses one of the route's clusters by weight, as Split.Pick does: it is the cluster's index in
 // Table.Clusters, or -1 if the route has none.
@@ -69,6 +74,9 @@ func New(t *config.RouteTable) *Table {
 		rules := make([]Rule, len(v.Routes))
 		for i, r := range v.Routes {
 			rules[i] = Rule{Route: r, split: splits.of(r.Clusters)}
+			for _, m := range r.Mirrors {
+				rules[i].mirrors = append(rules[i].mirrors, splits.number(m.Cluster))
+			}
 		}
 		h := &host{config: v, trie: newTrie(rules)}
 		for _, domain := range v.Domains {

@@ -140,7 +140,7 @@ func (p *pipe) carry(to, from net.Conn, count func(int64)) error {
 // plain is the connection whose bytes are the same: below what counts or reads ahead, not below TLS.
 func plain(c net.Conn) net.Conn {
 	for {
-		if _, secure := c.(*tls.Conn); secure {
+		if _, secure := c.(interface{ ConnectionState() tls.ConnectionState }); secure {
 			return c
 		}
 		below, ok := c.(interface{ NetConn() net.Conn })

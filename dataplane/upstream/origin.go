@@ -32,7 +32,7 @@ func (p *pool) of(o *Origin) *pool {
 	if own != nil && !own.drains() {
 		return own
 	}
-	own = newPool(p.address, p.http2, p.version, p.stats)
+	own = newPool(p.address, p.http2, p.version, p.secure, p.stats)
 	own.announced = o.Header
 	own.idleTimeout.Store(p.idleTimeout.Load())
 	if o.closed || !p.adopt(own) {

@@ -24,6 +24,9 @@ type pool struct {
 	version   int
 	announced proxyprotocol.Header
 
+	// secure is nil in plaintext.
+	secure *secure
+
 	idleTimeout atomic.Int64
 
 	mu sync.Mutex
@@ -43,8 +46,8 @@ type pool struct {
 	shared
 }
 
-func newPool(address config.Address, http2 bool, version int, stats *cluster.Stats) *pool {
-	return &pool{address: address, http2: http2, version: version, stats: stats, owners: 1}
+func newPool(address config.Address, http2 bool, version int, secure *secure, stats *cluster.Stats) *pool {
+	return &pool{address: address, http2: http2, version: version, secure: secure, stats: stats, owners: 1}
 }
 
 // own counts an owner in; false if the pool drains already.
@@ -121,7 +124,7 @@ func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
 			return asExchange(c), err
 		}
 	}
-	netConn, err := dial(ctx, client.Cluster, p.address, p.announced)
+	netConn, err := dial(ctx, client.Cluster, p.address, p.announced, p.secure, forHTTP1)
 	if err != nil {
 		p.stats.ConnectionsActive.Add(-1)
 		p.gone(false)
@@ -152,13 +155,6 @@ func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
 			p.stats.ConnectionsActive.Add(1)
 			return nil, nil
 		}
-		if client.pending.Add(1) > int64(client.Cluster.Config.MaxPending) {
-			client.pending.Add(-1)
-			p.mu.Unlock()
-			p.stats.Overflows.Add(1)
-			return nil, failure.Newf(failure.Overflow, "%d connections in use, and %d requests waiting",
-				client.Cluster.Config.MaxConnections, client.Cluster.Config.MaxPending)
-		}
 		waiter := make(chan *conn, 1)
 		p.waiters = append(p.waiters, waiter)
 		p.mu.Unlock()
@@ -167,10 +163,8 @@ func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
 		case c = <-waiter:
 		case <-ctx.Done():
 			p.leave(waiter)
-			client.pending.Add(-1)
 			return nil, failure.New(failure.ConnectFailed, ctx.Err())
 		}
-		client.pending.Add(-1)
 		switch {
 		case c != nil:
 			c.begin()

@@ -130,7 +130,7 @@ func (p *pool) connect(ctx context.Context, client *Client) (Exchange, error) {
 }
 
 func (p *pool) handshake(ctx context.Context, client *Client) (*http2.ClientConn, error) {
-	netConn, err := dial(ctx, client.Cluster, p.address, p.announced)
+	netConn, err := dial(ctx, client.Cluster, p.address, p.announced, p.secure, forHTTP2)
 	if err != nil {
 		p.stats.ConnectionsActive.Add(-1)
 		return nil, err
@@ -151,13 +151,6 @@ func (p *pool) handshake(ctx context.Context, client *Client) (*http2.ClientConn
 
 // hope waits for room on a connection. It returns neither an exchange nor an error if the caller shall look again.
 func (p *pool) hope(ctx context.Context, client *Client) (Exchange, error) {
-	if client.pending.Add(1) > int64(client.Cluster.Config.MaxPending) {
-		client.pending.Add(-1)
-		p.stats.Overflows.Add(1)
-		return nil, failure.Newf(failure.Overflow, "%d connections are full, and %d requests waiting",
-			client.Cluster.Config.MaxConnections, client.Cluster.Config.MaxPending)
-	}
-	defer client.pending.Add(-1)
 	turn := make(chan struct{}, 1)
 	p.mu.Lock()
 	p.hopeful = append(p.hopeful, turn)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -49,7 +50,9 @@ type Client struct {
 	// pools are read-only after NewClient.
 	pools  map[*cluster.Endpoint]*pool
 	closed atomic.Bool
-	// pending are requests that wait for a connection; versions of a cluster share it.
+	// secure is nil in plaintext.
+	secure *secure
+	// pending are requests that wait for a connection, which may be being made; versions of a cluster share it.
 	pending *atomic.Int64
 }
 
@@ -58,11 +61,12 @@ type Client struct {
 // out.
 func NewClient(c *cluster.Cluster, old *Client) *Client {
 	client := &Client{Cluster: c, pools: make(map[*cluster.Endpoint]*pool, len(c.Endpoints)), pending: new(atomic.Int64)}
+	client.secure = secureFor(c.Config, old)
 	known := map[config.Address]*pool{}
 	if old != nil {
 		client.pending = old.pending
 		for e, p := range old.pools {
-			if p.http2 == c.Config.HTTP2 && p.version == c.Config.SendProxyHeader {
+			if p.http2 == c.Config.HTTP2 && p.version == c.Config.SendProxyHeader && p.secure == client.secure {
 				known[e.Address] = p
 			}
 		}
@@ -71,7 +75,7 @@ func NewClient(c *cluster.Cluster, old *Client) *Client {
 	for _, e := range c.Endpoints {
 		p := known[e.Address]
 		if p == nil || !owned[p] && !p.own() {
-			p = newPool(e.Address, c.Config.HTTP2, c.Config.SendProxyHeader, c.Stats)
+			p = newPool(e.Address, c.Config.HTTP2, c.Config.SendProxyHeader, client.secure, c.Stats)
 			known[e.Address] = p
 		}
 		owned[p] = true
@@ -87,6 +91,7 @@ func (c *Client) Close() {
 	if c.closed.Swap(true) {
 		return
 	}
+	c.Cluster.Close()
 	seen := map[*pool]bool{}
 	for _, p := range c.pools {
 		if !seen[p] {
@@ -105,14 +110,28 @@ func (c *Client) Take(e *cluster.Endpoint, from *Origin) Exchange {
 	return p.of(from).take()
 }
 
-// Dial begins an exchange on a new connection. At the cluster's MaxConnections it waits for one that is in use, unless
-// MaxPending wait already. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
+// Dial begins an exchange on a new connection, unless MaxPending requests wait for one already. At the cluster's
+// MaxConnections it waits for one that is in use. Failures are of kind ConnectFailed, ConnectTimeout and Overflow.
 func (c *Client) Dial(ctx context.Context, e *cluster.Endpoint, from *Origin) (Exchange, error) {
 	p := c.pools[e]
 	if p == nil {
 		return nil, failure.Newf(failure.Internal, "endpoint %s is not of cluster %s", e.Address, c.Cluster.Config.Name)
 	}
+	if why := c.pend(); why != nil {
+		return nil, why
+	}
+	defer c.pending.Add(-1)
 	return p.of(from).dial(ctx, c)
+}
+
+// pend counts who waits in, unless MaxPending do. As with Envoy, who makes a connection waits for it too.
+func (c *Client) pend() *failure.Error {
+	if most := c.Cluster.Config.MaxPending; c.pending.Add(1) > int64(most) {
+		c.pending.Add(-1)
+		c.Cluster.Stats.Overflows.Add(1)
+		return failure.Newf(failure.Overflow, "%d requests wait for a connection", most)
+	}
+	return nil
 }
 
 // DialTCP connects to an endpoint that the cluster picks for a client of these addresses. The endpoint's Active and the
@@ -123,6 +142,10 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 	if e == nil {
 		return nil, nil, failure.New(failure.NoEndpoint, nil)
 	}
+	if why := c.pend(); why != nil {
+		return nil, e, why
+	}
+	defer c.pending.Add(-1)
 	if !c.admit() {
 		c.Cluster.Stats.Overflows.Add(1)
 		return nil, e, failure.Newf(failure.Overflow, "%d connections", c.Cluster.Config.MaxConnections)
@@ -133,7 +156,7 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 		c.Cluster.Stats.ConnectionsActive.Add(-1)
 	}
 	e.Requests.Add(1)
-	conn, err := dial(ctx, c.Cluster, e.Address, client)
+	conn, err := dial(ctx, c.Cluster, e.Address, client, c.secure, forTCP)
 	if err != nil {
 		e.Failures.Add(1)
 		done()
@@ -155,8 +178,10 @@ func (c *Client) admit() bool {
 	return true
 }
 
-// dial connects within the cluster's ConnectTimeout, and begins with the PROXY protocol's header if the cluster wants it.
-func dial(ctx context.Context, c *cluster.Cluster, address config.Address, client proxyprotocol.Header) (net.Conn, error) {
+// dial connects within the cluster's ConnectTimeout, and begins with the PROXY protocol's header if the cluster wants it, and
+// with a handshake if s is not nil.
+func dial(ctx context.Context, c *cluster.Cluster, address config.Address, client proxyprotocol.Header, s *secure, what use) (net.Conn, error) {
+	deadline := time.Now().Add(c.Config.ConnectTimeout)
 	dialer := net.Dialer{Timeout: c.Config.ConnectTimeout}
 	c.Stats.ConnectionsTotal.Add(1)
 	conn, err := dialer.DialContext(ctx, address.Network(), address.String())
@@ -164,6 +189,12 @@ func dial(ctx context.Context, c *cluster.Cluster, address config.Address, clien
 		// A new socket has room for it: it does not wait.
 		if _, err = conn.Write(header(version, client)); err != nil {
 			conn.Close()
+		}
+	}
+	if err == nil && s != nil {
+		plain := conn
+		if conn, err = s.handshake(ctx, plain, deadline, what); err != nil {
+			plain.Close()
 		}
 	}
 	if err == nil {

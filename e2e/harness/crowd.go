@@ -14,8 +14,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // Group is the clients of one listener that do the same. Each has one connection, keeps it, and sends the next request after a
@@ -33,6 +31,8 @@ type Group struct {
 	Away func() bool
 	// Delay is how long the upstream waits with its answer, so that some requests are under way at any moment.
 	Delay time.Duration
+	// Most is how many requests a client sends on a connection before it closes it; 0 is no bound.
+	Most int
 	// Pause is the time between two requests on average; 0 is 50 ms.
 	Pause time.Duration
 }
@@ -153,7 +153,7 @@ func (c *Crowd) live(g *Group) {
 
 // talk uses a connection until it ends.
 func (c *Crowd) talk(g *Group, line caller, turn *int) {
-	for first := true; c.ctx.Err() == nil; first = false {
+	for n := 0; c.ctx.Err() == nil && (g.Most == 0 || n < g.Most); n++ {
 		*turn++
 		asked, err := line.ask(g.Paths[*turn%len(g.Paths)])
 		if !errors.Is(err, errNotSent) {
@@ -161,7 +161,7 @@ func (c *Crowd) talk(g *Group, line caller, turn *int) {
 		}
 		if err != nil && !errors.Is(err, errNotSent) {
 			what := "a request"
-			if first {
+			if n == 0 {
 				what = "the first request"
 			}
 			c.failed(g, what, err)
@@ -183,33 +183,39 @@ func (c *Crowd) talk(g *Group, line caller, turn *int) {
 }
 
 func (g *Group) dial() (caller, error) {
-	conn, err := net.DialTimeout("tcp", g.Addr, Patience)
+	cfg := &tls.Config{ServerName: g.Host, InsecureSkipVerify: true}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if g.Proto == "HTTP/2" {
+		return g.dialHTTP2(ctx, cfg)
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", g.Addr)
 	if err != nil {
 		return nil, err
 	}
 	if g.TLS {
-		cfg := &tls.Config{ServerName: g.Host, InsecureSkipVerify: true}
-		if g.Proto == "HTTP/2" {
-			cfg.NextProtos = []string{"h2"}
-		}
 		secure := tls.Client(conn, cfg)
-		_ = secure.SetDeadline(time.Now().Add(Patience))
-		if err := secure.Handshake(); err != nil {
+		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("handshake: %w", err)
 		}
-		_ = secure.SetDeadline(time.Time{})
 		conn = secure
 	}
-	if g.Proto != "HTTP/2" {
-		return &oneByOne{group: g, conn: conn, reader: bufio.NewReader(conn)}, nil
+	return &oneByOne{group: g, conn: conn, reader: bufio.NewReader(conn)}, nil
+}
+
+func (g *Group) dialHTTP2(ctx context.Context, cfg *tls.Config) (caller, error) {
+	transport := &http.Transport{TLSClientConfig: cfg, DisableCompression: true, Protocols: new(http.Protocols)}
+	scheme := "http"
+	if transport.Protocols.SetUnencryptedHTTP2(!g.TLS); g.TLS {
+		transport.Protocols.SetHTTP2(true)
+		scheme = "https"
 	}
-	line, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn)
+	conn, err := transport.NewClientConn(ctx, scheme, g.Addr)
 	if err != nil {
-		_ = conn.Close()
 		return nil, err
 	}
-	return &streams{group: g, conn: line}, nil
+	return &streams{group: g, scheme: scheme, conn: conn}, nil
 }
 
 // oneByOne is a connection of HTTP/1.1, or of lines over TCP.
@@ -267,36 +273,32 @@ func (l *oneByOne) pause(ctx context.Context, d time.Duration) (asked, closed bo
 
 // streams is a connection of HTTP/2.
 type streams struct {
-	group *Group
-	conn  *http2.ClientConn
+	group  *Group
+	scheme string
+	conn   *http.ClientConn
 }
 
 func (l *streams) close() { _ = l.conn.Close() }
 
 func (l *streams) ask(path string) (asked bool, err error) {
-	if !l.conn.ReserveNewRequest() {
-		return true, errNotSent
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	scheme := "http"
-	if l.group.TLS {
-		scheme = "https"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+l.group.Host+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.scheme+"://"+l.group.Host+path, nil)
 	if err != nil {
 		return false, err
 	}
 	req.Header.Set("X-Echo-Delay", l.group.Delay.String())
+	if l.conn.Reserve() != nil {
+		return true, errNotSent // GOAWAY has come
+	}
 	resp, err := l.conn.RoundTrip(req)
 	if err != nil && strings.Contains(err.Error(), "client conn not usable") {
-		// GOAWAY came between; the request was never sent.
-		return true, errNotSent
+		return true, errNotSent // it came between
 	}
 	if err != nil {
 		return false, err
 	}
-	return !l.conn.CanTakeNewRequest(), whole(resp)
+	return l.conn.Err() != nil, whole(resp)
 }
 
 func (l *streams) pause(ctx context.Context, d time.Duration) (asked, closed bool) {
@@ -305,6 +307,5 @@ func (l *streams) pause(ctx context.Context, d time.Duration) (asked, closed boo
 	case <-ctx.Done():
 	}
 	// After GOAWAY it ends when its last stream has: both at once is the rule.
-	state := l.conn.State()
-	return state.Closing || state.Closed, false
+	return l.conn.Err() != nil, false
 }

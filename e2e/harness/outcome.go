@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -37,11 +38,14 @@ func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
 	for _, u := range s.Upstreams {
 		u.Take()
 	}
+	s.tries.Store(0)
 	o := &Outcome{Served: map[string]int{}}
 	for range e.Times {
 		o.Answers = append(o.Answers, Do(&r, e.Expect.looksAt(":closed") || e.Expect.looksAt(":rest")))
 	}
-	for _, u := range s.Upstreams {
+	s.awaitCopies(e)
+	for _, name := range slices.Sorted(maps.Keys(s.Upstreams)) {
+		u := s.Upstreams[name]
 		for _, seen := range u.Take() {
 			// The upstream may still be at it.
 			u.update(func() {
@@ -87,6 +91,7 @@ func (s *Stage) numbers(authority string) string {
 
 func (s *Stage) mask(value string) string {
 	value = uuidPattern.ReplaceAllString(value, "<uuid>")
+	value = s.signers.mask(value)
 	return portPattern.ReplaceAllStringFunc(value, func(port string) string {
 		for name, n := range s.Ports {
 			if port == ":"+strconv.Itoa(n) {
@@ -162,7 +167,7 @@ func (o *Outcome) Check(e *Exchange, kind string) []string {
 		}
 	}
 	for _, s := range o.Seen {
-		if s.Broken != "" && expect.Status < 400 {
+		if s.Broken != "" && expect.Status < 400 && !expect.Refused {
 			report("upstream %s: the request that it got breaks HTTP: %s", s.Upstream, s.Broken)
 		}
 		wrong = append(wrong, check("upstream "+s.Upstream, expect.Upstream, s.value, s.Trailer, s.Body)...)

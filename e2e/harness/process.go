@@ -32,9 +32,15 @@ type Process struct {
 // Start starts a program; the test's end stops it with SIGTERM, and shows its log if the test failed.
 func Start(tb testing.TB, name, binary string, args ...string) *Process {
 	tb.Helper()
+	return StartWith(tb, name, nil, binary, args...)
+}
+
+// StartWith is Start of a program that gets open files, as descriptors 3 and up.
+func StartWith(tb testing.TB, name string, files []*os.File, binary string, args ...string) *Process {
+	tb.Helper()
 	p := &Process{Name: name, tb: tb, done: make(chan struct{}), log: newLogBuffer()}
 	p.cmd = exec.Command(binary, args...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = p.log, p.log, files
 	p.cmd.Env = append(os.Environ(), "SLUICE_SERVER=")
 	// A test binary that panics or times out must not leave its children behind.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

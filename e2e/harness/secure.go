@@ -1,13 +1,16 @@
 package harness
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +19,8 @@ import (
 )
 
 // signers are a stage's authorities, and what they have signed. A certificate's name is "ca/a.test+spiffe://b/c": the
-// authority, and the names that it is for, of which the first is its common name. "expired" among them makes it old.
+// authority, and the names that it is for, of which the first is its common name. "expired" among them makes it old, and "cn:x" is its
+// common name and nothing else.
 type signers struct {
 	mu          sync.Mutex
 	authorities map[string]*Authority // guarded by mu
@@ -51,6 +55,10 @@ func (s *signers) signed(tb testing.TB, name string) signed {
 	}
 	template := &x509.Certificate{}
 	for n := range strings.SplitSeq(names, "+") {
+		if cn, ok := strings.CutPrefix(n, "cn:"); ok {
+			template.Subject.CommonName = cn
+			continue
+		}
 		switch u, err := url.Parse(n); {
 		case n == "expired":
 			template.NotAfter = time.Now().Add(-time.Minute)
@@ -61,7 +69,9 @@ func (s *signers) signed(tb testing.TB, name string) signed {
 		}
 	}
 	first, _, _ := strings.Cut(names, "+")
-	template.Subject = pkix.Name{CommonName: first}
+	if template.Subject.CommonName == "" {
+		template.Subject.CommonName = first
+	}
 	var made signed
 	made.certificate, made.key = authority.sign(tb, template)
 	if s.made == nil {
@@ -88,6 +98,23 @@ func (s *signers) write(tb testing.TB, text string) string {
 	}
 	s.files[text] = path
 	return path
+}
+
+var hashPattern = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+
+// mask puts <hash> for the SHA-256 of a certificate that was made here.
+func (s *signers) mask(value string) string {
+	return hashPattern.ReplaceAllStringFunc(value, func(hash string) string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, made := range s.made {
+			block, _ := pem.Decode([]byte(made.certificate))
+			if digest := sha256.Sum256(block.Bytes); hex.EncodeToString(digest[:]) == hash {
+				return "<hash>"
+			}
+		}
+		return hash
+	})
 }
 
 func (s *signers) pair(tb testing.TB, name string) *tls.Certificate {
@@ -120,6 +147,20 @@ func (s *signers) mutual(tb testing.TB, kind, name string) *tls.Config {
 // WantTLS lets an upstream that New makes speak TLS, and record what the proxy asked for.
 func WantTLS(cfg *tls.Config) func(*Upstream) {
 	return func(u *Upstream) { u.listener = tls.NewListener(u.listener, cfg) }
+}
+
+// secure is the address of an upstream that speaks TLS, as a kind behind the PROXY protocol's header if "proxied-" stands before it.
+func (s *Stage) secure(tb testing.TB, kind, name, cert string, config func(testing.TB, string, string) *tls.Config) string {
+	tb.Helper()
+	if s.Upstreams[name] == nil {
+		var options []func(*Upstream)
+		kind, proxied := strings.CutPrefix(kind, "proxied-")
+		if proxied {
+			options = append(options, WantHeader)
+		}
+		s.Upstreams[name] = makers[kind](tb, name, append(options, WantTLS(config(tb, kind, cert)))...)
+	}
+	return s.Upstreams[name].Addr
 }
 
 // secured notes what is known of a connection's TLS, if it has any.

@@ -4,8 +4,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"text/template"
 
@@ -22,6 +24,8 @@ type Stage struct {
 	Server    *Names
 	Upstreams map[string]*Upstream
 	signers   signers
+	// tries counts requests with x-echo-first; Play begins anew.
+	tries atomic.Int64
 }
 
 type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
@@ -60,7 +64,7 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 	upstream := func(kind maker, options ...func(*Upstream)) func(string) string {
 		return func(name string) string {
 			if s.Upstreams[name] == nil {
-				s.Upstreams[name] = kind(tb, name, options...)
+				s.Upstreams[name] = kind(tb, name, append(slices.Clone(options), func(u *Upstream) { u.tries = &s.tries })...)
 			}
 			return s.Upstreams[name].Addr
 		}
@@ -100,10 +104,10 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 			return upstream(makers[kind], WantHeader)(name)
 		},
 		"secure": func(kind, name, cert string) string {
-			return upstream(makers[kind], WantTLS(s.signers.server(tb, kind, cert)))(name)
+			return s.secure(tb, kind, name, cert, s.signers.server)
 		},
 		"mutual": func(kind, name, cert string) string {
-			return upstream(makers[kind], WantTLS(s.signers.mutual(tb, kind, cert)))(name)
+			return s.secure(tb, kind, name, cert, s.signers.mutual)
 		},
 		"authority":   func(name string) string { return s.signers.write(tb, s.signers.authority(tb, name).PEM) },
 		"certificate": func(name string) string { return s.signers.write(tb, s.signers.signed(tb, name).certificate) },

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -33,6 +35,8 @@ type Seen struct {
 	Header  []Field
 	Trailer []Field
 	Body    []byte
+	// Whole tells that the request was read to its end.
+	Whole bool
 	// Broken says how the message broke HTTP; a proxy must not send such a thing.
 	Broken string
 }
@@ -66,6 +70,8 @@ func joined(fields []Field, name string) string {
 //	x-echo-upgrade: yes           switch to the protocol that is asked for, and send back what comes
 //	x-echo-break: head            close without an answer; "body": close in the middle of the body
 //	x-echo-raw: HTTP/1.1 2\r\n    HTTP/1: these bytes (Go escapes) are the whole answer, then close
+//	x-echo-first: 2               all of these hold for the first two requests of an exchange, whichever of a stage's
+//	                              upstreams gets them; later ones are answered as if they had asked for nothing
 type Upstream struct {
 	Name string
 	// Addr is 127.0.0.1:port, or unix:/path.
@@ -75,6 +81,7 @@ type Upstream struct {
 	serve    func(net.Conn)
 	server   *http.Server  // HTTP/2 only
 	quit     chan struct{} // closed at the end
+	tries    *atomic.Int64 // requests with x-echo-first; a stage's upstreams share it
 	wg       sync.WaitGroup
 
 	mu       sync.Mutex
@@ -131,7 +138,7 @@ func newUpstream(tb testing.TB, name string, options []func(*Upstream)) *Upstrea
 	}
 	u := &Upstream{
 		Name: name, Addr: l.Addr().String(), listener: l, record: true,
-		quit: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		quit: make(chan struct{}), tries: new(atomic.Int64), conns: map[net.Conn]struct{}{},
 	}
 	for _, option := range options {
 		option(u)
@@ -229,6 +236,9 @@ func (u *Upstream) update(change func()) {
 }
 
 func (u *Upstream) serveTCP(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok && secure.Handshake() != nil {
+		return // nothing was said
+	}
 	s := &Seen{Upstream: u.Name, Proto: "TCP"}
 	u.add(s)
 	_, _ = fmt.Fprintf(c, "%s: ", u.Name)
@@ -297,6 +307,11 @@ func (u *Upstream) plan(s *Seen) (*plan, error) {
 			p.delay, err = time.ParseDuration(f.Value)
 		case "break":
 			p.breakAt = f.Value
+		case "first":
+			var n int64
+			if n, err = strconv.ParseInt(f.Value, 10, 64); err == nil && u.tries.Add(1) > n {
+				return &plan{status: 200, body: []byte(u.Name), isHead: p.isHead}, nil
+			}
 		case "raw":
 			p.raw, err = strconv.Unquote(`"` + f.Value + `"`)
 		default:

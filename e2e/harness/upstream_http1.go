@@ -82,6 +82,7 @@ func (u *Upstream) exchange(c net.Conn, r *bufio.Reader, w *bufio.Writer) (s *Se
 	if err := u.readBody(r, s); err != nil {
 		return s, false, err
 	}
+	u.update(func() { s.Whole = true })
 	if p.upgrade && s.Get("upgrade") != "" {
 		return s, false, u.upgrade(r, w, s, p)
 	}

@@ -52,7 +52,7 @@ func (u *Upstream) handle(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		u.update(func() {
 			s.Body, s.Trailer = body, flat(r.Trailer)
-			if err != nil {
+			if s.Whole = err == nil; err != nil {
 				s.Broken = err.Error()
 			}
 		})

@@ -263,6 +263,8 @@ type Listener struct {
 	// that address is the client's for everything. Anybody who can connect can claim any address, so only such proxies may
 	// reach the listener. Listeners that share an address and port must agree. Default: none, and no such header is taken.
 	ProxyProtocol *ProxyProtocol `protobuf:"bytes,13,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
+	// With certificates: clients must show certificates of their own (mutual TLS). Default: they are not asked for any.
+	ClientCertificates *ClientCertificates `protobuf:"bytes,14,opt,name=client_certificates,json=clientCertificates,proto3" json:"client_certificates,omitempty"`
 	// A unix socket, in place of address and port. Its clients have no address: they match no sourceAddress, and
 	// X-Forwarded-For says nothing of them.
 	Socket        *Socket `protobuf:"bytes,15,opt,name=socket,proto3" json:"socket,omitempty"`
@@ -387,6 +389,13 @@ func (x *Listener) GetLimits() *Limits {
 func (x *Listener) GetProxyProtocol() *ProxyProtocol {
 	if x != nil {
 		return x.ProxyProtocol
+	}
+	return nil
+}
+
+func (x *Listener) GetClientCertificates() *ClientCertificates {
+	if x != nil {
+		return x.ClientCertificates
 	}
 	return nil
 }
@@ -602,7 +611,7 @@ var File_sluice_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/gateway.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/route.proto\x1a\x15sluice/v1/rules.proto\"\x9e\x02\n" +
+	"\x17sluice/v1/gateway.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/route.proto\x1a\x15sluice/v1/rules.proto\x1a\x1csluice/v1/trust_bundle.proto\"\x9e\x02\n" +
 	"\aGateway\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -615,7 +624,7 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\x06Socket\x12\x1a\n" +
 	"\x04path\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x04path\x12~\n" +
 	"\x04mode\x18\x02 \x01(\tBj\xbaHg\xba\x01a\n" +
-	"\vsocket_mode\x124want permissions in octal, in quotes, such as \"0660\"\x1a\x1cthis.matches('^0?[0-7]{3}$')\xd8\x01\x01R\x04mode\"\xe2\x05\n" +
+	"\vsocket_mode\x124want permissions in octal, in quotes, such as \"0660\"\x1a\x1cthis.matches('^0?[0-7]{3}$')\xd8\x01\x01R\x04mode\"\xb2\x06\n" +
 	"\bListener\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
@@ -635,7 +644,8 @@ const file_sluice_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"access_log\x18\v \x01(\v2\x14.sluice.v1.AccessLogR\taccessLog\x12)\n" +
 	"\x06limits\x18\f \x01(\v2\x11.sluice.v1.LimitsR\x06limits\x12?\n" +
-	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\x12)\n" +
+	"\x0eproxy_protocol\x18\r \x01(\v2\x18.sluice.v1.ProxyProtocolR\rproxyProtocol\x12N\n" +
+	"\x13client_certificates\x18\x0e \x01(\v2\x1d.sluice.v1.ClientCertificatesR\x12clientCertificates\x12)\n" +
 	"\x06socket\x18\x0f \x01(\v2\x11.sluice.v1.SocketR\x06socket\"K\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
@@ -674,32 +684,34 @@ func file_sluice_v1_gateway_proto_rawDescGZIP() []byte {
 var file_sluice_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_sluice_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_sluice_v1_gateway_proto_goTypes = []any{
-	(Listener_Protocol)(0), // 0: sluice.v1.Listener.Protocol
-	(*Gateway)(nil),        // 1: sluice.v1.Gateway
-	(*Socket)(nil),         // 2: sluice.v1.Socket
-	(*Listener)(nil),       // 3: sluice.v1.Listener
-	(*ProxyProtocol)(nil),  // 4: sluice.v1.ProxyProtocol
-	(*Limits)(nil),         // 5: sluice.v1.Limits
-	(*AccessLog)(nil),      // 6: sluice.v1.AccessLog
-	nil,                    // 7: sluice.v1.Gateway.LabelsEntry
-	(*Redirect)(nil),       // 8: sluice.v1.Redirect
-	(*Backend)(nil),        // 9: sluice.v1.Backend
+	(Listener_Protocol)(0),     // 0: sluice.v1.Listener.Protocol
+	(*Gateway)(nil),            // 1: sluice.v1.Gateway
+	(*Socket)(nil),             // 2: sluice.v1.Socket
+	(*Listener)(nil),           // 3: sluice.v1.Listener
+	(*ProxyProtocol)(nil),      // 4: sluice.v1.ProxyProtocol
+	(*Limits)(nil),             // 5: sluice.v1.Limits
+	(*AccessLog)(nil),          // 6: sluice.v1.AccessLog
+	nil,                        // 7: sluice.v1.Gateway.LabelsEntry
+	(*Redirect)(nil),           // 8: sluice.v1.Redirect
+	(*Backend)(nil),            // 9: sluice.v1.Backend
+	(*ClientCertificates)(nil), // 10: sluice.v1.ClientCertificates
 }
 var file_sluice_v1_gateway_proto_depIdxs = []int32{
-	7, // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
-	3, // 1: sluice.v1.Gateway.listeners:type_name -> sluice.v1.Listener
-	0, // 2: sluice.v1.Listener.protocol:type_name -> sluice.v1.Listener.Protocol
-	8, // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
-	9, // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
-	6, // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
-	5, // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
-	4, // 7: sluice.v1.Listener.proxy_protocol:type_name -> sluice.v1.ProxyProtocol
-	2, // 8: sluice.v1.Listener.socket:type_name -> sluice.v1.Socket
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	7,  // 0: sluice.v1.Gateway.labels:type_name -> sluice.v1.Gateway.LabelsEntry
+	3,  // 1: sluice.v1.Gateway.listeners:type_name -> sluice.v1.Listener
+	0,  // 2: sluice.v1.Listener.protocol:type_name -> sluice.v1.Listener.Protocol
+	8,  // 3: sluice.v1.Listener.redirect:type_name -> sluice.v1.Redirect
+	9,  // 4: sluice.v1.Listener.backends:type_name -> sluice.v1.Backend
+	6,  // 5: sluice.v1.Listener.access_log:type_name -> sluice.v1.AccessLog
+	5,  // 6: sluice.v1.Listener.limits:type_name -> sluice.v1.Limits
+	4,  // 7: sluice.v1.Listener.proxy_protocol:type_name -> sluice.v1.ProxyProtocol
+	10, // 8: sluice.v1.Listener.client_certificates:type_name -> sluice.v1.ClientCertificates
+	2,  // 9: sluice.v1.Listener.socket:type_name -> sluice.v1.Socket
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_gateway_proto_init() }
@@ -709,6 +721,7 @@ func file_sluice_v1_gateway_proto_init() {
 	}
 	file_sluice_v1_route_proto_init()
 	file_sluice_v1_rules_proto_init()
+	file_sluice_v1_trust_bundle_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -50,8 +50,12 @@ type Route struct {
 	RequestHeaders *HeaderChanges `protobuf:"bytes,10,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
 	// For rules that set none: what becomes of answers' headers. Default: nothing.
 	ResponseHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// For rules that set none: after how long a request ends that moves neither way; "0s" is never. Default: the listener's.
+	IdleTimeout string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// For rules that set none: when a request that failed is sent again. Default: never.
+	Retry         *Retry `protobuf:"bytes,12,opt,name=retry,proto3" json:"retry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -161,6 +165,20 @@ func (x *Route) GetResponseHeaders() *HeaderChanges {
 	return nil
 }
 
+func (x *Route) GetIdleTimeout() string {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return ""
+}
+
+func (x *Route) GetRetry() *Retry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
 // A Rule is what to match, and one thing to do: backends, redirect or respond.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -188,8 +206,15 @@ type Rule struct {
 	// What becomes of an answer's headers on their way to the client, be it the backend's or the proxy's own for this rule. It
 	// replaces the Route's as a whole. Default: the Route's.
 	ResponseHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Where copies of the request go too. Their answers are thrown away, and nothing that becomes of them touches the request.
+	Mirror []*Mirror `protobuf:"bytes,12,rep,name=mirror,proto3" json:"mirror,omitempty"`
+	// After how long a request ends that moves neither way, and a connection that was upgraded: 504 if the answer has not begun.
+	// It replaces the listener's; "0s" is never. Default: the Route's.
+	IdleTimeout string `protobuf:"bytes,14,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// When a request that failed is sent again. It replaces the Route's as a whole. Default: the Route's.
+	Retry         *Retry `protobuf:"bytes,13,opt,name=retry,proto3" json:"retry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rule) Reset() {
@@ -299,6 +324,82 @@ func (x *Rule) GetResponseHeaders() *HeaderChanges {
 	return nil
 }
 
+func (x *Rule) GetMirror() []*Mirror {
+	if x != nil {
+		return x.Mirror
+	}
+	return nil
+}
+
+func (x *Rule) GetIdleTimeout() string {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return ""
+}
+
+func (x *Rule) GetRetry() *Retry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
+// A Mirror gets copies of requests, as the backends see them: a new version can be tried on real requests.
+type Mirror struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// A share of the rule's requests, such as 10% or 0.5%: up to four decimals. Default: all.
+	Fraction      string `protobuf:"bytes,2,opt,name=fraction,proto3" json:"fraction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mirror) Reset() {
+	*x = Mirror{}
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mirror) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mirror) ProtoMessage() {}
+
+func (x *Mirror) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mirror.ProtoReflect.Descriptor instead.
+func (*Mirror) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Mirror) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Mirror) GetFraction() string {
+	if x != nil {
+		return x.Fraction
+	}
+	return ""
+}
+
 // HeaderChanges are done in this order: remove, then set, then add.
 type HeaderChanges struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -314,7 +415,7 @@ type HeaderChanges struct {
 
 func (x *HeaderChanges) Reset() {
 	*x = HeaderChanges{}
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +427,7 @@ func (x *HeaderChanges) String() string {
 func (*HeaderChanges) ProtoMessage() {}
 
 func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[2]
+	mi := &file_sluice_v1_route_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +440,7 @@ func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderChanges.ProtoReflect.Descriptor instead.
 func (*HeaderChanges) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{2}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HeaderChanges) GetRemove() []string {
@@ -369,7 +470,9 @@ type HeaderValue struct {
 	// The name, in lower case. Host and what frames a message or is about a connection (content-length, transfer-encoding,
 	// connection, upgrade, …) cannot be changed.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The value. A % in it must be written %%: variables are not supported yet.
+	// The value. It may have Envoy's variables in it, such as %REQ(x-user)%, %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% or, in an answer,
+	// %UPSTREAM_CLUSTER%; a % is written %%. A variable that stands for nothing is nothing, and a header whose whole value is
+	// nothing is left as it was.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -377,7 +480,7 @@ type HeaderValue struct {
 
 func (x *HeaderValue) Reset() {
 	*x = HeaderValue{}
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +492,7 @@ func (x *HeaderValue) String() string {
 func (*HeaderValue) ProtoMessage() {}
 
 func (x *HeaderValue) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[3]
+	mi := &file_sluice_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +505,7 @@ func (x *HeaderValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
 func (*HeaderValue) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HeaderValue) GetName() string {
@@ -432,7 +535,7 @@ type Respond struct {
 
 func (x *Respond) Reset() {
 	*x = Respond{}
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +547,7 @@ func (x *Respond) String() string {
 func (*Respond) ProtoMessage() {}
 
 func (x *Respond) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[4]
+	mi := &file_sluice_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +560,7 @@ func (x *Respond) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Respond.ProtoReflect.Descriptor instead.
 func (*Respond) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Respond) GetStatus() uint32 {
@@ -492,7 +595,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +607,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[5]
+	mi := &file_sluice_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +620,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Rewrite) GetHost() string {
@@ -561,7 +664,7 @@ type PathRegex struct {
 
 func (x *PathRegex) Reset() {
 	*x = PathRegex{}
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +676,7 @@ func (x *PathRegex) String() string {
 func (*PathRegex) ProtoMessage() {}
 
 func (x *PathRegex) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[6]
+	mi := &file_sluice_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +689,7 @@ func (x *PathRegex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathRegex.ProtoReflect.Descriptor instead.
 func (*PathRegex) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PathRegex) GetPattern() string {
@@ -619,7 +722,7 @@ type Upgrades struct {
 
 func (x *Upgrades) Reset() {
 	*x = Upgrades{}
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +734,7 @@ func (x *Upgrades) String() string {
 func (*Upgrades) ProtoMessage() {}
 
 func (x *Upgrades) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[7]
+	mi := &file_sluice_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +747,7 @@ func (x *Upgrades) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrades.ProtoReflect.Descriptor instead.
 func (*Upgrades) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Upgrades) GetDisabled() bool {
@@ -686,7 +789,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +801,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[8]
+	mi := &file_sluice_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +814,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Match) GetPath() *PathMatch {
@@ -781,7 +884,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +896,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[9]
+	mi := &file_sluice_v1_route_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +909,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PathMatch) GetKind() isPathMatch_Kind {
@@ -912,7 +1015,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1027,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[10]
+	mi := &file_sluice_v1_route_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1040,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1020,7 +1123,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1135,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[11]
+	mi := &file_sluice_v1_route_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1148,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -1110,7 +1213,7 @@ type GrpcMatch struct {
 
 func (x *GrpcMatch) Reset() {
 	*x = GrpcMatch{}
-	mi := &file_sluice_v1_route_proto_msgTypes[12]
+	mi := &file_sluice_v1_route_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1225,7 @@ func (x *GrpcMatch) String() string {
 func (*GrpcMatch) ProtoMessage() {}
 
 func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[12]
+	mi := &file_sluice_v1_route_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1238,7 @@ func (x *GrpcMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrpcMatch.ProtoReflect.Descriptor instead.
 func (*GrpcMatch) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GrpcMatch) GetService() string {
@@ -1165,7 +1268,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_sluice_v1_route_proto_msgTypes[13]
+	mi := &file_sluice_v1_route_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1280,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[13]
+	mi := &file_sluice_v1_route_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1293,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{13}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Backend) GetService() string {
@@ -1230,7 +1333,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_sluice_v1_route_proto_msgTypes[14]
+	mi := &file_sluice_v1_route_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1345,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_route_proto_msgTypes[14]
+	mi := &file_sluice_v1_route_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1358,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_route_proto_rawDescGZIP(), []int{14}
+	return file_sluice_v1_route_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -1311,7 +1414,7 @@ var File_sluice_v1_route_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xc8\x05\n" +
+	"\x15sluice/v1/route.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/retry.proto\x1a\x15sluice/v1/rules.proto\"\x9e\x06\n" +
 	"\x05Route\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -1326,10 +1429,12 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\bupgrades\x18\t \x01(\v2\x13.sluice.v1.UpgradesR\bupgrades\x12A\n" +
 	"\x0frequest_headers\x18\n" +
 	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
-	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x1a9\n" +
+	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x12,\n" +
+	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x12&\n" +
+	"\x05retry\x18\f \x01(\v2\x10.sluice.v1.RetryR\x05retry\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf2\b\n" +
 	"\x04Rule\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x80\xf6,\x01R\x04name\x12&\n" +
 	"\x05match\x18\x02 \x01(\v2\x10.sluice.v1.MatchR\x05match\x12*\n" +
@@ -1342,11 +1447,20 @@ const file_sluice_v1_route_proto_rawDesc = "" +
 	"\arespond\x18\t \x01(\v2\x12.sluice.v1.RespondR\arespond\x12A\n" +
 	"\x0frequest_headers\x18\n" +
 	" \x01(\v2\x18.sluice.v1.HeaderChangesR\x0erequestHeaders\x12C\n" +
-	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders:\xeb\x02\xbaH\xe7\x02\x1a[\n" +
+	"\x10response_headers\x18\v \x01(\v2\x18.sluice.v1.HeaderChangesR\x0fresponseHeaders\x123\n" +
+	"\x06mirror\x18\f \x03(\v2\x11.sluice.v1.MirrorB\b\xbaH\x05\x92\x01\x02\x10\bR\x06mirror\x12,\n" +
+	"\fidle_timeout\x18\x0e \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\vidleTimeout\x12&\n" +
+	"\x05retry\x18\r \x01(\v2\x10.sluice.v1.RetryR\x05retry:\xd0\x03\xbaH\xcc\x03\x1a[\n" +
 	"\n" +
 	"rule.match\x12\x1fwant match or matches, not both\x1a,!(has(this.match) && size(this.matches) > 0)\x1a\x9c\x01\n" +
-	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ai\n" +
-	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"\x9f\x02\n" +
+	"\vrule.action\x122want exactly one of backends, redirect and respond\x1aY[size(this.backends) > 0, has(this.redirect), has(this.respond)].filter(x, x).size() == 1\x1ac\n" +
+	"\n" +
+	"rule.retry\x12(want retry only where there are backends\x1a+!has(this.retry) || size(this.backends) > 0\x1ai\n" +
+	"\frule.rewrite\x12*want rewrite only where there are backends\x1a-!has(this.rewrite) || size(this.backends) > 0\"\xd8\x01\n" +
+	"\x06Mirror\x12&\n" +
+	"\aservice\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\aservice\x12\xa5\x01\n" +
+	"\bfraction\x18\x02 \x01(\tB\x88\x01\xbaH\x84\x01\xba\x01\x80\x01\n" +
+	"\bfraction\x121want a share such as 10% or 0.5%, from 0% to 100%\x1aAthis == '' || this.matches('^(100|[0-9]{1,2})([.][0-9]{1,4})?%$')R\bfraction\"\x9f\x02\n" +
 	"\rHeaderChanges\x12)\n" +
 	"\x06remove\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10@\x18\x01\"\x05r\x03\x18\x80\x02R\x06remove\x122\n" +
 	"\x03set\x18\x02 \x03(\v2\x16.sluice.v1.HeaderValueB\b\xbaH\x05\x92\x01\x02\x10@R\x03set\x122\n" +
@@ -1463,52 +1577,57 @@ func file_sluice_v1_route_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_route_proto_rawDescData
 }
 
-var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sluice_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_sluice_v1_route_proto_goTypes = []any{
 	(*Route)(nil),         // 0: sluice.v1.Route
 	(*Rule)(nil),          // 1: sluice.v1.Rule
-	(*HeaderChanges)(nil), // 2: sluice.v1.HeaderChanges
-	(*HeaderValue)(nil),   // 3: sluice.v1.HeaderValue
-	(*Respond)(nil),       // 4: sluice.v1.Respond
-	(*Rewrite)(nil),       // 5: sluice.v1.Rewrite
-	(*PathRegex)(nil),     // 6: sluice.v1.PathRegex
-	(*Upgrades)(nil),      // 7: sluice.v1.Upgrades
-	(*Match)(nil),         // 8: sluice.v1.Match
-	(*PathMatch)(nil),     // 9: sluice.v1.PathMatch
-	(*HeaderMatch)(nil),   // 10: sluice.v1.HeaderMatch
-	(*QueryMatch)(nil),    // 11: sluice.v1.QueryMatch
-	(*GrpcMatch)(nil),     // 12: sluice.v1.GrpcMatch
-	(*Backend)(nil),       // 13: sluice.v1.Backend
-	(*Redirect)(nil),      // 14: sluice.v1.Redirect
-	nil,                   // 15: sluice.v1.Route.LabelsEntry
+	(*Mirror)(nil),        // 2: sluice.v1.Mirror
+	(*HeaderChanges)(nil), // 3: sluice.v1.HeaderChanges
+	(*HeaderValue)(nil),   // 4: sluice.v1.HeaderValue
+	(*Respond)(nil),       // 5: sluice.v1.Respond
+	(*Rewrite)(nil),       // 6: sluice.v1.Rewrite
+	(*PathRegex)(nil),     // 7: sluice.v1.PathRegex
+	(*Upgrades)(nil),      // 8: sluice.v1.Upgrades
+	(*Match)(nil),         // 9: sluice.v1.Match
+	(*PathMatch)(nil),     // 10: sluice.v1.PathMatch
+	(*HeaderMatch)(nil),   // 11: sluice.v1.HeaderMatch
+	(*QueryMatch)(nil),    // 12: sluice.v1.QueryMatch
+	(*GrpcMatch)(nil),     // 13: sluice.v1.GrpcMatch
+	(*Backend)(nil),       // 14: sluice.v1.Backend
+	(*Redirect)(nil),      // 15: sluice.v1.Redirect
+	nil,                   // 16: sluice.v1.Route.LabelsEntry
+	(*Retry)(nil),         // 17: sluice.v1.Retry
 }
 var file_sluice_v1_route_proto_depIdxs = []int32{
-	15, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
+	16, // 0: sluice.v1.Route.labels:type_name -> sluice.v1.Route.LabelsEntry
 	1,  // 1: sluice.v1.Route.rules:type_name -> sluice.v1.Rule
-	7,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
-	2,  // 3: sluice.v1.Route.request_headers:type_name -> sluice.v1.HeaderChanges
-	2,  // 4: sluice.v1.Route.response_headers:type_name -> sluice.v1.HeaderChanges
-	8,  // 5: sluice.v1.Rule.match:type_name -> sluice.v1.Match
-	8,  // 6: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
-	13, // 7: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
-	14, // 8: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
-	7,  // 9: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
-	5,  // 10: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
-	4,  // 11: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
-	2,  // 12: sluice.v1.Rule.request_headers:type_name -> sluice.v1.HeaderChanges
-	2,  // 13: sluice.v1.Rule.response_headers:type_name -> sluice.v1.HeaderChanges
-	3,  // 14: sluice.v1.HeaderChanges.set:type_name -> sluice.v1.HeaderValue
-	3,  // 15: sluice.v1.HeaderChanges.add:type_name -> sluice.v1.HeaderValue
-	6,  // 16: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
-	9,  // 17: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
-	10, // 18: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
-	11, // 19: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
-	12, // 20: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	8,  // 2: sluice.v1.Route.upgrades:type_name -> sluice.v1.Upgrades
+	3,  // 3: sluice.v1.Route.request_headers:type_name -> sluice.v1.HeaderChanges
+	3,  // 4: sluice.v1.Route.response_headers:type_name -> sluice.v1.HeaderChanges
+	17, // 5: sluice.v1.Route.retry:type_name -> sluice.v1.Retry
+	9,  // 6: sluice.v1.Rule.match:type_name -> sluice.v1.Match
+	9,  // 7: sluice.v1.Rule.matches:type_name -> sluice.v1.Match
+	14, // 8: sluice.v1.Rule.backends:type_name -> sluice.v1.Backend
+	15, // 9: sluice.v1.Rule.redirect:type_name -> sluice.v1.Redirect
+	8,  // 10: sluice.v1.Rule.upgrades:type_name -> sluice.v1.Upgrades
+	6,  // 11: sluice.v1.Rule.rewrite:type_name -> sluice.v1.Rewrite
+	5,  // 12: sluice.v1.Rule.respond:type_name -> sluice.v1.Respond
+	3,  // 13: sluice.v1.Rule.request_headers:type_name -> sluice.v1.HeaderChanges
+	3,  // 14: sluice.v1.Rule.response_headers:type_name -> sluice.v1.HeaderChanges
+	2,  // 15: sluice.v1.Rule.mirror:type_name -> sluice.v1.Mirror
+	17, // 16: sluice.v1.Rule.retry:type_name -> sluice.v1.Retry
+	4,  // 17: sluice.v1.HeaderChanges.set:type_name -> sluice.v1.HeaderValue
+	4,  // 18: sluice.v1.HeaderChanges.add:type_name -> sluice.v1.HeaderValue
+	7,  // 19: sluice.v1.Rewrite.path_regex:type_name -> sluice.v1.PathRegex
+	10, // 20: sluice.v1.Match.path:type_name -> sluice.v1.PathMatch
+	11, // 21: sluice.v1.Match.headers:type_name -> sluice.v1.HeaderMatch
+	12, // 22: sluice.v1.Match.query_params:type_name -> sluice.v1.QueryMatch
+	13, // 23: sluice.v1.Match.grpc:type_name -> sluice.v1.GrpcMatch
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_route_proto_init() }
@@ -1516,23 +1635,24 @@ func file_sluice_v1_route_proto_init() {
 	if File_sluice_v1_route_proto != nil {
 		return
 	}
+	file_sluice_v1_retry_proto_init()
 	file_sluice_v1_rules_proto_init()
-	file_sluice_v1_route_proto_msgTypes[9].OneofWrappers = []any{
+	file_sluice_v1_route_proto_msgTypes[10].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_RawPrefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_sluice_v1_route_proto_msgTypes[10].OneofWrappers = []any{}
 	file_sluice_v1_route_proto_msgTypes[11].OneofWrappers = []any{}
-	file_sluice_v1_route_proto_msgTypes[13].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[12].OneofWrappers = []any{}
+	file_sluice_v1_route_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_route_proto_rawDesc), len(file_sluice_v1_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

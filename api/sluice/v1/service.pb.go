@@ -30,7 +30,7 @@ const (
 	Service_PROTOCOL_UNSPECIFIED Service_Protocol = 0
 	// HTTP/1.1, the default.
 	Service_HTTP1 Service_Protocol = 1
-	// HTTP/2 with prior knowledge (h2c), as gRPC servers speak it.
+	// HTTP/2, without TLS with prior knowledge (h2c), as gRPC servers speak it.
 	Service_HTTP2 Service_Protocol = 2
 )
 
@@ -269,7 +269,12 @@ type Service struct {
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
 	// How the names of endpoints are looked up. Only where an endpoint has a name.
-	Dns           *DNS `protobuf:"bytes,16,opt,name=dns,proto3" json:"dns,omitempty"`
+	Dns *DNS `protobuf:"bytes,16,opt,name=dns,proto3" json:"dns,omitempty"`
+	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests, requests and
+	// retries.
+	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
+	// Speak TLS to the endpoints. Default: plaintext.
+	Tls           *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -381,6 +386,20 @@ func (x *Service) GetDns() *DNS {
 	return nil
 }
 
+func (x *Service) GetCircuitBreaker() *CircuitBreaker {
+	if x != nil {
+		return x.CircuitBreaker
+	}
+	return nil
+}
+
+func (x *Service) GetTls() *ServiceTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
 // DNS is how each proxy looks up the names of a Service's endpoints. A name that stops resolving keeps its last addresses on
 // a Go proxy; Envoy does that only while the name server fails, and not when it says that the name has no addresses.
 type DNS struct {
@@ -473,6 +492,13 @@ type Endpoint struct {
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The share, relative to the other endpoints: 1 to 1,000,000. Default: 1.
 	Weight *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// Where the endpoint is, such as eu-central-1a, for zoneWeights of loadBalancer. Default: none.
+	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	// The endpoint gets no new requests and no new connections; what it has goes on. Default: false.
+	Drain bool `protobuf:"varint,5,opt,name=drain,proto3" json:"drain,omitempty"`
+	// When the endpoint is used: those of priority 0 first, those of 1 as the healthy ones of 0 become fewer, and so on. 0 to
+	// 127; none between may be missing. Default: 0.
+	Priority *uint32 `protobuf:"varint,4,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// With ringHash and maglev: what the endpoint is known by to the hash, unique in the Service, so that a server that
 	// gets another address keeps its clients. Default: the address.
 	HashKey       string `protobuf:"bytes,15,opt,name=hash_key,json=hashKey,proto3" json:"hash_key,omitempty"`
@@ -524,6 +550,27 @@ func (x *Endpoint) GetWeight() uint32 {
 	return 0
 }
 
+func (x *Endpoint) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Endpoint) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
+func (x *Endpoint) GetPriority() uint32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
 func (x *Endpoint) GetHashKey() string {
 	if x != nil {
 		return x.HashKey
@@ -531,7 +578,8 @@ func (x *Endpoint) GetHashKey() string {
 	return ""
 }
 
-// A LoadBalancer is one of roundRobin, leastRequest, random, ringHash and maglev.
+// A LoadBalancer is how an endpoint is chosen: one of roundRobin, leastRequest, random, ringHash and maglev (default:
+// roundRobin), and who may be chosen.
 type LoadBalancer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The policy.
@@ -543,7 +591,15 @@ type LoadBalancer struct {
 	//	*LoadBalancer_Random
 	//	*LoadBalancer_RingHash
 	//	*LoadBalancer_Maglev
-	Policy        isLoadBalancer_Policy `protobuf_oneof:"policy"`
+	Policy isLoadBalancer_Policy `protobuf_oneof:"policy"`
+	// Panic: when fewer than this share of a priority's endpoints are healthy, and all priorities together cannot take all
+	// requests, it uses all of its endpoints, the ill and the draining too, lest the healthy ones be overrun. 0% to 100%.
+	// Default: 0%, never: an ill endpoint gets nothing, and if none is healthy the answer is 503.
+	PanicThreshold string `protobuf:"bytes,10,opt,name=panic_threshold,json=panicThreshold,proto3" json:"panic_threshold,omitempty"`
+	// How the requests of a priority are shared among the zones of its endpoints, which must all be named: the weight of each,
+	// relative to the others, 0 to 1,000,000; 0 gets nothing. A zone whose healthy endpoints fall below 72% gets less, in
+	// proportion (with ringHash and maglev only when it has none). Default: zones mean nothing.
+	ZoneWeights   map[string]uint32 `protobuf:"bytes,13,rep,name=zone_weights,json=zoneWeights,proto3" json:"zone_weights,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -630,6 +686,20 @@ func (x *LoadBalancer) GetMaglev() *Maglev {
 	return nil
 }
 
+func (x *LoadBalancer) GetPanicThreshold() string {
+	if x != nil {
+		return x.PanicThreshold
+	}
+	return ""
+}
+
+func (x *LoadBalancer) GetZoneWeights() map[string]uint32 {
+	if x != nil {
+		return x.ZoneWeights
+	}
+	return nil
+}
+
 type isLoadBalancer_Policy interface {
 	isLoadBalancer_Policy()
 }
@@ -671,7 +741,9 @@ func (*LoadBalancer_Maglev) isLoadBalancer_Policy() {}
 
 // RoundRobin takes each endpoint in turn.
 type RoundRobin struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Give a new endpoint its share little by little. Default: at once.
+	SlowStart     *SlowStart `protobuf:"bytes,1,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -706,18 +778,94 @@ func (*RoundRobin) Descriptor() ([]byte, []int) {
 	return file_sluice_v1_service_proto_rawDescGZIP(), []int{4}
 }
 
+func (x *RoundRobin) GetSlowStart() *SlowStart {
+	if x != nil {
+		return x.SlowStart
+	}
+	return nil
+}
+
+// SlowStart gives an endpoint that is new, or that health checks have just found healthy, its share little by little: of its
+// weight the part (time / window) ^ (1 / aggression), and at least minWeightPercent. Endpoints that begin together share
+// alike, so it means nothing when a proxy starts.
+type SlowStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long it takes: more than 0.
+	Window string `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"`
+	// How fast it grows at first: 1 is evenly, more is faster, less is slower. 0.1 to 10. Default: 1.
+	Aggression float64 `protobuf:"fixed64,2,opt,name=aggression,proto3" json:"aggression,omitempty"`
+	// What it gets at least, of its weight: 1% to 100%. Default: 10%.
+	MinWeightPercent string `protobuf:"bytes,3,opt,name=min_weight_percent,json=minWeightPercent,proto3" json:"min_weight_percent,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SlowStart) Reset() {
+	*x = SlowStart{}
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlowStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlowStart) ProtoMessage() {}
+
+func (x *SlowStart) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
+func (*SlowStart) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SlowStart) GetWindow() string {
+	if x != nil {
+		return x.Window
+	}
+	return ""
+}
+
+func (x *SlowStart) GetAggression() float64 {
+	if x != nil {
+		return x.Aggression
+	}
+	return 0
+}
+
+func (x *SlowStart) GetMinWeightPercent() string {
+	if x != nil {
+		return x.MinWeightPercent
+	}
+	return ""
+}
+
 // LeastRequest takes the least busy of some.
 type LeastRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many endpoints are taken at random: 2 to 100. Default: 2.
-	ChoiceCount   uint32 `protobuf:"varint,1,opt,name=choice_count,json=choiceCount,proto3" json:"choice_count,omitempty"`
+	ChoiceCount uint32 `protobuf:"varint,1,opt,name=choice_count,json=choiceCount,proto3" json:"choice_count,omitempty"`
+	// Give a new endpoint its share little by little. While one is new, choiceCount does not count, as with weights. Default: at
+	// once.
+	SlowStart     *SlowStart `protobuf:"bytes,2,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +877,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[5]
+	mi := &file_sluice_v1_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +890,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LeastRequest) GetChoiceCount() uint32 {
@@ -750,6 +898,13 @@ func (x *LeastRequest) GetChoiceCount() uint32 {
 		return x.ChoiceCount
 	}
 	return 0
+}
+
+func (x *LeastRequest) GetSlowStart() *SlowStart {
+	if x != nil {
+		return x.SlowStart
+	}
+	return nil
 }
 
 // Random takes any endpoint. Weights mean nothing to it.
@@ -761,7 +916,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +928,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[6]
+	mi := &file_sluice_v1_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +941,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
 }
 
 // RingHash places each endpoint at many points of a ring, and takes the first after the hash of the request.
@@ -805,7 +960,7 @@ type RingHash struct {
 
 func (x *RingHash) Reset() {
 	*x = RingHash{}
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +972,7 @@ func (x *RingHash) String() string {
 func (*RingHash) ProtoMessage() {}
 
 func (x *RingHash) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[7]
+	mi := &file_sluice_v1_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +985,7 @@ func (x *RingHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingHash.ProtoReflect.Descriptor instead.
 func (*RingHash) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RingHash) GetHashOn() []*HashKey {
@@ -868,7 +1023,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1035,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[8]
+	mi := &file_sluice_v1_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1048,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Maglev) GetHashOn() []*HashKey {
@@ -930,7 +1085,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1097,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[9]
+	mi := &file_sluice_v1_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1110,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HashKey) GetOn() isHashKey_On {
@@ -1051,7 +1206,7 @@ type HashHeader struct {
 
 func (x *HashHeader) Reset() {
 	*x = HashHeader{}
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1218,7 @@ func (x *HashHeader) String() string {
 func (*HashHeader) ProtoMessage() {}
 
 func (x *HashHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[10]
+	mi := &file_sluice_v1_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1231,7 @@ func (x *HashHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashHeader.ProtoReflect.Descriptor instead.
 func (*HashHeader) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HashHeader) GetName() string {
@@ -1103,7 +1258,7 @@ type HashCookie struct {
 
 func (x *HashCookie) Reset() {
 	*x = HashCookie{}
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1270,7 @@ func (x *HashCookie) String() string {
 func (*HashCookie) ProtoMessage() {}
 
 func (x *HashCookie) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[11]
+	mi := &file_sluice_v1_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1283,7 @@ func (x *HashCookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashCookie.ProtoReflect.Descriptor instead.
 func (*HashCookie) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HashCookie) GetName() string {
@@ -1163,7 +1318,7 @@ type HashQueryParam struct {
 
 func (x *HashQueryParam) Reset() {
 	*x = HashQueryParam{}
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1330,7 @@ func (x *HashQueryParam) String() string {
 func (*HashQueryParam) ProtoMessage() {}
 
 func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[12]
+	mi := &file_sluice_v1_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1343,7 @@ func (x *HashQueryParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashQueryParam.ProtoReflect.Descriptor instead.
 func (*HashQueryParam) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HashQueryParam) GetName() string {
@@ -1207,7 +1362,7 @@ type HashSourceAddress struct {
 
 func (x *HashSourceAddress) Reset() {
 	*x = HashSourceAddress{}
-	mi := &file_sluice_v1_service_proto_msgTypes[13]
+	mi := &file_sluice_v1_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1374,7 @@ func (x *HashSourceAddress) String() string {
 func (*HashSourceAddress) ProtoMessage() {}
 
 func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_service_proto_msgTypes[13]
+	mi := &file_sluice_v1_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,14 +1387,14 @@ func (x *HashSourceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashSourceAddress.ProtoReflect.Descriptor instead.
 func (*HashSourceAddress) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_service_proto_rawDescGZIP(), []int{13}
+	return file_sluice_v1_service_proto_rawDescGZIP(), []int{14}
 }
 
 var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x15sluice/v1/rules.proto\"\xfb\x06\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xe8\a\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1254,7 +1409,9 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
 	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12 \n" +
-	"\x03dns\x18\x10 \x01(\v2\x0e.sluice.v1.DNSR\x03dns\x1a9\n" +
+	"\x03dns\x18\x10 \x01(\v2\x0e.sluice.v1.DNSR\x03dns\x12B\n" +
+	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x12'\n" +
+	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1284,25 +1441,48 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\x02V4\x10\x02\x12\x06\n" +
 	"\x02V6\x10\x03\x12\b\n" +
 	"\x04BOTH\x10\x04B\x0e\n" +
-	"\f_respect_ttl\"\xf3\x01\n" +
+	"\f_respect_ttl\"\xc0\x03\n" +
 	"\bEndpoint\x12 \n" +
 	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
-	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12\x8f\x01\n" +
+	"\x06weight\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x06weight\x88\x01\x01\x12|\n" +
+	"\x04zone\x18\x03 \x01(\tBh\xbaHe\xba\x01_\n" +
+	"\x04zone\x12/want 1 to 63 of a-z, A-Z, 0-9, '.', '_' and '-'\x1a&this.matches('^[a-zA-Z0-9._-]{1,63}$')\xd8\x01\x01R\x04zone\x12\x14\n" +
+	"\x05drain\x18\x05 \x01(\bR\x05drain\x12*\n" +
+	"\bpriority\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\x7f(\x00H\x01R\bpriority\x88\x01\x01\x12\x8f\x01\n" +
 	"\bhash_key\x18\x0f \x01(\tBt\xbaHq\xba\x01k\n" +
 	"\bhash_key\x125want 1 to 253 of a-z, A-Z, 0-9, '.', ':', '_' and '-'\x1a(this.matches('^[a-zA-Z0-9.:_-]{1,253}$')\xd8\x01\x01R\ahashKeyB\t\n" +
-	"\a_weight\"\xa7\x02\n" +
+	"\a_weightB\v\n" +
+	"\t_priority\"\xd8\x04\n" +
 	"\fLoadBalancer\x128\n" +
 	"\vround_robin\x18\x01 \x01(\v2\x15.sluice.v1.RoundRobinH\x00R\n" +
 	"roundRobin\x12>\n" +
 	"\rleast_request\x18\x02 \x01(\v2\x17.sluice.v1.LeastRequestH\x00R\fleastRequest\x12+\n" +
 	"\x06random\x18\x03 \x01(\v2\x11.sluice.v1.RandomH\x00R\x06random\x122\n" +
 	"\tring_hash\x18\x04 \x01(\v2\x13.sluice.v1.RingHashH\x00R\bringHash\x12+\n" +
-	"\x06maglev\x18\x05 \x01(\v2\x11.sluice.v1.MaglevH\x00R\x06maglevB\x0f\n" +
-	"\x06policy\x12\x05\xbaH\x02\b\x01\"\f\n" +
+	"\x06maglev\x18\x05 \x01(\v2\x11.sluice.v1.MaglevH\x00R\x06maglev\x12\x95\x01\n" +
+	"\x0fpanic_threshold\x18\n" +
+	" \x01(\tBl\xbaHi\xba\x01f\n" +
+	"\x0fpanic_threshold\x12\x1fwant whole percents, 0% to 100%\x1a2this == '' || this.matches('^(100|[1-9]?[0-9])%$')R\x0epanicThreshold\x12^\n" +
+	"\fzone_weights\x18\r \x03(\v2(.sluice.v1.LoadBalancer.ZoneWeightsEntryB\x11\xbaH\x0e\x9a\x01\v\x10\xe8\a*\x06*\x04\x18\xc0\x84=R\vzoneWeights\x1a>\n" +
+	"\x10ZoneWeightsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\b\n" +
+	"\x06policy\"A\n" +
 	"\n" +
-	"RoundRobin\"?\n" +
+	"RoundRobin\x123\n" +
+	"\n" +
+	"slow_start\x18\x01 \x01(\v2\x14.sluice.v1.SlowStartR\tslowStart\"\x8d\x02\n" +
+	"\tSlowStart\x12$\n" +
+	"\x06window\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x88\xf6,\x01R\x06window\x12:\n" +
+	"\n" +
+	"aggression\x18\x02 \x01(\x01B\x1a\xbaH\x17\xd8\x01\x01\x12\x12\x19\x00\x00\x00\x00\x00\x00$@)\x9a\x99\x99\x99\x99\x99\xb9?R\n" +
+	"aggression\x12\x9d\x01\n" +
+	"\x12min_weight_percent\x18\x03 \x01(\tBo\xbaHl\xba\x01i\n" +
+	"\x12min_weight_percent\x12\x1fwant whole percents, 1% to 100%\x1a2this == '' || this.matches('^(100|[1-9][0-9]?)%$')R\x10minWeightPercent\"t\n" +
 	"\fLeastRequest\x12/\n" +
-	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCount\"\b\n" +
+	"\fchoice_count\x18\x01 \x01(\rB\f\xbaH\t\xd8\x01\x01*\x04\x18d(\x02R\vchoiceCount\x123\n" +
+	"\n" +
+	"slow_start\x18\x02 \x01(\v2\x14.sluice.v1.SlowStartR\tslowStart\"\b\n" +
 	"\x06Random\"\xbb\x01\n" +
 	"\bRingHash\x127\n" +
 	"\ahash_on\x18\x01 \x03(\v2\x12.sluice.v1.HashKeyB\n" +
@@ -1352,7 +1532,7 @@ func file_sluice_v1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_sluice_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_sluice_v1_service_proto_goTypes = []any{
 	(Service_Protocol)(0),      // 0: sluice.v1.Service.Protocol
 	(Service_ProxyProtocol)(0), // 1: sluice.v1.Service.ProxyProtocol
@@ -1363,42 +1543,51 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*Endpoint)(nil),           // 6: sluice.v1.Endpoint
 	(*LoadBalancer)(nil),       // 7: sluice.v1.LoadBalancer
 	(*RoundRobin)(nil),         // 8: sluice.v1.RoundRobin
-	(*LeastRequest)(nil),       // 9: sluice.v1.LeastRequest
-	(*Random)(nil),             // 10: sluice.v1.Random
-	(*RingHash)(nil),           // 11: sluice.v1.RingHash
-	(*Maglev)(nil),             // 12: sluice.v1.Maglev
-	(*HashKey)(nil),            // 13: sluice.v1.HashKey
-	(*HashHeader)(nil),         // 14: sluice.v1.HashHeader
-	(*HashCookie)(nil),         // 15: sluice.v1.HashCookie
-	(*HashQueryParam)(nil),     // 16: sluice.v1.HashQueryParam
-	(*HashSourceAddress)(nil),  // 17: sluice.v1.HashSourceAddress
-	nil,                        // 18: sluice.v1.Service.LabelsEntry
+	(*SlowStart)(nil),          // 9: sluice.v1.SlowStart
+	(*LeastRequest)(nil),       // 10: sluice.v1.LeastRequest
+	(*Random)(nil),             // 11: sluice.v1.Random
+	(*RingHash)(nil),           // 12: sluice.v1.RingHash
+	(*Maglev)(nil),             // 13: sluice.v1.Maglev
+	(*HashKey)(nil),            // 14: sluice.v1.HashKey
+	(*HashHeader)(nil),         // 15: sluice.v1.HashHeader
+	(*HashCookie)(nil),         // 16: sluice.v1.HashCookie
+	(*HashQueryParam)(nil),     // 17: sluice.v1.HashQueryParam
+	(*HashSourceAddress)(nil),  // 18: sluice.v1.HashSourceAddress
+	nil,                        // 19: sluice.v1.Service.LabelsEntry
+	nil,                        // 20: sluice.v1.LoadBalancer.ZoneWeightsEntry
+	(*CircuitBreaker)(nil),     // 21: sluice.v1.CircuitBreaker
+	(*ServiceTLS)(nil),         // 22: sluice.v1.ServiceTLS
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
-	18, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
+	19, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
 	6,  // 1: sluice.v1.Service.endpoints:type_name -> sluice.v1.Endpoint
 	7,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
 	5,  // 5: sluice.v1.Service.dns:type_name -> sluice.v1.DNS
-	2,  // 6: sluice.v1.DNS.mode:type_name -> sluice.v1.DNS.Mode
-	3,  // 7: sluice.v1.DNS.family:type_name -> sluice.v1.DNS.Family
-	8,  // 8: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	9,  // 9: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	10, // 10: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	11, // 11: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	12, // 12: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	13, // 13: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	13, // 14: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	14, // 15: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	15, // 16: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	16, // 17: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	17, // 18: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	21, // 6: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
+	22, // 7: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
+	2,  // 8: sluice.v1.DNS.mode:type_name -> sluice.v1.DNS.Mode
+	3,  // 9: sluice.v1.DNS.family:type_name -> sluice.v1.DNS.Family
+	8,  // 10: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	10, // 11: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	11, // 12: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	12, // 13: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	13, // 14: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	20, // 15: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	9,  // 16: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
+	9,  // 17: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
+	14, // 18: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	14, // 19: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	15, // 20: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	16, // 21: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	17, // 22: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	18, // 23: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1406,7 +1595,9 @@ func file_sluice_v1_service_proto_init() {
 	if File_sluice_v1_service_proto != nil {
 		return
 	}
+	file_sluice_v1_circuitbreaker_proto_init()
 	file_sluice_v1_rules_proto_init()
+	file_sluice_v1_service_tls_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_sluice_v1_service_proto_msgTypes[3].OneofWrappers = []any{
@@ -1416,7 +1607,7 @@ func file_sluice_v1_service_proto_init() {
 		(*LoadBalancer_RingHash)(nil),
 		(*LoadBalancer_Maglev)(nil),
 	}
-	file_sluice_v1_service_proto_msgTypes[9].OneofWrappers = []any{
+	file_sluice_v1_service_proto_msgTypes[10].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_QueryParam)(nil),
@@ -1428,7 +1619,7 @@ func file_sluice_v1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_service_proto_rawDesc), len(file_sluice_v1_service_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

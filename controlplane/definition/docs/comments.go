@@ -76,7 +76,6 @@ func tidy(comment string) string {
 
 // files are the .proto files of the language, for the test that descriptor.binpb is that of the Go code.
 var files = []protoreflect.FileDescriptor{
-	sluicev1.File_sluice_v1_certificate_proto, sluicev1.File_sluice_v1_gateway_proto, sluicev1.File_sluice_v1_route_proto,
-	sluicev1.File_sluice_v1_service_proto, sluicev1.File_sluice_v1_test_proto,
-	sluicev1.File_sluice_v1_rules_proto, sluicev1.File_sluice_v1_service_proto, sluicev1.File_sluice_v1_test_proto,
+	sluicev1.File_sluice_v1_certificate_proto, sluicev1.File_sluice_v1_circuitbreaker_proto, sluicev1.File_sluice_v1_gateway_proto,
+	sluicev1.File_sluice_v1_route_proto, sluicev1.File_sluice_v1_retry_proto, sluicev1.File_sluice_v1_rules_proto, sluicev1.File_sluice_v1_service_proto, sluicev1.File_sluice_v1_test_proto,
 }

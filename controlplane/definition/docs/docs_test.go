@@ -75,12 +75,11 @@ func TestGoldenPages(t *testing.T) {
 
 func TestNotFound(t *testing.T) {
 	for path, want := range map[string]string{
-		"Rout":                       "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, Test; did you mean Route?",
-		"":                           ": got an unknown kind, want one of Gateway, Route, Service, Certificate, Test",
-		"Route.rule":                 "Route.rule: got an unknown field, want one of name, description, labels, gateways, hosts, priority, timeout, rules, upgrades, requestHeaders, responseHeaders; did you mean rules?",
-		"Route.rules.retry":          "Route.rules.retry: retries are not supported yet",
-		"Route.rules.timeout.x":      "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
-		"Service.endpoints[0].wight": "Service.endpoints.wight: got an unknown field, want one of address, weight, hashKey; did you mean weight?",
+		"Rout":                             "Rout: got an unknown kind, want one of Gateway, Route, Service, Certificate, TrustBundle, Test; did you mean Route?",
+		"":                                 ": got an unknown kind, want one of Gateway, Route, Service, Certificate, TrustBundle, Test",
+		"Route.rules.backends.srvice":      "Route.rules.backends.srvice: got an unknown field, want one of service, weight; did you mean service?",
+		"Route.rules.timeout.x":            "Route.rules.timeout.x: Route.rules.timeout has no fields: it is duration",
+		"Route.rules[0].backends[0].wight": "Route.rules.backends.wight: got an unknown field, want one of service, weight; did you mean weight?",
 	} {
 		_, err := Lookup(path)
 		var notFound *NotFoundError
@@ -92,11 +91,11 @@ func TestNotFound(t *testing.T) {
 
 func TestComplete(t *testing.T) {
 	for typed, want := range map[string]string{
-		"":              "Gateway Route Service Certificate Test",
-		"r":             "Route",
-		"Route.":        "Route.name Route.description Route.labels Route.gateways Route.hosts Route.priority Route.timeout Route.rules Route.upgrades Route.requestHeaders Route.responseHeaders",
-		"Route.rules.m": "Route.rules.match Route.rules.matches",
-		"Rout.":         "",
+		"":                     "Gateway Route Service Certificate TrustBundle Test",
+		"r":                    "Route",
+		"Route.rules.rewrite.": "Route.rules.rewrite.host Route.rules.rewrite.pathPrefix Route.rules.rewrite.pathRegex Route.rules.rewrite.path",
+		"Route.rules.mat":      "Route.rules.match Route.rules.matches",
+		"Rout.":                "",
 	} {
 		if got := strings.Join(Complete(typed), " "); got != want {
 			t.Errorf("%s: got %s, want %s", typed, got, want)

@@ -166,6 +166,8 @@ func fields(md protoreflect.MessageDescriptor, root bool) []Entry {
 func typeOf(fd protoreflect.FieldDescriptor) string {
 	one := ""
 	switch {
+	case fd.IsMap() && fd.MapValue().Kind() == protoreflect.Uint32Kind:
+		return "mapping of text to number"
 	case fd.IsMap():
 		return "mapping of text to text"
 	case fd.Kind() == protoreflect.MessageKind:
@@ -185,6 +187,8 @@ func typeOf(fd protoreflect.FieldDescriptor) string {
 		one = "true or false"
 	case fd.Kind() == protoreflect.EnumKind:
 		one = strings.TrimPrefix(definition.Wanted(fd), "one of ")
+	case fd.Kind() == protoreflect.DoubleKind:
+		one = strings.TrimPrefix(definition.Wanted(fd), "a ")
 	default:
 		one = strings.TrimPrefix(strings.TrimPrefix(definition.Wanted(fd), "a whole "), "one of ")
 	}

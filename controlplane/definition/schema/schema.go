@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
@@ -125,6 +126,9 @@ func addMessage(definitions *object, md protoreflect.MessageDescriptor, kind str
 		for j := range oneof.Fields().Len() {
 			members = append(members, (&object{}).set("required", []string{oneof.Fields().Get(j).JSONName()}))
 		}
+		if rules, err := protovalidate.ResolveOneofRules(oneof); err != nil || !rules.GetRequired() {
+			members = append(members, (&object{}).set("not", (&object{}).set("anyOf", slices.Clone(members))))
+		}
 		message.set("oneOf", members)
 	}
 }
@@ -134,7 +138,12 @@ func field(definitions *object, fd protoreflect.FieldDescriptor) *object {
 	schema := &object{}
 	switch rules, _ := protovalidate.ResolveFieldRules(fd); {
 	case fd.IsMap():
-		schema.set("type", "object").set("additionalProperties", (&object{}).set("type", "string"))
+		values := (&object{}).set("type", "string")
+		if fd.MapValue().Kind() == protoreflect.Uint32Kind {
+			low, high := definition.Range(fd.MapValue())
+			values = (&object{}).set("type", "integer").set("minimum", low).set("maximum", high)
+		}
+		schema.set("type", "object").set("additionalProperties", values)
 	case fd.IsList():
 		schema.set("type", "array").set("items", value(definitions, fd))
 		if !definition.MayBeEmpty(fd) {
@@ -184,6 +193,8 @@ func value(definitions *object, fd protoreflect.FieldDescriptor) *object {
 		return schema.set("enum", words)
 	case protoreflect.StringKind:
 		return text(schema, fd, rules)
+	case protoreflect.DoubleKind:
+		return schema.set("type", "number").set("minimum", rules.GetDouble().GetGte()).set("maximum", rules.GetDouble().GetLte())
 	}
 	if in := rules.GetUint32().GetIn(); len(in) > 0 {
 		words := []uint32{}

@@ -1,8 +1,4 @@
-// Package accesslog writes one line for each request or TCP connection, in the format that the configuration gives.
-//
-// In: a Record when an exchange ends. Out: JSON or text lines on a file, written by one goroutine. It must not know
-// where a request came from or went; it only formats what the Record says.
-package accesslog
+package format
 
 import (
 	"net/netip"
@@ -11,7 +7,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
-// Record is one exchange. Strings may point into pooled buffers: Log formats before it returns.
+// Record is one exchange. Strings may point into pooled buffers: who formats does so before the exchange ends.
 type Record struct {
 	Start    time.Time
 	Duration time.Duration
@@ -20,6 +16,8 @@ type Record struct {
 	Response *message.Response
 	// Status is the answer's status; 0 if none was sent.
 	Status int
+	// Attempts is how often the request was sent; 0 if it was not.
+	Attempts int
 	// Flags are Envoy's response flags, "" is "-".
 	Flags string
 	// Details is a short reason, such as a failure's text.
