@@ -9,7 +9,9 @@ import (
 type DNS struct {
 	// First: the newest first address of the one name is the endpoint (LOGICAL_DNS); else all of all names are.
 	First bool
-	Names []NamedEndpoint
+	// Names are endpoints whose Hostname is a name, or an IP address, and whose Address has a port alone. What else they say
+	// is said of each of their addresses.
+	Names []Endpoint
 	// Family is which addresses are asked for.
 	Family Family
 	// RespectTTL asks again when the answer's TTL is over; else, and where there is none, after Refresh. Always set.
@@ -21,14 +23,6 @@ type DNS struct {
 	FailureBase, FailureMax time.Duration
 	// Resolvers are asked in place of those of the system.
 	Resolvers []netip.AddrPort
-}
-
-// NamedEndpoint is a name, or an IP address, and a port; Weight, at least 1, is each address's.
-type NamedEndpoint struct {
-	Host    string
-	Port    uint16
-	Weight  uint32
-	HashKey string
 }
 
 // Family is which addresses of a name count.

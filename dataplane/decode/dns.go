@@ -119,13 +119,7 @@ func (d *decoder) names(c *clusterpb.Cluster, out *config.DNS) {
 		d.refuse("load_assignment", "got none, want the names of a cluster by DNS")
 		return
 	}
-	for i, l := range c.GetLoadAssignment().GetEndpoints() {
-		for j, e := range l.GetLbEndpoints() {
-			if one, ok := d.named(i, j, e); ok {
-				out.Names = append(out.Names, one)
-			}
-		}
-	}
+	out.Names = d.located("load_assignment", c.GetLoadAssignment(), d.named)
 	if out.First && len(out.Names) != 1 {
 		d.refuse("load_assignment.endpoints", "got %d endpoints, want one of a cluster by LOGICAL_DNS", len(out.Names))
 	}
@@ -135,21 +129,15 @@ func (d *decoder) names(c *clusterpb.Cluster, out *config.DNS) {
 const maxHost = 253
 
 // named reads one; false leaves it out.
-func (d *decoder) named(i, j int, m *endpointpb.LbEndpoint) (config.NamedEndpoint, bool) {
+func (d *decoder) named(at string, i, j int, m *endpointpb.LbEndpoint) (config.Endpoint, bool) {
 	socket := m.GetEndpoint().GetAddress().GetSocketAddress()
 	host := strings.ToLower(socket.GetAddress())
 	valid := host != "" && len(host) <= maxHost+1 && !strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 	if !valid || socket.GetPortValue() == 0 || socket.GetPortValue() > 65535 {
-		d.missing(fmt.Sprintf("load_assignment.endpoints[%d].lb_endpoints[%d]", i, j), "got %s, want a name and a port",
+		d.missing(fmt.Sprintf("%sendpoints[%d].lb_endpoints[%d]", at, i, j), "got %s, want a name and a port",
 			quote(fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())))
-		return config.NamedEndpoint{}, false
+		return config.Endpoint{}, false
 	}
-	switch m.GetHealthStatus() {
-	case corepb.HealthStatus_UNKNOWN, corepb.HealthStatus_HEALTHY:
-	default:
-		return config.NamedEndpoint{}, false
-	}
-	return config.NamedEndpoint{
-		Host: host, Port: uint16(socket.GetPortValue()), Weight: number(m.GetLoadBalancingWeight(), 1), HashKey: hashKey(m),
-	}, true
+	port := config.At(netip.AddrPortFrom(netip.Addr{}, uint16(socket.GetPortValue())))
+	return described(m, config.Endpoint{Hostname: host, Address: port}), true
 }

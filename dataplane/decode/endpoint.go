@@ -21,12 +21,21 @@ func (d *decoder) assignment() *config.Assignment {
 // endpoints reads them in order, of all localities together. An address that stands twice counts once, as in Envoy: the
 // first.
 func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []config.Endpoint {
+	return d.located(at, m, d.endpoint)
+}
+
+// located reads endpoints, each by read, and where they are.
+func (d *decoder) located(at string, m *endpointpb.ClusterLoadAssignment, read func(at string, i, j int, m *endpointpb.LbEndpoint) (config.Endpoint, bool)) []config.Endpoint {
 	prefix := at
 	if prefix != "" {
 		prefix += "."
 	}
 	var out []config.Endpoint
-	seen := map[config.Address]bool{}
+	type identity struct {
+		config.Address
+		name string
+	}
+	seen := map[identity]bool{}
 	var sum uint64
 	type place struct {
 		priority uint32
@@ -42,11 +51,12 @@ func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []co
 		}
 		places[here] = weight
 		for j, e := range l.GetLbEndpoints() {
-			endpoint, ok := d.endpoint(prefix, i, j, e)
-			if !ok || seen[endpoint.Address] {
+			endpoint, ok := read(prefix, i, j, e)
+			self := identity{endpoint.Address, endpoint.Hostname}
+			if !ok || seen[self] {
 				continue
 			}
-			seen[endpoint.Address] = true
+			seen[self] = true
 			endpoint.Priority, endpoint.Locality, endpoint.LocalityWeight = l.GetPriority(), locality, weight
 			sum += uint64(endpoint.Weight)
 			out = append(out, endpoint)
@@ -66,11 +76,12 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 		d.missing(here(), "%s", err)
 		return config.Endpoint{}, false
 	}
-	out := config.Endpoint{
-		Address: address,
-		Weight:  number(m.GetLoadBalancingWeight(), 1),
-		HashKey: hashKey(m),
-	}
+	return described(m, config.Endpoint{Address: address}), true
+}
+
+// described adds what is said of an endpoint beside its address.
+func described(m *endpointpb.LbEndpoint, out config.Endpoint) config.Endpoint {
+	out.Weight, out.HashKey = number(m.GetLoadBalancingWeight(), 1), hashKey(m)
 	// The walk has refused all others.
 	switch m.GetHealthStatus() {
 	case corepb.HealthStatus_UNHEALTHY, corepb.HealthStatus_TIMEOUT:
@@ -78,7 +89,7 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 	case corepb.HealthStatus_DRAINING:
 		out.Draining = true
 	}
-	return out, true
+	return out
 }
 
 // maxSocketPath is what a sockaddr_un holds, without the NUL, in bytes.

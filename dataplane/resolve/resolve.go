@@ -85,7 +85,7 @@ func (r *Resolver) Watch(wanted []*config.DNS) {
 		list := r.watched[d]
 		if list == nil {
 			for _, n := range d.Names {
-				list = append(list, r.lookup(questionOf(d, n.Host)))
+				list = append(list, r.lookup(questionOf(d, n.Hostname)))
 			}
 		}
 		next[d] = list
@@ -130,12 +130,14 @@ func (r *Resolver) Endpoints(d *config.DNS) ([]config.Endpoint, bool) {
 		if !l.settled {
 			return nil, false
 		}
-		n := &d.Names[i]
+		one := d.Names[i]
+		port := one.Address.Port()
 		for _, ip := range l.addresses() {
-			address := netip.AddrPortFrom(ip, n.Port)
+			address := netip.AddrPortFrom(ip, port)
 			if !seen[address] {
 				seen[address] = true
-				out = append(out, config.Endpoint{Address: config.At(address), Weight: n.Weight, HashKey: n.HashKey, Hostname: n.Host})
+				one.Address = config.At(address)
+				out = append(out, one)
 			}
 		}
 	}

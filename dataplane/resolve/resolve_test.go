@@ -73,7 +73,7 @@ var failed = reply{err: errors.New("no answer")}
 func spec(hosts ...string) *config.DNS {
 	d := &config.DNS{Family: config.FamilyBoth, RespectTTL: true, Refresh: 5 * time.Second, FailureBase: time.Second, FailureMax: 4 * time.Second}
 	for _, h := range hosts {
-		d.Names = append(d.Names, config.NamedEndpoint{Host: h, Port: 80, Weight: 2})
+		d.Names = append(d.Names, config.Endpoint{Hostname: h, Address: config.At(netip.AddrPortFrom(netip.Addr{}, 80)), Weight: 2, Priority: 1})
 	}
 	return d
 }
@@ -100,8 +100,8 @@ func endpoints(t *testing.T, r *Resolver, d *config.DNS) string {
 	var out []string
 	for _, e := range list {
 		out = append(out, fmt.Sprintf("%s*%d", e.Address, e.Weight))
-		if e.Hostname == "" {
-			t.Errorf("%v has no name", e)
+		if e.Hostname == "" || e.Priority != 1 {
+			t.Errorf("got %+v, want its name and priority", e)
 		}
 	}
 	return strings.Join(out, " ")
@@ -258,7 +258,7 @@ func TestFamilies(t *testing.T) {
 func TestShared(t *testing.T) {
 	bubble(t, func(t *testing.T, z *zone, r *Resolver, _ *int) {
 		one, two := spec("a"), spec("a", "a")
-		two.Names[1].Port = 81
+		two.Names[1].Address = config.At(netip.AddrPortFrom(netip.Addr{}, 81))
 		z.set("a", found(time.Minute, "10.0.0.1"), reply{})
 		r.Watch([]*config.DNS{one})
 		want(t, r, one, "10.0.0.1:80*2")
