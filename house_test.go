@@ -78,7 +78,7 @@ func TestImports(t *testing.T) {
 	requestWalk := []string{
 		"dataplane/listener", "dataplane/certs", "dataplane/http1", "dataplane/http2", "dataplane/tcpproxy", "dataplane/httpproxy",
 		"dataplane/filter", "dataplane/route", "dataplane/cluster", "dataplane/balance", "dataplane/upstream", "dataplane/failure",
-		"dataplane/message", "dataplane/accesslog", "dataplane/format",
+		"dataplane/message", "dataplane/accesslog", "dataplane/format", "dataplane/healthcheck", "dataplane/outlier",
 	}
 	for _, r := range rooms(t) {
 		for _, imported := range r.imports() {

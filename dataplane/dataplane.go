@@ -196,10 +196,10 @@ func Run(ctx context.Context, options Options) error {
 	group.Go(func() error { // the end
 		<-ctx.Done()
 		options.Logger.Info("draining", "at_most", options.DrainTime)
-		resolver.Close()
 		if options.Draining != nil {
 			options.Draining()
 		}
+		resolver.Close()
 		life.drain()
 		stopAdmin()
 		return nil

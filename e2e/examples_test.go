@@ -179,6 +179,7 @@ func TestTLS(t *testing.T) {
 			harness.StartProxy(t, kind, cp.Addr, "default", kind).WaitReady()
 			cp.WaitSynced("default", 1)
 			e.wantFrom(t, e.get(t, "https", "web.localhost", "8443", "/"), 200, "web")
+			e.wantFrom(t, e.get(t, "https", "again.localhost", "8443", "/"), 200, "inner")
 			a := e.get(t, "https", "inner.localhost", "8443", "/")
 			e.wantFrom(t, a, 200, "inner")
 			if a.Certificate != "inner.localhost" {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sluice-proxy/sluice/e2e/harness"
 )
@@ -97,13 +96,7 @@ func runScenario(t *testing.T, scenario *harness.Scenario, bootstrapArgs ...stri
 		outcomes := make([]*harness.Outcome, len(stages))
 		var wg sync.WaitGroup
 		for i, stage := range stages {
-			wg.Go(func() {
-				outcomes[i] = stage.Play(t, e)
-				for end := time.Now().Add(harness.Patience); e.Soon && len(outcomes[i].Check(e, harness.Kinds[i])) > 0 && time.Now().Before(end); {
-					time.Sleep(50 * time.Millisecond)
-					outcomes[i] = stage.Play(t, e)
-				}
-			})
+			wg.Go(func() { outcomes[i] = stage.Await(t, e, harness.Kinds[i]) })
 		}
 		wg.Wait()
 		var wrong []string

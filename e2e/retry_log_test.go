@@ -25,10 +25,13 @@ rules:
   - {match: {path: {prefix: /slow}}, retry: {conditions: [5xx], perTryTimeout: 200ms}, backends: [{service: v1}]}
   - {match: {path: {prefix: /whole}}, timeout: 300ms, retry: {conditions: [5xx], attempts: 9, perTryTimeout: 200ms}, backends: [{service: v1}]}
   - {match: {path: {prefix: /never}}, backends: [{service: v1}]}
+  - {match: {path: {prefix: /limited}}, retry: {conditions: [5xx]}, backends: [{service: limited}]}
   - {match: {path: {prefix: /own}}, respond: {status: 200}}
   - {retry: {conditions: [5xx]}, backends: [{service: v1}]}
 ---
 {kind: Service, name: v1, endpoints: ["{{upstream "v1"}}"]}
+---
+{kind: Service, name: limited, circuitBreaker: {retries: 0}, endpoints: ["{{upstream "v1"}}"]}
 ---
 {kind: Service, name: dead, endpoints: ["{{dead}}"]}
 `
@@ -49,6 +52,8 @@ rules:
 		{path: "/dead", flags: "URX,UF", attempts: 3},
 		{path: "/slow", header: echo("delay: 5s"), flags: "URX,UT", attempts: 2},
 		{path: "/whole", header: echo("delay: 5s"), flags: "UT", attempts: 2},
+		{path: "/limited", header: echo("status: 503"), flags: "UO", attempts: 1},
+		{path: "/limited/reset", header: echo("break: head"), flags: "UO,UC", attempts: 1},
 		{path: "/own", flags: "-", attempts: 0},
 	}
 	for _, kind := range harness.Kinds {

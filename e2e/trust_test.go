@@ -76,6 +76,54 @@ listeners:
 	}
 }
 
+// TestTrustOfEndpointsChanges: other authorities, and another certificate of the proxy's own, hold for its next connections to a Service.
+func TestTrustOfEndpointsChanges(t *testing.T) {
+	for _, kind := range harness.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := harness.NewStage(t, []txtar.File{{Name: "d.yaml", Data: []byte(`
+{kind: Gateway, name: web, listeners: [{name: http, address: 127.0.0.1, port: {{port "http"}}, protocol: HTTP}]}
+---
+{kind: TrustBundle, name: ca, files: [ca.pem]}
+---
+{kind: Certificate, name: edge, files: {certificate: edge.crt, privateKey: edge.key}}
+---
+{kind: Service, name: v1, hosts: ["*"], gateways: [web], endpoints: ["{{mutual "upstream" "v1" "ca/a.test"}}"], tls: {trustBundle: ca, serverName: a.test, certificate: edge}}
+`)}})
+			stranger, known := harness.NewAuthority(t), s.Authority(t, "ca")
+			show := func(a *harness.Authority) {
+				certificate, key := a.Client(t, "spiffe://example.com/edge")
+				s.Put(t, "edge.key", key)
+				s.Put(t, "edge.crt", certificate)
+			}
+			s.Put(t, "ca.pem", stranger.PEM)
+			show(stranger)
+			cp := harness.StartControlPlane(t, s.Dir)
+			proxy := harness.StartProxy(t, kind, cp.Addr, "default", kind)
+			proxy.WaitReady()
+			cp.WaitSynced("default", 1)
+			status := func(want int) error {
+				a := harness.Do(&harness.Request{Method: "GET", Addr: s.Addr(t, "127.0.0.1", "http"), Proto: "HTTP/1.1", Authority: "a.test", Path: "/"}, false)
+				if a.Status != want {
+					return fmt.Errorf("got status %d %s, want %d", a.Status, a.Refused, want)
+				}
+				return nil
+			}
+			if err := status(http.StatusServiceUnavailable); err != nil {
+				t.Error(err)
+			}
+			s.Put(t, "ca.pem", known.PEM)
+			show(known)
+			harness.Eventually(t, proxy.Process, "the endpoint is trusted, and trusts", func() error { return status(http.StatusOK) })
+			for range 10 {
+				if err := status(http.StatusOK); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -253,6 +253,13 @@ func render(fleets []*ir.Fleet) string {
 			if c.ZoneWeights != nil {
 				fmt.Fprintf(&b, " zones %v", c.ZoneWeights)
 			}
+			if h := c.HealthCheck; h != nil {
+				fmt.Fprintf(&b, " asked by http %+v grpc %+v every %s, ill %s, +%s, in %s, thresholds %d %d", h.HTTP, h.GRPC,
+					h.Interval, h.UnhealthyInterval, h.Jitter, h.Timeout, h.HealthyThreshold, h.UnhealthyThreshold)
+			}
+			if c.Outliers != nil {
+				fmt.Fprintf(&b, " outliers %+v", *c.Outliers)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
 				if e.Priority > 0 || e.Zone != "" {

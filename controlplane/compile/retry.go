@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"time"
-
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -12,10 +10,6 @@ import (
 func retry(m *sluicev1.Retry) *ir.Retry {
 	if m == nil || m.GetDisabled() {
 		return nil
-	}
-	lasting := func(text string) time.Duration {
-		d, _ := definition.ParseDuration(text)
-		return d
 	}
 	body, _ := definition.ParseSize(m.GetBodyBytes())
 	return &ir.Retry{

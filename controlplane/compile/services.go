@@ -44,6 +44,7 @@ func (c *compiler) cluster(s *service) bool {
 	}
 	s.cluster.ConnectTimeout = timeout
 	balancing(&s.cluster, m.GetLoadBalancer())
+	s.cluster.HealthCheck, s.cluster.Outliers = healthCheck(m.GetHealthCheck()), outliers(m.GetOutlierDetection())
 	circuitBreaker(&s.cluster, m.GetCircuitBreaker())
 	ok = c.serviceTLS(s, m.GetTls()) && ok
 	var sum uint64

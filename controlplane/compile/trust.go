@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
@@ -52,10 +53,10 @@ func (c *compiler) trustBundle(t *trustBundle) bool {
 		return false
 	}
 	t.ir = ir.TrustBundle{Name: t.doc.Ref.Name, Authorities: text}
-	for _, a := range authorities {
-		if c.in.Now.After(a.NotAfter) {
-			c.warnf(t.doc, "files", definition.CodeCertificateExpired, "the certificate of %s expired at %s", a.Subject, a.NotAfter.UTC().Format("2006-01-02 15:04:05 MST"))
-		}
+	// Old ones beside others are usual: a system's own have some.
+	if !slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return !c.in.Now.After(a.NotAfter) }) {
+		a := authorities[0]
+		c.warnf(t.doc, "files", definition.CodeCertificateExpired, "all certificates have expired, that of %s at %s: nobody is trusted", a.Subject, a.NotAfter.UTC().Format("2006-01-02 15:04:05 MST"))
 	}
 	return true
 }

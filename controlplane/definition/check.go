@@ -188,6 +188,8 @@ func checkService(s *sluicev1.Service, report reporter) {
 		report("connectTimeout", CodeDuration, fmt.Sprintf("got %q, want more than 0", s.GetConnectTimeout()))
 	}
 	checkBalancing(s, report)
+	checkHealth(s, report)
+	checkOutliers(s.GetOutlierDetection(), report)
 	checkCircuitBreaker(s.GetCircuitBreaker(), report)
 	first := map[ir.Address]int{}
 	for i, e := range s.GetEndpoints() {

@@ -164,6 +164,8 @@ func serviceDefaults(s *sluicev1.Service) {
 		s.Dns = &sluicev1.DNS{}
 	}
 	dnsDefaults(s.GetDns())
+	healthDefaults(s.GetHealthCheck(), s.GetName())
+	outlierDefaults(s.GetOutlierDetection())
 	for _, e := range s.GetEndpoints() {
 		if e.Weight == nil {
 			e.Weight = proto.Uint32(defaultWeight)

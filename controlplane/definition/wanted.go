@@ -20,13 +20,14 @@ const (
 
 // wants are what fields take whose rules do not say it.
 var wants = map[protoreflect.FullName]string{
-	"sluice.v1.Endpoint.address":             wantedAddress,
-	"sluice.v1.Socket.path":                  wantedSocket,
-	"sluice.v1.TestRequest.url":              wantedURL,
-	"sluice.v1.LoadBalancer.panic_threshold": "whole percents such as 50%",
-	"sluice.v1.SlowStart.min_weight_percent": "whole percents such as 10%",
-	"sluice.v1.CertificateFiles.certificate": "the path of a PEM file",
-	"sluice.v1.CertificateFiles.private_key": "the path of a PEM file",
+	"sluice.v1.Endpoint.address":                      wantedAddress,
+	"sluice.v1.Socket.path":                           wantedSocket,
+	"sluice.v1.TestRequest.url":                       wantedURL,
+	"sluice.v1.LoadBalancer.panic_threshold":          "whole percents such as 50%",
+	"sluice.v1.SlowStart.min_weight_percent":          "whole percents such as 10%",
+	"sluice.v1.CertificateFiles.certificate":          "the path of a PEM file",
+	"sluice.v1.CertificateFiles.private_key":          "the path of a PEM file",
+	"sluice.v1.OutlierDetection.max_ejection_percent": "whole percents such as 50%",
 }
 
 const (

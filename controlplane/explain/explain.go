@@ -70,8 +70,8 @@ type Verdict struct {
 	Backends []ir.Backend
 	Redirect *Redirect
 	Answer   *Answer
-	// Timeout is the request's, as people write it; empty is none.
-	Timeout string
+	// Timeout is the request's, as people write it; empty is none. Retries is how often it is sent again, and for what.
+	Timeout, Retries string
 	// Rewritten is the host and path that the backends see, if not those of the request.
 	Rewritten string
 }
@@ -113,6 +113,7 @@ type Result struct {
 	Answer   *Answer   `json:"answer,omitempty"`
 
 	Timeout string `json:"timeout,omitempty"`
+	Retries string `json:"retries,omitempty"`
 	// Rewritten is the host and path that the services see, if not those of the request.
 	Rewritten string    `json:"rewritten,omitempty"`
 	Skipped   []Skipped `json:"skipped,omitempty"`
@@ -274,7 +275,7 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 	if v.Path != e.target.url.RequestURI() {
 		r.Path = v.Path
 	}
-	r.Host, r.Rule, r.RuleAt, r.Timeout, r.Rewritten = v.Host, v.Rule, e.at(v.Rule), v.Timeout, v.Rewritten
+	r.Host, r.Rule, r.RuleAt, r.Timeout, r.Retries, r.Rewritten = v.Host, v.Rule, e.at(v.Rule), v.Timeout, v.Retries, v.Rewritten
 	for _, s := range v.Skipped {
 		s.At = e.at(s.Rule)
 		r.Skipped = append(r.Skipped, s)

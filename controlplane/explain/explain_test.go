@@ -82,6 +82,7 @@ expect: {status: 404}
 kind: Gateway
 name: bytes
 listeners:
+  - {name: only, port: 9445, protocol: TLS, backends: [{service: v1}]}
   - {name: passed, port: 9444, protocol: TLS, hosts: ["*.passed.test"], backends: [{service: v1}]}
   - {name: ended, port: 9444, protocol: TLS, hosts: [ended.test], certificates: [shop], backends: [{service: v2}]}
 `
@@ -132,6 +133,7 @@ func TestExplain(t *testing.T) {
 		},
 		{name: "tcp", req: Request{URL: "tcp://localhost:7000"}, want: []string{"web/lines", "75% Service/v1", "25% Service/v2"}, not: "GET"},
 		{name: "passed through", req: Request{URL: "https://a.passed.test:9444"}, want: []string{"bytes/passed  (", "100% Service/v1"}, not: "certificate"},
+		{name: "passed through whatever it is", req: Request{URL: "https://127.0.0.1:9445"}, want: []string{"bytes/only/default", "100% Service/v1"}},
 		{name: "terminated", req: Request{URL: "https://ended.test:9444"}, want: []string{"bytes/ended/shop", "100% Service/v2"}},
 		{name: "passed through for nobody", req: Request{URL: "https://other.test:9444"}, want: []string{"handshake is refused", `takes the server name "other.test"`}},
 		{name: "redirecting listener", req: Request{Fleet: "default", URL: "http://shop.example.com:8080/"}, want: []string{"answer      301, Location: https://shop"}},

@@ -62,6 +62,9 @@ func (r *Result) Write(w io.Writer) error {
 			timeout = "none"
 		}
 		row("timeout", timeout, "")
+		if r.Retries != "" {
+			row("retries", r.Retries, "")
+		}
 		if r.Rewritten != "" {
 			row("rewritten", r.Rewritten, "as the services see it")
 		}

@@ -315,19 +315,22 @@ type Cluster struct {
 	HashOn []HashKey
 	// MinRingSize and MaxRingSize are for RingHash: 1 to 1048576, in order. TableSize is for Maglev: a prime number.
 	MinRingSize, MaxRingSize, TableSize uint32
-	// DNS is set where endpoints have names: none of them is a unix socket then.
-	DNS *DNS
 	// PanicThreshold: a priority with fewer healthy endpoints, in percent, may use them all; 0 is never.
 	PanicThreshold uint32
 	// SlowStart is of RoundRobin and LeastRequest; nil is none.
 	SlowStart *SlowStart
 	// ZoneWeights share the requests of a priority among zones, all of which it names; nil is by endpoints, wherever they are.
 	ZoneWeights map[string]uint32
+	// HealthCheck asks the endpoints, and Outliers watches how they answer; nil is not.
+	HealthCheck *HealthCheck
+	Outliers    *Outliers
 	// MaxConnections, MaxPending and MaxRequests are how many connections, requests that wait for one, and requests there may
 	// be in one proxy.
 	MaxConnections, MaxPending, MaxRequests uint32
 	// Retries limits the requests that are being sent again.
 	Retries RetryLimit
+	// DNS is set where endpoints have names: none of them is a unix socket then.
+	DNS *DNS
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }

@@ -38,6 +38,7 @@ func cluster(c *ir.Cluster) *clusterpb.Cluster {
 	}
 	m.CommonLbConfig = &clusterpb.Cluster_CommonLbConfig{HealthyPanicThreshold: &typepb.Percent{Value: float64(c.PanicThreshold)}}
 	balancing(m, c)
+	health(m, c)
 	return m
 }
 

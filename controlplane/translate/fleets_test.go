@@ -282,6 +282,35 @@ func written() map[string]*ir.Fleet {
 			},
 		},
 
+		// Health checks of each kind, and who is taken out.
+		"health": {
+			Name: "health",
+			Clusters: []ir.Cluster{
+				{
+					Name: "asked", ConnectTimeout: 5 * time.Second,
+					HealthCheck: &ir.HealthCheck{
+						HTTP:     &ir.HTTPCheck{Method: "HEAD", Path: "/healthz", Host: "asked", Statuses: []ir.StatusRange{{First: 200, Last: 299}, {First: 401, Last: 401}}},
+						Interval: 2 * time.Second, UnhealthyInterval: 500 * time.Millisecond, Jitter: 50 * time.Millisecond, Timeout: time.Second,
+						HealthyThreshold: 2, UnhealthyThreshold: 3,
+					},
+					Outliers: &ir.Outliers{Consecutive5xx: 5, Interval: 10 * time.Second, BaseTime: 30 * time.Second, MaxTime: 5 * time.Minute, MaxPercent: 50},
+				},
+				{
+					Name: "called", ConnectTimeout: 5 * time.Second, HTTP2: true,
+					HealthCheck: &ir.HealthCheck{
+						GRPC:     &ir.GRPCCheck{Service: "shop.v1.Cart", Authority: "called"},
+						Interval: time.Second, UnhealthyInterval: time.Second, Timeout: time.Second, HealthyThreshold: 1, UnhealthyThreshold: 1,
+					},
+					TLS:      &ir.UpstreamTLS{ServerName: "called.example.com"},
+					Outliers: &ir.Outliers{ConsecutiveGateway: 3, Interval: time.Second, BaseTime: time.Second, MaxTime: time.Second, MaxPercent: 100},
+				},
+				{
+					Name: "connected", ConnectTimeout: 5 * time.Second,
+					HealthCheck: &ir.HealthCheck{Interval: time.Second, UnhealthyInterval: time.Second, Timeout: time.Second, HealthyThreshold: 1, UnhealthyThreshold: 1},
+				},
+			},
+		},
+
 		"retries": {
 			Name:      "retries",
 			Listeners: []ir.Listener{{Name: "0.0.0.0:80", Address: at("0.0.0.0:80"), Chains: []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}}}},

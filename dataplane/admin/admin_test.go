@@ -25,6 +25,12 @@ func TestServer(t *testing.T) {
 	api.Acquire()
 	api.Stats.Status[2].Add(5)
 	api.Stats.PanicPicks.Add(2)
+	api.Stats.Checks.Add(8)
+	api.Stats.CheckFailures.Add(4)
+	api.Stats.Ejections.Add(3)
+	api.Stats.EjectionOverflows.Add(1)
+	api.Endpoints[0].Fall(cluster.FailedCheck)
+	api.Endpoints[0].Fall(cluster.Ejected)
 	var state atomic.Value
 	state.Store(Initializing)
 	var overloaded atomic.Pointer[[]string]
@@ -92,6 +98,9 @@ func TestServer(t *testing.T) {
 			`sluice_listener_connections_refused_total{listener="0.0.0.0:8443",reason="client"} 3`,
 			`sluice_http_requests_refused_total{listener="0.0.0.0:8443"} 4`, `sluice_http_slow_bodies_total{listener="0.0.0.0:8443"} 5`,
 			`sluice_listener_proxy_protocol_errors_total{listener="0.0.0.0:8443"} 6`,
+			`sluice_cluster_health_checks_total{cluster="api"} 8`, `sluice_cluster_health_check_failures_total{cluster="api"} 4`,
+			`sluice_cluster_endpoints_healthy{cluster="api"} 0`, `sluice_cluster_endpoints_ejected{cluster="api"} 1`,
+			`sluice_cluster_ejections_total{cluster="api"} 3`, `sluice_cluster_ejection_overflows_total{cluster="api"} 1`,
 		}},
 		{"GET", "/ready", 503, []string{"OVERLOADED: memory"}},
 		{"GET", "/", 200, []string{"/config_dump"}},
@@ -99,7 +108,7 @@ func TestServer(t *testing.T) {
 		{"GET", "/config_dump", 200, []string{`{"configs":[]}`}},
 		{"GET", "/listeners", 200, []string{"0.0.0.0:8443::0.0.0.0:8443"}},
 		{"GET", "/listeners?format=json", 200, []string{`"listener_statuses"`, `"cx_total": 9`}},
-		{"GET", "/clusters", 200, []string{"api::rq_total::1", "api::10.0.0.1:80::weight::2", "api::10.0.0.1:80::priority::0", "api::10.0.0.1:80::zone::eu-1a"}},
+		{"GET", "/clusters", 200, []string{"api::rq_total::1", "api::10.0.0.1:80::weight::2", "api::10.0.0.1:80::priority::0", "api::10.0.0.1:80::zone::eu-1a", "api::10.0.0.1:80::health_flags::/failed_active_hc/failed_outlier_check\n"}},
 		{"GET", "/clusters?format=json", 200, []string{`"cluster_statuses"`, `"weight": 2`, `"zone": "eu-1a"`}},
 		{"GET", "/server_info", 200, []string{`"state": "LIVE"`, `"version": "1.2.3"`}},
 		{"GET", "/debug/pprof/", 200, []string{"heap", "goroutine"}},

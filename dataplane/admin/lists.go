@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,6 +19,7 @@ type endpointRow struct {
 	Active   int64  `json:"rq_active"`
 	Total    int64  `json:"rq_total"`
 	Failures int64  `json:"rq_error"`
+	Health   string `json:"health_flags"`
 }
 
 type clusterRow struct {
@@ -26,6 +28,24 @@ type clusterRow struct {
 	Protocol  string           `json:"protocol"`
 	Counters  map[string]int64 `json:"counters"`
 	Endpoints []endpointRow    `json:"endpoints"`
+}
+
+// healthFlags are Envoy's words for why an endpoint gets nothing.
+// https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--clusters
+func healthFlags(why cluster.Illness) string {
+	var flags string
+	for _, f := range []struct {
+		why  cluster.Illness
+		word string
+	}{
+		{cluster.FailedCheck, "/failed_active_hc"}, {cluster.Ejected, "/failed_outlier_check"},
+		{cluster.Told, "/failed_eds_health"}, {cluster.Draining, "/eds_status_draining"},
+	} {
+		if why&f.why != 0 {
+			flags += f.word
+		}
+	}
+	return cmp.Or(flags, "healthy")
 }
 
 func clusterRows(clusters []*cluster.Cluster) []clusterRow {
@@ -57,6 +77,7 @@ func clusterRows(clusters []*cluster.Cluster) []clusterRow {
 			row.Endpoints = append(row.Endpoints, endpointRow{
 				Address: e.Address.String(), Hostname: e.Hostname, Weight: e.Weight, Priority: e.Priority, Zone: e.Locality.Zone,
 				Active: e.Active.Load(), Total: e.Requests.Load(), Failures: e.Failures.Load(),
+				Health: healthFlags(e.Illness()),
 			})
 		}
 		rows = append(rows, row)
@@ -87,6 +108,7 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 			}{{"weight", int64(e.Weight)}, {"priority", int64(e.Priority)}, {"rq_active", e.Active}, {"rq_total", e.Total}, {"rq_error", e.Failures}} {
 				fmt.Fprintf(&out, "%s::%s::%s::%d\n", c.Name, e.Address, line.name, line.value)
 			}
+			fmt.Fprintf(&out, "%s::%s::health_flags::%s\n", c.Name, e.Address, e.Health)
 			fmt.Fprintf(&out, "%s::%s::zone::%s\n", c.Name, e.Address, e.Zone)
 		}
 	}

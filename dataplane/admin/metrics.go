@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -43,11 +45,18 @@ var (
 	clusterOverflows         = desc("cluster_overflows_total", "Requests refused by the circuit breaker.", "cluster")
 	clusterConnections       = desc("cluster_connections_total", "Connections made.", "cluster")
 	clusterConnectionsActive = desc("cluster_connections_active", "Connections open.", "cluster")
+	clusterTLSFailures       = desc("cluster_tls_failures_total", "Of the connections that could not be made, those that failed in the TLS handshake.", "cluster")
 	clusterConnectFailures   = desc("cluster_connect_failures_total", "Connections that could not be made, time-outs included.", "cluster")
 	clusterResets            = desc("cluster_resets_total", "Upstreams that went away before the end of their answer.", "cluster")
 	clusterTimeouts          = desc("cluster_timeouts_total", "Requests that took too long.", "cluster")
 	clusterRetries           = desc("cluster_retries_total", "Requests sent again.", "cluster")
 	clusterPanicPicks        = desc("cluster_panic_picks_total", "Endpoints chosen, ill or not, since too few of their priority were healthy (Envoy's lb_healthy_panic).", "cluster")
+	clusterChecks            = desc("cluster_health_checks_total", "Health checks made.", "cluster")
+	clusterCheckFailures     = desc("cluster_health_check_failures_total", "Health checks that failed.", "cluster")
+	clusterHealthy           = desc("cluster_endpoints_healthy", "Endpoints without any illness.", "cluster")
+	clusterEjected           = desc("cluster_endpoints_ejected", "Endpoints that outlier detection has taken out.", "cluster")
+	clusterEjections         = desc("cluster_ejections_total", "Times that outlier detection took an endpoint out.", "cluster")
+	clusterEjectionOverflows = desc("cluster_ejection_overflows_total", "Times that it did not, since too many were out.", "cluster")
 	clusterRetriesActive     = desc("cluster_retries_active", "Requests sent again of which it is not known yet what came of it.", "cluster")
 	clusterRetrySuccesses    = desc("cluster_retry_successes_total", "Requests sent again and answered below 500 in the end.", "cluster")
 	clusterRetriesExhausted  = desc("cluster_retries_exhausted_total", "Requests sent again as often as their route allows, in vain.", "cluster")
@@ -123,6 +132,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(clusterConnections, stats.ConnectionsTotal.Load(), name)
 		gauge(clusterConnectionsActive, float64(stats.ConnectionsActive.Load()), name)
 		counter(clusterConnectFailures, stats.ConnectFailures.Load(), name)
+		counter(clusterTLSFailures, stats.TLSFailures.Load(), name)
 		counter(clusterResets, stats.Resets.Load(), name)
 		counter(clusterTimeouts, stats.Timeouts.Load(), name)
 		counter(clusterRetries, stats.Retries.Load(), name)
@@ -134,6 +144,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(clusterMirrors, stats.Mirrors.Load(), name)
 		counter(clusterMirrorsDropped, stats.MirrorsDropped.Load(), name)
 		gauge(clusterEndpoints, float64(len(cl.Endpoints)), name)
+		healthy, ejected := census(cl)
+		gauge(clusterHealthy, float64(healthy), name)
+		gauge(clusterEjected, float64(ejected), name)
+		counter(clusterChecks, stats.Checks.Load(), name)
+		counter(clusterCheckFailures, stats.CheckFailures.Load(), name)
+		counter(clusterEjections, stats.Ejections.Load(), name)
+		counter(clusterEjectionOverflows, stats.EjectionOverflows.Load(), name)
 	}
 	for _, n := range view.Names {
 		counter(dnsResolutions, n.Resolutions, n.Host)
@@ -154,6 +171,19 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, t := range sortedKeys(xds.Rejects) {
 		counter(xdsRejects, xds.Rejects[t], t)
 	}
+}
+
+// census counts the endpoints that are healthy, and those that were taken out.
+func census(c *cluster.Cluster) (healthy, ejected int) {
+	for _, e := range c.Endpoints {
+		if e.Healthy() {
+			healthy++
+		}
+		if e.Illness()&cluster.Ejected != 0 {
+			ejected++
+		}
+	}
+	return healthy, ejected
 }
 
 func class(i int) string {

@@ -20,14 +20,14 @@ type names struct {
 func (n *names) Watch(wanted []*config.DNS) {
 	n.watched = nil
 	for _, d := range wanted {
-		n.watched = append(n.watched, d.Names[0].Hostname)
+		n.watched = append(n.watched, d.Names[0].Host)
 	}
 	slices.Sort(n.watched)
 	n.watched = slices.Compact(n.watched)
 }
 
 func (n *names) Endpoints(d *config.DNS) ([]config.Endpoint, bool) {
-	known, ok := n.known[d.Names[0].Hostname]
+	known, ok := n.known[d.Names[0].Host]
 	var out []config.Endpoint
 	for ip := range strings.FieldsSeq(known) {
 		out = append(out, config.Endpoint{Address: config.At(netip.AddrPortFrom(netip.MustParseAddr(ip), 80)), Weight: 1})

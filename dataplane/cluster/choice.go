@@ -20,9 +20,19 @@ type choice struct {
 	panicking bool
 }
 
-// Refresh looks anew at who may be chosen. Whoever changes the health of an endpoint calls it; it takes the time of
-// building the policy's tables, and requests go on meanwhile.
+// Refresh looks anew at who may be chosen, in the newest version too. Whoever changes the health of an endpoint calls it
+// afterwards; it takes the time of building the policy's tables, and requests go on meanwhile.
+//
+// A version that is made meanwhile misses nothing: New makes it the newest first, and then looks, so that it either sees the
+// change or is seen here.
 func (c *Cluster) Refresh() {
+	c.refresh()
+	if newest := c.versions.newest.Load(); newest != c {
+		newest.refresh()
+	}
+}
+
+func (c *Cluster) refresh() {
 	// Of two at once the later sees all that the earlier saw.
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,12 +21,23 @@ type Cluster struct {
 	// given are Endpoints as they were configured.
 	given []config.Endpoint
 	// choice is replaced by Refresh.
-	choice atomic.Pointer[choice]
+	choice   atomic.Pointer[choice]
+	versions *versions
 	// mu is for Refresh and Close.
 	mu     sync.Mutex
 	timer  *time.Timer // guarded by mu; nil if there is nothing to wait for
 	closed bool        // guarded by mu
 }
+
+// versions is what the versions of a cluster share.
+type versions struct {
+	newest atomic.Pointer[Cluster]
+	// suspected has room for one: somebody's Load has a suspicion.
+	suspected chan struct{}
+}
+
+// Newest is the version that was made last.
+func (c *Cluster) Newest() *Cluster { return c.versions.newest.Load() }
 
 // Endpoint is one address. Versions of a cluster share the Load of an address.
 type Endpoint struct {
@@ -48,10 +59,12 @@ type Load struct {
 	Requests, Failures atomic.Int64
 	// illness is a set of Illness. It is written seldom.
 	illness atomic.Uint32
+	// failures5xx and failuresGateway are answers in a row, for Outliers, and suspicions what was seen by them.
+	failures5xx, failuresGateway, suspicions atomic.Uint32
 	// since is when the endpoint was first seen, or when health checks found it healthy again, in nanoseconds from epoch.
 	since atomic.Int64
 	// Endpoints that are busy on different cores share no cache line.
-	_ [24]byte
+	_ [16]byte
 }
 
 // Stats counts for a cluster, through all its versions.
@@ -61,6 +74,9 @@ type Stats struct {
 	Overflows                           atomic.Int64
 	ConnectionsTotal, ConnectionsActive atomic.Int64
 	ConnectFailures, ConnectTimeouts    atomic.Int64
+	// TLSFailures are those of ConnectFailures that were there, and then failed in the handshake: who answered was not to be
+	// trusted, or did not trust us.
+	TLSFailures atomic.Int64
 	// Resets are upstreams that went away before the end of their answer; Timeouts are requests that took too long.
 	Resets, Timeouts atomic.Int64
 	// Retries are requests sent again, and RetriesActive those of which it is not known yet what came of it. RetrySuccesses
@@ -68,6 +84,10 @@ type Stats struct {
 	// RetryOverflows not, for the circuit breaker's sake.
 	Retries, RetriesActive                           atomic.Int64
 	RetrySuccesses, RetriesExhausted, RetryOverflows atomic.Int64
+	// Checks are health checks that were made, CheckFailures those that failed.
+	Checks, CheckFailures atomic.Int64
+	// Ejections are endpoints that Outliers took out, EjectionOverflows those that it left since too many were out already.
+	Ejections, EjectionOverflows atomic.Int64
 	// PanicPicks are endpoints chosen, ill or not, since too few of their priority were healthy.
 	PanicPicks atomic.Int64
 	// Mirrors are copies of requests for other clusters that were begun, and MirrorsDropped those that were not, or not sent to
@@ -80,11 +100,11 @@ type Stats struct {
 
 // New makes a version of a cluster; Close ends it. Stats and the Load of addresses that stay are those of old, which may be nil.
 func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluster {
-	c := &Cluster{Config: cfg, Stats: &Stats{}, given: endpoints}
+	c := &Cluster{Config: cfg, Stats: &Stats{}, given: endpoints, versions: &versions{suspected: make(chan struct{}, 1)}}
 	now := int64(time.Since(epoch))
 	loads := map[config.Address]*Load{}
 	if old != nil {
-		c.Stats = old.Stats
+		c.Stats, c.versions = old.Stats, old.versions
 		for _, e := range old.Endpoints {
 			loads[e.Address] = e.Load
 		}
@@ -94,16 +114,17 @@ func New(cfg *config.Cluster, endpoints []config.Endpoint, old *Cluster) *Cluste
 		if load == nil {
 			load = &Load{}
 			load.since.Store(now)
+			// As with Envoy: who is new gets nothing before its first check.
+			load.set(FailedCheck, cfg.HealthCheck != nil)
 			// An address that stands twice is one endpoint with two shares: its load is one too.
 			loads[e.Address] = load
 		}
 		load.set(Told, e.Unhealthy)
 		load.set(Draining, e.Draining)
-		c.Endpoints = append(c.Endpoints, &Endpoint{
-			Address: e.Address, Weight: max(1, e.Weight), Priority: e.Priority, Locality: e.Locality, Hostname: e.Hostname, Load: load,
-		})
+		c.Endpoints = append(c.Endpoints, &Endpoint{Address: e.Address, Weight: max(1, e.Weight), Hostname: e.Hostname, Priority: e.Priority, Locality: e.Locality, Load: load})
 	}
-	c.Refresh()
+	c.versions.newest.Store(c)
+	c.refresh()
 	return c
 }
 

@@ -70,7 +70,7 @@ func (c *Cluster) schedule() {
 	now := time.Since(epoch)
 	for _, e := range c.Endpoints {
 		if e.Healthy() && now-time.Duration(e.since.Load()) < window {
-			c.timer = time.AfterFunc(min(longestStep, max(shortestStep, window/stepsOfWindow)), c.Refresh)
+			c.timer = time.AfterFunc(min(longestStep, max(shortestStep, window/stepsOfWindow)), c.refresh)
 			return
 		}
 	}

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"net/netip"
-	"strconv"
-)
+import "net/netip"
 
 // Address is where an endpoint listens: an IP address and a port, or else a unix socket. It is comparable.
 type Address struct {
@@ -23,14 +20,10 @@ func (a Address) Network() string {
 	return "tcp"
 }
 
-// String is "192.0.2.1:80", "[2001:db8::1]:80", or a unix socket's path, as Envoy writes them; ":80" of
-// an endpoint whose name is to be looked up.
+// String is "192.0.2.1:80", "[2001:db8::1]:80", or a unix socket's path, as Envoy writes them.
 func (a Address) String() string {
 	if a.Path != "" {
 		return a.Path
-	}
-	if !a.Addr().IsValid() && a.Port() != 0 {
-		return ":" + strconv.Itoa(int(a.Port()))
 	}
 	return a.AddrPort.String()
 }

@@ -73,6 +73,9 @@ type Cluster struct {
 	SlowStart SlowStart
 	// LocalityWeighted: requests of a priority are shared by LocalityWeight, then by Weight; else localities mean nothing.
 	LocalityWeighted bool
+	// HealthCheck and Outliers are nil where there are none.
+	HealthCheck *HealthCheck
+	Outliers    *Outliers
 	// MaxConnections, MaxPending and MaxRequests are the circuit breaker's. Always set (Envoy's default: 1024 each).
 	MaxConnections, MaxPending, MaxRequests uint32
 	// MaxRetries is how many retries may be under way (Envoy's default: 3), unless there is a RetryBudget.
@@ -110,8 +113,6 @@ type Endpoint struct {
 	Weight  uint32
 	// HashKey is what RingHash and Maglev know it by; empty is the address.
 	HashKey string
-	// Hostname is the name that the address was found by; empty is none.
-	Hostname string
 	// Priority: 0 is used first, others as the health of those before them falls.
 	Priority uint32
 	// Locality is where it is, and LocalityWeight what the locality gets of its priority, if the cluster is LocalityWeighted.
@@ -119,4 +120,6 @@ type Endpoint struct {
 	LocalityWeight uint32
 	// Unhealthy and Draining are what EDS says.
 	Unhealthy, Draining bool
+	// Hostname is the name that the address was found by; empty is none.
+	Hostname string
 }

@@ -9,9 +9,7 @@ import (
 type DNS struct {
 	// First: the newest first address of the one name is the endpoint (LOGICAL_DNS); else all of all names are.
 	First bool
-	// Names are endpoints whose Hostname is a name, or an IP address, and whose Address has a port alone. What else they say
-	// is said of each of their addresses.
-	Names []Endpoint
+	Names []NamedEndpoint
 	// Family is which addresses are asked for.
 	Family Family
 	// RespectTTL asks again when the answer's TTL is over; else, and where there is none, after Refresh. Always set.
@@ -23,6 +21,19 @@ type DNS struct {
 	FailureBase, FailureMax time.Duration
 	// Resolvers are asked in place of those of the system.
 	Resolvers []netip.AddrPort
+}
+
+// NamedEndpoint is a name, or an IP address, and a port. The rest is each address's, as in Endpoint.
+type NamedEndpoint struct {
+	Host    string
+	Port    uint16
+	Weight  uint32
+	HashKey string
+
+	Priority            uint32
+	Locality            Locality
+	LocalityWeight      uint32
+	Unhealthy, Draining bool
 }
 
 // Family is which addresses of a name count.

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // RetryOn is a set of conditions: what counts as a failure.
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on
@@ -30,6 +34,32 @@ const (
 	OnResourceExhausted
 	OnUnavailable
 )
+
+// retryWords are Envoy's words for the conditions, in the order of their bits.
+var retryWords = []string{
+	"5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "reset-before-request", "retriable-4xx",
+	"retriable-status-codes", "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+}
+
+// ParseRetryOn is the condition of one of Envoy's words.
+func ParseRetryOn(word string) (on RetryOn, ok bool) {
+	i := slices.Index(retryWords, word)
+	if i < 0 {
+		return 0, false
+	}
+	return 1 << i, true
+}
+
+// String is Envoy's words, "5xx,reset".
+func (on RetryOn) String() string {
+	var words []string
+	for i, word := range retryWords {
+		if on&(1<<i) != 0 {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, ",")
+}
 
 // Retry is when a request that failed is sent again.
 type Retry struct {

@@ -40,6 +40,7 @@ func (d *decoder) cluster() *config.Cluster {
 		break
 	}
 	d.retryLimit(m, c)
+	c.HealthCheck, c.Outliers = d.healthCheck(m), d.outliers(m)
 	for key, packed := range m.GetTypedExtensionProtocolOptions() {
 		at := "typed_extension_protocol_options[" + quote(key) + "]"
 		options, ok := open[*upstreampb.HttpProtocolOptions](d, packed)

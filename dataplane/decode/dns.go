@@ -119,7 +119,14 @@ func (d *decoder) names(c *clusterpb.Cluster, out *config.DNS) {
 		d.refuse("load_assignment", "got none, want the names of a cluster by DNS")
 		return
 	}
-	out.Names = d.located("load_assignment", c.GetLoadAssignment(), d.named)
+	for i, l := range c.GetLoadAssignment().GetEndpoints() {
+		for j, e := range l.GetLbEndpoints() {
+			if one, ok := d.named(i, j, e); ok {
+				one.Priority, one.Locality, one.LocalityWeight = l.GetPriority(), localityOf(l), l.GetLoadBalancingWeight().GetValue()
+				out.Names = append(out.Names, one)
+			}
+		}
+	}
 	if out.First && len(out.Names) != 1 {
 		d.refuse("load_assignment.endpoints", "got %d endpoints, want one of a cluster by LOGICAL_DNS", len(out.Names))
 	}
@@ -129,15 +136,18 @@ func (d *decoder) names(c *clusterpb.Cluster, out *config.DNS) {
 const maxHost = 253
 
 // named reads one; false leaves it out.
-func (d *decoder) named(at string, i, j int, m *endpointpb.LbEndpoint) (config.Endpoint, bool) {
+func (d *decoder) named(i, j int, m *endpointpb.LbEndpoint) (config.NamedEndpoint, bool) {
 	socket := m.GetEndpoint().GetAddress().GetSocketAddress()
 	host := strings.ToLower(socket.GetAddress())
 	valid := host != "" && len(host) <= maxHost+1 && !strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 	if !valid || socket.GetPortValue() == 0 || socket.GetPortValue() > 65535 {
-		d.missing(fmt.Sprintf("%sendpoints[%d].lb_endpoints[%d]", at, i, j), "got %s, want a name and a port",
+		d.missing(fmt.Sprintf("load_assignment.endpoints[%d].lb_endpoints[%d]", i, j), "got %s, want a name and a port",
 			quote(fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())))
-		return config.Endpoint{}, false
+		return config.NamedEndpoint{}, false
 	}
-	port := config.At(netip.AddrPortFrom(netip.Addr{}, uint16(socket.GetPortValue())))
-	return described(m, config.Endpoint{Hostname: host, Address: port}), true
+	out := config.NamedEndpoint{
+		Host: host, Port: uint16(socket.GetPortValue()), Weight: number(m.GetLoadBalancingWeight(), 1), HashKey: hashKey(m),
+	}
+	out.Unhealthy, out.Draining = told(m)
+	return out, true
 }

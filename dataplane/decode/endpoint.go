@@ -21,21 +21,12 @@ func (d *decoder) assignment() *config.Assignment {
 // endpoints reads them in order, of all localities together. An address that stands twice counts once, as in Envoy: the
 // first.
 func (d *decoder) endpoints(at string, m *endpointpb.ClusterLoadAssignment) []config.Endpoint {
-	return d.located(at, m, d.endpoint)
-}
-
-// located reads endpoints, each by read, and where they are.
-func (d *decoder) located(at string, m *endpointpb.ClusterLoadAssignment, read func(at string, i, j int, m *endpointpb.LbEndpoint) (config.Endpoint, bool)) []config.Endpoint {
 	prefix := at
 	if prefix != "" {
 		prefix += "."
 	}
 	var out []config.Endpoint
-	type identity struct {
-		config.Address
-		name string
-	}
-	seen := map[identity]bool{}
+	seen := map[config.Address]bool{}
 	var sum uint64
 	type place struct {
 		priority uint32
@@ -43,7 +34,7 @@ func (d *decoder) located(at string, m *endpointpb.ClusterLoadAssignment, read f
 	}
 	places := map[place]uint32{}
 	for i, l := range m.GetEndpoints() {
-		locality := config.Locality{Region: l.GetLocality().GetRegion(), Zone: l.GetLocality().GetZone(), SubZone: l.GetLocality().GetSubZone()}
+		locality := localityOf(l)
 		weight := l.GetLoadBalancingWeight().GetValue()
 		here := place{l.GetPriority(), locality}
 		if other, twice := places[here]; twice && other != weight {
@@ -51,12 +42,11 @@ func (d *decoder) located(at string, m *endpointpb.ClusterLoadAssignment, read f
 		}
 		places[here] = weight
 		for j, e := range l.GetLbEndpoints() {
-			endpoint, ok := read(prefix, i, j, e)
-			self := identity{endpoint.Address, endpoint.Hostname}
-			if !ok || seen[self] {
+			endpoint, ok := d.endpoint(prefix, i, j, e)
+			if !ok || seen[endpoint.Address] {
 				continue
 			}
-			seen[self] = true
+			seen[endpoint.Address] = true
 			endpoint.Priority, endpoint.Locality, endpoint.LocalityWeight = l.GetPriority(), locality, weight
 			sum += uint64(endpoint.Weight)
 			out = append(out, endpoint)
@@ -68,6 +58,22 @@ func (d *decoder) located(at string, m *endpointpb.ClusterLoadAssignment, read f
 	return out
 }
 
+func localityOf(l *endpointpb.LocalityLbEndpoints) config.Locality {
+	m := l.GetLocality()
+	return config.Locality{Region: m.GetRegion(), Zone: m.GetZone(), SubZone: m.GetSubZone()}
+}
+
+// told is what EDS says of an endpoint's health. The walk has refused what is not here.
+func told(m *endpointpb.LbEndpoint) (unhealthy, draining bool) {
+	switch m.GetHealthStatus() {
+	case corepb.HealthStatus_UNHEALTHY, corepb.HealthStatus_TIMEOUT:
+		return true, false
+	case corepb.HealthStatus_DRAINING:
+		return false, true
+	}
+	return false, false
+}
+
 // endpoint reads one; false leaves it out. The path is built only for a refusal: there may be many thousands.
 func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (config.Endpoint, bool) {
 	here := func() string { return fmt.Sprintf("%sendpoints[%d].lb_endpoints[%d]", at, i, j) }
@@ -76,20 +82,13 @@ func (d *decoder) endpoint(at string, i, j int, m *endpointpb.LbEndpoint) (confi
 		d.missing(here(), "%s", err)
 		return config.Endpoint{}, false
 	}
-	return described(m, config.Endpoint{Address: address}), true
-}
-
-// described adds what is said of an endpoint beside its address.
-func described(m *endpointpb.LbEndpoint, out config.Endpoint) config.Endpoint {
-	out.Weight, out.HashKey = number(m.GetLoadBalancingWeight(), 1), hashKey(m)
-	// The walk has refused all others.
-	switch m.GetHealthStatus() {
-	case corepb.HealthStatus_UNHEALTHY, corepb.HealthStatus_TIMEOUT:
-		out.Unhealthy = true
-	case corepb.HealthStatus_DRAINING:
-		out.Draining = true
+	out := config.Endpoint{
+		Address: address,
+		Weight:  number(m.GetLoadBalancingWeight(), 1),
+		HashKey: hashKey(m),
 	}
-	return out
+	out.Unhealthy, out.Draining = told(m)
+	return out, true
 }
 
 // maxSocketPath is what a sockaddr_un holds, without the NUL, in bytes.

@@ -1,5 +1,7 @@
 package decode
 
+//lint:file-ignore SA1019 other control planes still send the deprecated fields.
+
 import (
 	"cmp"
 	"fmt"
@@ -29,16 +31,6 @@ const (
 // maxKept bounds what is kept of a body, in bytes.
 const maxKept = 64 << 20
 
-// conditions are Envoy's words. https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on
-var conditions = map[string]config.RetryOn{
-	"5xx": config.On5xx, "gateway-error": config.OnGatewayError, "reset": config.OnReset,
-	"connect-failure": config.OnConnectFailure, "refused-stream": config.OnRefusedStream,
-	"reset-before-request": config.OnResetBeforeRequest, "retriable-4xx": config.OnRetriable4xx,
-	"retriable-status-codes": config.OnStatusCodes, "cancelled": config.OnCancelled,
-	"deadline-exceeded": config.OnDeadlineExceeded, "internal": config.OnInternal,
-	"resource-exhausted": config.OnResourceExhausted, "unavailable": config.OnUnavailable,
-}
-
 // retry reads a policy; nil is no retries. kept is how much of a body is kept.
 func (d *decoder) retry(at string, m *routepb.RetryPolicy, kept int) *config.Retry {
 	if m == nil {
@@ -53,7 +45,7 @@ func (d *decoder) retry(at string, m *routepb.RetryPolicy, kept int) *config.Ret
 		if word = strings.TrimSpace(word); word == "" {
 			continue
 		}
-		on, ok := conditions[word]
+		on, ok := config.ParseRetryOn(word)
 		if !ok {
 			d.refuse(at+".retry_on", "got %s, want conditions that this proxy has: %s", quote(word), notSupported)
 		}

@@ -71,7 +71,7 @@ func holds(name protoreflect.Name, extensions ...Extension) Field {
 }
 
 // tables is everything this proxy knows of Envoy's API.
-var tables = slices.Concat(listenerTable, tlsTable, httpTable, tcpTable, accessLogTable, routeTableTable, retryTable, clusterTable, balancingTable, dnsTable, endpointTable, coreTable)
+var tables = slices.Concat(listenerTable, tlsTable, httpTable, tcpTable, accessLogTable, routeTableTable, retryTable, clusterTable, healthTable, balancingTable, dnsTable, endpointTable, coreTable)
 
 // index finds the rules of a message. Built once, read-only after.
 var index = sync.OnceValue(func() map[rulesKey]map[protoreflect.Name]*Field {

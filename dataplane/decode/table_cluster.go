@@ -1,7 +1,5 @@
 package decode
 
-const noHealth = "there are no health checks"
-
 var clusterTable = []messageRules{
 	{message: clusterType, fields: []Field{
 		yes("name"),
@@ -28,8 +26,10 @@ var clusterTable = []messageRules{
 		harmless("metadata", forOthers),
 		harmless("per_connection_buffer_limit_bytes", ownBuffers),
 		harmless("per_connection_buffer_high_watermark_timeout", ownBuffers),
-		harmless("ignore_health_on_host_removal", noHealth),
-		harmless("wait_for_warm_on_init", "concerns health checks and DNS"),
+		yes("health_checks"),
+		yes("outlier_detection"),
+		{Name: "ignore_health_on_host_removal", Support: Implemented, Note: "true, where there are health checks: an endpoint that is removed is gone"},
+		harmless("wait_for_warm_on_init", "the first checks are waited for, at most a second"),
 		harmless("cleanup_interval", "concerns ORIGINAL_DST"),
 		yes("dns_lookup_family"),
 		yes("respect_dns_ttl"),
@@ -62,7 +62,7 @@ var clusterTable = []messageRules{
 		{Name: "healthy_panic_threshold", Support: Implemented, Note: "whole percents: what is behind the point is cut off, as Envoy does"},
 		yes("locality_weighted_lb_config"),
 		harmless("update_merge_window", "changes of endpoints are used at once"),
-		harmless("ignore_new_hosts_until_first_hc", noHealth),
+		only("ignore_new_hosts_until_first_hc", "false"),
 	}},
 	{message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"},
 	{message: "envoy.type.v3.Percent", fields: []Field{
@@ -131,7 +131,7 @@ var endpointTable = []messageRules{
 	}},
 	{message: "envoy.config.endpoint.v3.Endpoint", fields: []Field{
 		yes("address"),
-		harmless("hostname", "is read by health checks and host rewriting only"),
+		harmless("hostname", "is read by host rewriting only"),
 		harmless("observability_name", forStats),
 	}},
 }

@@ -101,7 +101,7 @@ func TestTableForDocuments(t *testing.T) {
 	if f := find("envoy.config.cluster.v3.Cluster", "lb_policy"); f.Support != Implemented || len(f.Values) != 3 {
 		t.Errorf("got %+v", f)
 	}
-	if f := find("envoy.config.cluster.v3.Cluster", "health_checks"); f.Support != Refused {
+	if f := find("envoy.config.cluster.v3.Cluster", "lb_subset_config"); f.Support != Refused {
 		t.Errorf("got %+v", f)
 	}
 	if f := find("envoy.config.cluster.v3.Cluster", "alt_stat_name"); f.Support != Harmless || f.Note == "" {

@@ -64,7 +64,11 @@ func (w *walker) message(m protoreflect.Message) {
 		if !m.Has(f) {
 			if rule != nil && rule.Required {
 				w.push(step{name: f.Name()})
-				w.refuse(w.at(), "got %s, want %s: %s", show(f, m.Get(f)), oneOf(rule.Values), rule.Note)
+				got := show(f, m.Get(f))
+				if f.Message() != nil {
+					got = "none"
+				}
+				w.refuse(w.at(), "got %s, want %s: %s", got, oneOf(rule.Values), rule.Note)
 				w.pop()
 			}
 			continue

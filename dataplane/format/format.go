@@ -131,6 +131,7 @@ func text(s string) Value { return Value{Text: s, Missing: s == ""} }
 
 func number(n int64) Value { return Value{Number: n, Numeric: true} }
 
+// address is an address, or the unix socket that stands for it.
 func address(a netip.AddrPort, r *Record) Value {
 	if !a.IsValid() {
 		return text(r.Socket)

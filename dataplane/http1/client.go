@@ -22,6 +22,8 @@ type ClientConn struct {
 	conn net.Conn
 	// socket is conn's, or nil.
 	socket *socket.Conn
+	// ahead is conn, if bytes may have come that are not on the socket any more, as in TLS; else nil.
+	ahead  interface{ Buffered() int }
 	limits Limits
 
 	// Only who writes. written: the whole request was.
@@ -51,6 +53,7 @@ type ClientConn struct {
 func NewClientConn(conn net.Conn, limits Limits) *ClientConn {
 	conn = socket.Wrap(conn)
 	c := &ClientConn{conn: conn, socket: socket.Of(conn), limits: limits}
+	c.ahead, _ = conn.(interface{ Buffered() int })
 	c.in.conn = conn
 	c.out.init(conn)
 	c.parser.init(limits)
@@ -60,8 +63,8 @@ func NewClientConn(conn net.Conn, limits Limits) *ClientConn {
 // Idle tells whether the connection may serve an exchange: it is open, and the upstream has sent nothing that was not
 // asked for. What it sent would be taken for the answer to the next request.
 func (c *ClientConn) Idle() bool {
-	if ahead, ok := c.conn.(interface{ Buffered() int }); ok && ahead.Buffered() > 0 {
-		return false // in TLS it may have come, and not be on the socket any more
+	if c.ahead != nil && c.ahead.Buffered() > 0 {
+		return false
 	}
 	return !c.broken.Load() && c.in.buffered() == 0 && c.socket != nil && c.socket.Peek() < 0
 }

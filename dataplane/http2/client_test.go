@@ -404,13 +404,13 @@ func TestGoAway(t *testing.T) {
 	x, y, held := exchanged(t, c, s), exchanged(t, c, s), c.NewExchange()
 	_ = s.WriteGoAway(1, xhttp2.ErrCodeNo, nil)
 	_, _, err := outcome(y)
-	if f := asFailure(t, err); f.Kind != failure.Reset || !f.Retryable {
-		t.Errorf("got %v (retryable %v)", f, f.Retryable)
+	if f := asFailure(t, err); f.Kind != failure.Reset || !f.Retryable || !f.Refused {
+		t.Errorf("got %v (retryable %v, refused %v)", f, f.Retryable, f.Refused)
 	}
 	y.Close(false)
 	want(t, "room", c.CanTakeNewRequest(), false)
-	if f := asFailure(t, held.WriteRequest(get("/"), true)); !f.Retryable {
-		t.Errorf("got %v, want it retryable", f)
+	if f := asFailure(t, held.WriteRequest(get("/"), true)); !f.Retryable || !f.Unsent {
+		t.Errorf("got %v, want it retryable, and nothing sent", f)
 	}
 	held.Close(true)
 	want(t, "closed", c.Closed(), false)

@@ -110,8 +110,8 @@ func TestUpstreamFailures(t *testing.T) {
 				_, err = io.ReadAll(x)
 			}
 			f := asFailure(t, err)
-			if f.Kind != test.kind || f.Retryable != test.retryable {
-				t.Errorf("got %v (retryable %v)", f, f.Retryable)
+			if f.Kind != test.kind || f.Retryable != test.retryable || f.Refused != test.retryable || f.Unsent {
+				t.Errorf("got %v (retryable %v, refused %v, unsent %v)", f, f.Retryable, f.Refused, f.Unsent)
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func TestClosedBeforeUse(t *testing.T) {
 		t.Error("an exchange on a connection that is over")
 	}
 	defer held.Close(true)
-	if f := asFailure(t, held.WriteRequest(get("/"), true)); f.Kind != failure.Reset || !f.Retryable {
-		t.Errorf("got %v (retryable %v)", f, f.Retryable)
+	if f := asFailure(t, held.WriteRequest(get("/"), true)); f.Kind != failure.Reset || !f.Retryable || !f.Unsent {
+		t.Errorf("got %v (retryable %v, unsent %v)", f, f.Retryable, f.Unsent)
 	}
 }

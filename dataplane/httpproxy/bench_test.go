@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
 )
 
 // lean is a client that allocates nothing: it reads an answer whose length it knows.
@@ -62,13 +65,23 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector's sync.Pool drops what it is given")
 	}
-	r := newRig(t, leanOrigin)
-	l := leanClient(t, r)
-	for range 20 {
-		l.once(t)
-	}
-	if n := testing.AllocsPerRun(2000, func() { l.once(t) }); n >= 0.5 {
-		t.Errorf("%v allocations per request, want none", n)
+	for name, change := range map[string]func(*rig){
+		"plain": func(*rig) {},
+		// Only who is sent again pays for it.
+		"with a retry policy": func(r *rig) {
+			r.routes[0].Retry = &config.Retry{On: config.On5xx, Attempts: 3, PerTryTimeout: time.Minute, BackOffBase: time.Millisecond, BackOffMax: time.Second}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, leanOrigin, change)
+			l := leanClient(t, r)
+			for range 20 {
+				l.once(t)
+			}
+			if n := testing.AllocsPerRun(2000, func() { l.once(t) }); n >= 0.5 {
+				t.Errorf("%v allocations per request, want none", n)
+			}
+		})
 	}
 }
 

@@ -56,6 +56,9 @@ type exchange struct {
 	record   accesslog.Record
 	address  config.Address
 	stats    *cluster.Stats
+	// cluster and endpoint are those of the try under way.
+	cluster  *cluster.Cluster
+	endpoint *cluster.Endpoint
 	sent     int64
 	// watched tells when the client goes away, and is to call clientGone; nil is not watched.
 	watched    gone
@@ -158,6 +161,7 @@ func (x *exchange) end() {
 	clear(x.mirrors)
 	x.mirrors = x.mirrors[:0]
 	x.s, x.c, x.req, x.up, x.cancel, x.pump, x.watched = nil, nil, nil, nil, nil, nil, nil
+	x.cluster, x.endpoint = nil, nil
 	x.record = accesslog.Record{}
 	x.p.exchanges.Put(x)
 }

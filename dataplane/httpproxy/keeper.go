@@ -146,6 +146,7 @@ func (k *keeper) take(p []byte, err error, more bool) bool {
 	if len(p) > 0 {
 		x.received += int64(len(p))
 		x.touch()
+		x.copyTo(p)
 		if k.tooMuch(len(k.kept) + len(p)) {
 			k.kept = nil
 		} else {
@@ -160,6 +161,7 @@ func (k *keeper) take(p []byte, err error, more bool) bool {
 	switch {
 	case err == io.EOF:
 		k.ended = true
+		x.endMirrors(x.req.Trailer, io.EOF)
 		x.requestEnded()
 		if k.to != nil {
 			k.end()

@@ -61,7 +61,8 @@ func (x *exchange) persist(client *upstream.Client, r *route.Rule, e *cluster.En
 			}
 			fresh = false
 			x.tryOver.Store(false)
-		case !fresh && x.wasStale(why):
+		case !fresh && x.flag == "" && x.wasStale(why):
+			// The policy does not count it, so that it forbids nothing.
 			client.Cluster.Stats.Retries.Add(1)
 			fresh = true
 		default:

@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -70,6 +71,30 @@ func TestRetryWithinTheBody(t *testing.T) {
 				t.Errorf("and then: got %d, want 200", a.StatusCode)
 			}
 		})
+	}
+}
+
+// A part of the body that comes while nobody is there to get it is kept, and what follows is read when somebody is.
+func TestRetryOfABodyThatWaits(t *testing.T) {
+	asked := make(chan struct{})
+	o := inTurn(func(_ string, c *originConn) {
+		c.read(5)
+		c.say(unavailable)
+		c.Close()
+	}, func(_ string, c *originConn) {
+		middle := c.read(10)
+		close(asked)
+		c.say("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n" + middle + c.read(5))
+	})
+	r := newRig(t, nil, retrying(config.Retry{On: config.On5xx, BackOffBase: 200 * time.Millisecond, BackOffMax: time.Second}, o, o))
+	c := r.dial().say(request("PUT", "/", "Content-Length: 15") + "first")
+	for r.client.Cluster.Stats.Retries.Load() == 0 {
+		runtime.Gosched()
+	}
+	c.say("then.")
+	<-asked
+	if a := c.say("after").answer("PUT"); a.StatusCode != 200 || a.body != "firstthen.after" {
+		t.Errorf("got %d %q, want 200 and all parts", a.StatusCode, a.body)
 	}
 }
 
@@ -150,6 +175,9 @@ func TestRetryOfSomeRequests(t *testing.T) {
 	c := r.dial()
 	if a := c.say(get("/")).answer("GET"); a.StatusCode != 503 {
 		t.Errorf("without the header: got %d, want 503", a.StatusCode)
+	}
+	if seen := r.requests(); len(seen) != 1 {
+		t.Errorf("without the header: the origin saw %d requests, want 1", len(seen))
 	}
 	if a := c.say(get("/", "X-Again: yes")).answer("GET"); a.StatusCode != 200 {
 		t.Errorf("with the header: got %d, want 200", a.StatusCode)

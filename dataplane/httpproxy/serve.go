@@ -137,12 +137,14 @@ func idempotent(method string) bool {
 }
 
 // try is one exchange with an endpoint.
-func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool) *failure.Error {
+func (x *exchange) try(client *upstream.Client, e *cluster.Endpoint, fresh bool) (why *failure.Error) {
+	defer func() { x.noteFailure(why) }()
 	e.Active.Add(1)
 	defer e.Active.Add(-1)
 	e.Requests.Add(1)
 	x.record.Attempts++
 	x.address = e.Address
+	x.cluster, x.endpoint = client.Cluster, e
 	var up upstream.Exchange
 	if !fresh {
 		up = client.Take(e, &x.c.Origin)
@@ -185,7 +187,12 @@ func (x *exchange) exchange(up upstream.Exchange) (why *failure.Error, whole boo
 		}
 		x.pump = &k.pump
 		k.attach(up)
-		why, whole = x.answer(up)
+		if k.why.Load() != nil {
+			// The client's fault while nothing was attached; later ones break the exchange off.
+			why = x.because(nil)
+		} else {
+			why, whole = x.answer(up)
+		}
 		return why, k.detach(up) && whole
 	default:
 		var why *failure.Error
@@ -211,6 +218,9 @@ func (x *exchange) answer(up upstream.Exchange) (*failure.Error, bool) {
 		x.touch()
 		if (res.Status >= 200 || res.Status == 101) && x.tryTimeout > 0 && x.tryEnds() {
 			return x.because(nil), false
+		}
+		if res.Status >= 200 || res.Status == 101 {
+			x.noteAnswer(res)
 		}
 		if res.Status >= 200 {
 			break

@@ -27,7 +27,7 @@ type inherited struct {
 	// address is where it is bound; an IPv6 one of all addresses takes IPv4 too, if both.
 	address netip.AddrPort
 	both    bool
-	// path is a unix socket's, in place of an address.
+	// path is a unix socket's; address is zero then.
 	path string
 	// kept: it is the service manager's, and stays bound whatever we do; else it is taken once.
 	kept bool
@@ -48,12 +48,16 @@ func (i *Inherited) Add(file *os.File, kept bool) error {
 	return nil
 }
 
-// String is the address, or the path.
-func (s *inherited) String() string { return Place{Address: s.address, Path: s.path}.String() }
-
 // Own says that the process that had the sockets before does not have them any more. Until then they are left as they are when
 // one of them is closed.
 func (i *Inherited) Own() { i.owned.Store(true) }
+
+func (s *inherited) name() string {
+	if s.path != "" {
+		return s.path
+	}
+	return s.address.String()
+}
 
 // look asks the kernel what the descriptor is, and believes nobody else.
 func (s *inherited) look() error {
@@ -87,11 +91,9 @@ func (s *inherited) look() error {
 			s.address = netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
 			s.both = option(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) == 0
 		case *unix.SockaddrUnix:
-			if s.path = a.Name; s.path == "" {
-				err = errors.New("got a unix socket without a name")
-			}
+			s.path = a.Name
 		default:
-			err = errors.New("got a socket of another kind than TCP or unix")
+			err = errors.New("got a socket of another kind than TCP and unix sockets")
 		}
 	})
 	return errors.Join(control, err)
@@ -106,14 +108,19 @@ func (i *Inherited) Bind(place Place) (*Socket, error) {
 	if l == nil {
 		return Bind(place)
 	}
-	s := newSocket(place, l)
-	s.inherited, s.kept = i, kept
-	if place.Path != "" && !abstract(place.Path) {
-		s.Place.Mode = 0 // not known: SetMode sets it
-		if s.file, err = os.Lstat(place.Path); err != nil {
-			s.file = nil // somebody has removed it
+	var file os.FileInfo
+	if unix, ok := l.(*net.UnixListener); ok {
+		// Our Close removes the file, unless it is the service manager's.
+		unix.SetUnlinkOnClose(false)
+		if !kept && !abstract(place.Path) {
+			if file, err = os.Lstat(place.Path); err != nil {
+				l.Close()
+				return nil, fmt.Errorf("listener: bind %s: %w", place, cause(err))
+			}
 		}
 	}
+	s := newSocket(place, l, file)
+	s.inherited, s.kept = i, kept
 	return s, nil
 }
 
@@ -157,7 +164,7 @@ func (i *Inherited) Waiting() []string {
 	var names []string
 	for _, s := range i.sockets {
 		if !s.kept {
-			names = append(names, s.String())
+			names = append(names, s.name())
 		}
 	}
 	return names
@@ -171,7 +178,7 @@ func (i *Inherited) Unused() (kept, closed []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.sockets = slices.DeleteFunc(i.sockets, func(s *inherited) bool {
-		name := fmt.Sprintf("%s (%s)", s, s.file.Name())
+		name := fmt.Sprintf("%s (%s)", s.name(), s.file.Name())
 		switch {
 		case !s.kept:
 			closed = append(closed, name)

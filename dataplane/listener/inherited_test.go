@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -167,7 +168,7 @@ func TestInheritedMatch(t *testing.T) {
 	}
 }
 
-// TestInheritedBad: what is no listening TCP socket is refused, and closed.
+// TestInheritedBad: what is no socket that listens is refused, and closed.
 func TestInheritedBad(t *testing.T) {
 	file, err := os.Open(os.DevNull)
 	if err != nil {
@@ -200,5 +201,50 @@ func TestInheritedBad(t *testing.T) {
 		if _, err := file.Stat(); err == nil {
 			t.Errorf("%s: it is open", want)
 		}
+	}
+}
+
+// TestInheritedUnix: the file of a unix socket goes with the last process that has it.
+func TestInheritedUnix(t *testing.T) {
+	place := Place{Path: filepath.Join(t.TempDir(), "s"), Mode: 0o600}
+	first, err := Bind(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := first.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fd int
+	if err := raw.Control(func(of uintptr) { fd, _ = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || fd == 0 {
+		t.Fatal(err)
+	}
+	all := &Inherited{}
+	defer all.Close()
+	if err := all.Add(os.NewFile(uintptr(fd), "given"), false); err != nil {
+		t.Fatal(err)
+	}
+	if names := all.Waiting(); len(names) != 1 || names[0] != place.Path {
+		t.Errorf("waiting: got %v", names)
+	}
+	second, err := all.Bind(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Share(true)
+	first.Close()
+	all.Own()
+	serve(second, nil, func(c net.Conn) { _, _ = c.Write([]byte("ok")) })
+	conn, err := net.Dial("unix", place.Path)
+	if err != nil {
+		t.Fatalf("the first has taken the file with it: %v", err)
+	}
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 2)); err != nil {
+		t.Error(err)
+	}
+	second.Close()
+	if _, err := os.Lstat(place.Path); err == nil {
+		t.Error("the second has left the file")
 	}
 }

@@ -69,23 +69,24 @@ type Socket struct {
 // keepAlive probes are the chains' business: an idle peer that is gone must not hold a connection for ever.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 5}
 
-func newSocket(place Place, l acceptor) *Socket {
-	return &Socket{Place: place, listener: l, done: make(chan struct{}), shut: make(chan struct{})}
+func newSocket(place Place, l acceptor, file os.FileInfo) *Socket {
+	return &Socket{Place: place, listener: l, file: file, done: make(chan struct{}), shut: make(chan struct{})}
 }
 
 // Bind opens a socket. The error says which address, and is the system's (EADDRINUSE and the like).
 func Bind(place Place) (*Socket, error) {
-	s := newSocket(place, nil)
+	var l acceptor
+	var file os.FileInfo
 	var err error
 	if place.Path != "" {
-		s.listener, s.file, err = bindUnix(&net.ListenConfig{}, place)
+		l, file, err = listenUnix(&net.ListenConfig{}, place)
 	} else {
-		s.listener, err = listenTCP(place)
+		l, err = listenTCP(place)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return newSocket(place, l, file), nil
 }
 
 func listenTCP(place Place) (acceptor, error) {

@@ -56,9 +56,9 @@ func makeWay(path string) error {
 	return cause(err)
 }
 
-// bindUnix binds a unix socket. It is never more open than mode says: the file is made with at most these permissions,
+// listenUnix binds a unix socket. It is never more open than mode says: the file is made with at most these permissions,
 // since Linux takes them from the descriptor (unix(7)), and nobody can connect before listen.
-func bindUnix(lc *net.ListenConfig, place Place) (acceptor, os.FileInfo, error) {
+func listenUnix(lc *net.ListenConfig, place Place) (acceptor, os.FileInfo, error) {
 	if abstract(place.Path) {
 		l, err := listen(lc, "unix", place.Path)
 		if err != nil {

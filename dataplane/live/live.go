@@ -85,6 +85,7 @@ type Runtime struct {
 	bound     map[socketKey]*boundSocket
 	listeners map[string]*running
 	world     world
+	watchers  watchers
 	draining  bool
 }
 
@@ -172,6 +173,7 @@ func (r *Runtime) Apply(c *config.Config) error {
 	var problems []error
 	next, dropped, err := r.world.next(c)
 	problems = append(problems, err)
+	r.watch(&next)
 	r.world = next
 	r.clusters.Store(&next.clusters)
 
@@ -259,6 +261,11 @@ func (r *Runtime) Drain(ctx context.Context) {
 		l.version.Load().retire(nil)
 	}
 	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.watchers.unwatch()
+	}()
 
 	ended := make(chan struct{})
 	go func() {

@@ -85,7 +85,7 @@ func (r *Resolver) Watch(wanted []*config.DNS) {
 		list := r.watched[d]
 		if list == nil {
 			for _, n := range d.Names {
-				list = append(list, r.lookup(questionOf(d, n.Hostname)))
+				list = append(list, r.lookup(questionOf(d, n.Host)))
 			}
 		}
 		next[d] = list
@@ -130,14 +130,15 @@ func (r *Resolver) Endpoints(d *config.DNS) ([]config.Endpoint, bool) {
 		if !l.settled {
 			return nil, false
 		}
-		one := d.Names[i]
-		port := one.Address.Port()
+		n := &d.Names[i]
 		for _, ip := range l.addresses() {
-			address := netip.AddrPortFrom(ip, port)
+			address := netip.AddrPortFrom(ip, n.Port)
 			if !seen[address] {
 				seen[address] = true
-				one.Address = config.At(address)
-				out = append(out, one)
+				out = append(out, config.Endpoint{
+					Address: config.At(address), Weight: n.Weight, HashKey: n.HashKey, Hostname: n.Host,
+					Priority: n.Priority, Locality: n.Locality, LocalityWeight: n.LocalityWeight, Unhealthy: n.Unhealthy, Draining: n.Draining,
+				})
 			}
 		}
 	}

@@ -73,7 +73,7 @@ var failed = reply{err: errors.New("no answer")}
 func spec(hosts ...string) *config.DNS {
 	d := &config.DNS{Family: config.FamilyBoth, RespectTTL: true, Refresh: 5 * time.Second, FailureBase: time.Second, FailureMax: 4 * time.Second}
 	for _, h := range hosts {
-		d.Names = append(d.Names, config.Endpoint{Hostname: h, Address: config.At(netip.AddrPortFrom(netip.Addr{}, 80)), Weight: 2, Priority: 1})
+		d.Names = append(d.Names, config.NamedEndpoint{Host: h, Port: 80, Weight: 2})
 	}
 	return d
 }
@@ -100,8 +100,8 @@ func endpoints(t *testing.T, r *Resolver, d *config.DNS) string {
 	var out []string
 	for _, e := range list {
 		out = append(out, fmt.Sprintf("%s*%d", e.Address, e.Weight))
-		if e.Hostname == "" || e.Priority != 1 {
-			t.Errorf("got %+v, want its name and priority", e)
+		if e.Hostname == "" {
+			t.Errorf("%v has no name", e)
 		}
 	}
 	return strings.Join(out, " ")
@@ -113,6 +113,27 @@ func want(t *testing.T, r *Resolver, d *config.DNS, want string) {
 	if got := endpoints(t, r, d); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// TestPlaces: where a name is, and how it does, is said of each of its addresses.
+func TestPlaces(t *testing.T) {
+	bubble(t, func(t *testing.T, z *zone, r *Resolver, _ *int) {
+		d := spec("a")
+		n := &d.Names[0]
+		n.Priority, n.Locality, n.LocalityWeight, n.Draining, n.Unhealthy = 3, config.Locality{Zone: "z"}, 7, true, true
+		z.set("a", found(time.Minute, "10.0.0.1", "10.0.0.2"), reply{})
+		r.Watch([]*config.DNS{d})
+		synctest.Wait()
+		list, _ := r.Endpoints(d)
+		for _, e := range list {
+			if e.Priority != 3 || e.Locality.Zone != "z" || e.LocalityWeight != 7 || !e.Draining || !e.Unhealthy {
+				t.Errorf("got %+v", e)
+			}
+		}
+		if len(list) != 2 {
+			t.Errorf("got %d endpoints, want 2", len(list))
+		}
+	})
 }
 
 // TestTTL: a name is asked for again when its answer is over, and not before.
@@ -258,7 +279,7 @@ func TestFamilies(t *testing.T) {
 func TestShared(t *testing.T) {
 	bubble(t, func(t *testing.T, z *zone, r *Resolver, _ *int) {
 		one, two := spec("a"), spec("a", "a")
-		two.Names[1].Address = config.At(netip.AddrPortFrom(netip.Addr{}, 81))
+		two.Names[1].Port = 81
 		z.set("a", found(time.Minute, "10.0.0.1"), reply{})
 		r.Watch([]*config.DNS{one})
 		want(t, r, one, "10.0.0.1:80*2")

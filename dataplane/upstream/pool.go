@@ -97,14 +97,11 @@ func (p *pool) take() Exchange {
 	}
 	for {
 		p.mu.Lock()
-		n := len(p.idle)
-		if n == 0 {
+		if len(p.idle) == 0 {
 			p.mu.Unlock()
 			return nil
 		}
-		c := p.idle[n-1]
-		p.idle[n-1] = nil
-		p.idle = p.idle[:n-1]
+		c := p.pop()
 		p.mu.Unlock()
 		if c.Idle() {
 			c.begin()
@@ -112,6 +109,15 @@ func (p *pool) take() Exchange {
 		}
 		c.Close(false)
 	}
+}
+
+// pop takes the connection used last, of which there is one. It is called with mu held.
+func (p *pool) pop() *conn {
+	n := len(p.idle) - 1
+	c := p.idle[n]
+	p.idle[n] = nil
+	p.idle = p.idle[:n]
+	return c
 }
 
 func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
@@ -154,6 +160,17 @@ func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
 			p.mu.Unlock()
 			p.stats.ConnectionsActive.Add(1)
 			return nil, nil
+		}
+		if len(p.idle) > 0 {
+			// It came back after take had looked, and nobody would call.
+			c := p.pop()
+			p.mu.Unlock()
+			if c.Idle() {
+				c.begin()
+				return c, nil
+			}
+			c.Close(false)
+			continue
 		}
 		waiter := make(chan *conn, 1)
 		p.waiters = append(p.waiters, waiter)

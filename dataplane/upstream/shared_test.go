@@ -127,8 +127,11 @@ func TestFullConnections(t *testing.T) {
 			t.Errorf("%d exchanges: %d connections, want %d", i+1, n, connections)
 		}
 	}
-	for _, up := range held {
+	// Which handler takes which is not said.
+	for range held {
 		m.leave <- struct{}{}
+	}
+	for _, up := range held {
 		finish(t, up)
 	}
 	if up := client.Take(e, &Origin{}); up == nil {

@@ -224,8 +224,8 @@ func TestSecretsOfTLS(t *testing.T) {
 	want("other settings are no connection's of before", "", 8)
 	client.SetTLS(true, nil, trust)
 	want("and want their secrets anew", "none", 9)
-	if n := client.Cluster.Stats.ConnectFailures.Load(); n != 4 {
-		t.Errorf("%d failures to connect, want 4", n)
+	if n := client.Cluster.Stats.ConnectFailures.Load(); n != 4 || client.Cluster.Stats.TLSFailures.Load() != n {
+		t.Errorf("%d failures to connect, %d in the handshake, want 4 of both", n, client.Cluster.Stats.TLSFailures.Load())
 	}
 }
 

@@ -159,9 +159,13 @@ func (c *Client) DialTCP(ctx context.Context, client proxyprotocol.Header) (net.
 	conn, err := dial(ctx, c.Cluster, e.Address, client, c.secure, forTCP)
 	if err != nil {
 		e.Failures.Add(1)
+		if ctx.Err() == nil {
+			c.Cluster.Note(e, 503)
+		}
 		done()
 		return nil, e, err
 	}
+	c.Cluster.Note(e, 200)
 	if stream, ok := conn.(socket.Stream); ok {
 		return &streamConn{Stream: stream, done: done}, e, nil
 	}
@@ -195,6 +199,9 @@ func dial(ctx context.Context, c *cluster.Cluster, address config.Address, clien
 		plain := conn
 		if conn, err = s.handshake(ctx, plain, deadline, what); err != nil {
 			plain.Close()
+			if ctx.Err() == nil {
+				c.Stats.TLSFailures.Add(1)
+			}
 		}
 	}
 	if err == nil {

@@ -28,9 +28,9 @@ type Exchange struct {
 	Line  int
 	Label string
 	Times int
+	// Until: it is sent again until the outcome is as expected, or that has taken too long.
+	Until bool
 
-	// Soon: it is sent again until what is expected comes of it, or Patience ends.
-	Soon bool
 	// Names are what a block DNS changes: a name, and the upstreams at its addresses.
 	Names []string
 
@@ -195,8 +195,8 @@ func parseRequestLine(text string) (*Exchange, error) {
 			r.Proto = flag
 		case flag == "chunked":
 			r.Chunked = true
-		case flag == "soon":
-			e.Soon = true
+		case flag == "until":
+			e.Until = true
 		case flag == "open":
 			r.Open = true
 		case flag == "late":

@@ -44,6 +44,12 @@ func (s *signers) authority(tb testing.TB, name string) *Authority {
 	return s.authorities[name]
 }
 
+// Authority is one of the stage's, by its name.
+func (s *Stage) Authority(tb testing.TB, name string) *Authority {
+	tb.Helper()
+	return s.signers.authority(tb, name)
+}
+
 func (s *signers) signed(tb testing.TB, name string) signed {
 	tb.Helper()
 	by, names, _ := strings.Cut(name, "/")

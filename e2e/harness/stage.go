@@ -26,6 +26,7 @@ type Stage struct {
 	signers   signers
 	// tries counts requests with x-echo-first; Play begins anew.
 	tries atomic.Int64
+	well  *wellness
 }
 
 type maker = func(testing.TB, string, ...func(*Upstream)) *Upstream
@@ -53,7 +54,7 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 //	{{full}}             an address where connections are neither taken nor refused
 func NewStage(tb testing.TB, files []txtar.File) *Stage {
 	tb.Helper()
-	s := &Stage{Dir: tb.TempDir(), Ports: map[string]int{}, Sockets: map[string]string{}, Upstreams: map[string]*Upstream{}}
+	s := &Stage{Dir: tb.TempDir(), Ports: map[string]int{}, Sockets: map[string]string{}, Upstreams: map[string]*Upstream{}, well: newWellness()}
 	s.Write(tb, files)
 	return s
 }
@@ -64,7 +65,7 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 	upstream := func(kind maker, options ...func(*Upstream)) func(string) string {
 		return func(name string) string {
 			if s.Upstreams[name] == nil {
-				s.Upstreams[name] = kind(tb, name, append(slices.Clone(options), func(u *Upstream) { u.tries = &s.tries })...)
+				s.Upstreams[name] = kind(tb, name, append(slices.Clone(options), func(u *Upstream) { u.tries, u.well = &s.tries, s.well })...)
 			}
 			return s.Upstreams[name].Addr
 		}

@@ -70,6 +70,9 @@ func joined(fields []Field, name string) string {
 //	x-echo-upgrade: yes           switch to the protocol that is asked for, and send back what comes
 //	x-echo-break: head            close without an answer; "body": close in the middle of the body
 //	x-echo-raw: HTTP/1.1 2\r\n    HTTP/1: these bytes (Go escapes) are the whole answer, then close
+//	x-echo-health: v1=503         from now on v1 answers health checks with this status; or with this number of gRPC's
+//	                              ServingStatus, with minus that of its status codes, with "break" or with "hang"
+//	x-echo-checked: yes           the answer says in x-echo-checked how the last health check went
 //	x-echo-first: 2               all of these hold for the first two requests of an exchange, whichever of a stage's
 //	                              upstreams gets them; later ones are answered as if they had asked for nothing
 type Upstream struct {
@@ -81,6 +84,7 @@ type Upstream struct {
 	serve    func(net.Conn)
 	server   *http.Server  // HTTP/2 only
 	quit     chan struct{} // closed at the end
+	well     *wellness     // what health checks are told; a stage's upstreams share it
 	tries    *atomic.Int64 // requests with x-echo-first; a stage's upstreams share it
 	wg       sync.WaitGroup
 
@@ -138,7 +142,7 @@ func newUpstream(tb testing.TB, name string, options []func(*Upstream)) *Upstrea
 	}
 	u := &Upstream{
 		Name: name, Addr: l.Addr().String(), listener: l, record: true,
-		quit: make(chan struct{}), tries: new(atomic.Int64), conns: map[net.Conn]struct{}{},
+		quit: make(chan struct{}), well: newWellness(), tries: new(atomic.Int64), conns: map[net.Conn]struct{}{},
 	}
 	for _, option := range options {
 		option(u)
@@ -307,6 +311,11 @@ func (u *Upstream) plan(s *Seen) (*plan, error) {
 			p.delay, err = time.ParseDuration(f.Value)
 		case "break":
 			p.breakAt = f.Value
+		case "health":
+			name, state, _ := strings.Cut(f.Value, "=")
+			u.well.set(name, state)
+		case "checked":
+			p.header = append(p.header, Field{"x-echo-checked", u.well.checked(u.Name)})
 		case "first":
 			var n int64
 			if n, err = strconv.ParseInt(f.Value, 10, 64); err == nil && u.tries.Add(1) > n {

@@ -59,6 +59,9 @@ func (u *Upstream) exchange(c net.Conn, r *bufio.Reader, w *bufio.Writer) (s *Se
 		}
 		s.Header = append(s.Header, f)
 	}
+	if state, ok := u.check(s); ok {
+		return s, u.answerCheck(w, state, s.Method), nil
+	}
 	p, err := u.plan(s)
 	if err == nil && hosts != 1 {
 		err = fmt.Errorf("%d Host headers", hosts)

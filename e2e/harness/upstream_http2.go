@@ -30,6 +30,10 @@ func (u *Upstream) handle(w http.ResponseWriter, r *http.Request) {
 		Header: flat(r.Header),
 	}
 	s.secured(connOf(r.Context()))
+	if state, ok := u.check(s); ok {
+		u.serveCheck(w, r, state)
+		return
+	}
 	p, err := u.plan(s)
 	if err != nil {
 		s.Broken = err.Error()

@@ -268,13 +268,17 @@ type Service struct {
 	// Begin each connection to an endpoint with the PROXY protocol's header: V1 or V2. It has the addresses of the
 	// connection that it is made for, so no connection serves requests of two clients' connections. Default: no header.
 	ProxyProtocol Service_ProxyProtocol `protobuf:"varint,10,opt,name=proxy_protocol,json=proxyProtocol,proto3,enum=sluice.v1.Service_ProxyProtocol" json:"proxy_protocol,omitempty"`
-	// How the names of endpoints are looked up. Only where an endpoint has a name.
-	Dns *DNS `protobuf:"bytes,16,opt,name=dns,proto3" json:"dns,omitempty"`
+	// Ask the endpoints whether they are well. Default: they are not asked.
+	HealthCheck *HealthCheck `protobuf:"bytes,12,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
+	// Take out endpoints that answer with failures. Default: none is taken out.
+	OutlierDetection *OutlierDetection `protobuf:"bytes,13,opt,name=outlier_detection,json=outlierDetection,proto3" json:"outlier_detection,omitempty"`
 	// Bounds on what one proxy has under way with the Service. Default: 100,000 connections, waiting requests, requests and
 	// retries.
 	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
 	// Speak TLS to the endpoints. Default: plaintext.
-	Tls           *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
+	// How the names of endpoints are looked up. Only where an endpoint has a name.
+	Dns           *DNS `protobuf:"bytes,16,opt,name=dns,proto3" json:"dns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,9 +383,16 @@ func (x *Service) GetProxyProtocol() Service_ProxyProtocol {
 	return Service_PROXY_PROTOCOL_UNSPECIFIED
 }
 
-func (x *Service) GetDns() *DNS {
+func (x *Service) GetHealthCheck() *HealthCheck {
 	if x != nil {
-		return x.Dns
+		return x.HealthCheck
+	}
+	return nil
+}
+
+func (x *Service) GetOutlierDetection() *OutlierDetection {
+	if x != nil {
+		return x.OutlierDetection
 	}
 	return nil
 }
@@ -396,6 +407,13 @@ func (x *Service) GetCircuitBreaker() *CircuitBreaker {
 func (x *Service) GetTls() *ServiceTLS {
 	if x != nil {
 		return x.Tls
+	}
+	return nil
+}
+
+func (x *Service) GetDns() *DNS {
+	if x != nil {
+		return x.Dns
 	}
 	return nil
 }
@@ -1394,7 +1412,7 @@ var File_sluice_v1_service_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xe8\a\n" +
+	"\x17sluice/v1/service.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1esluice/v1/circuitbreaker.proto\x1a\x16sluice/v1/health.proto\x1a\x15sluice/v1/rules.proto\x1a\x1bsluice/v1/service_tls.proto\"\xed\b\n" +
 	"\aService\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x80\xf6,\x01R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x126\n" +
@@ -1408,10 +1426,12 @@ const file_sluice_v1_service_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\x0e2\x1b.sluice.v1.Service.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x122\n" +
 	"\x0fconnect_timeout\x18\t \x01(\tB\t\xbaH\x06r\x04\x88\xf6,\x01R\x0econnectTimeout\x12Q\n" +
 	"\x0eproxy_protocol\x18\n" +
-	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x12 \n" +
-	"\x03dns\x18\x10 \x01(\v2\x0e.sluice.v1.DNSR\x03dns\x12B\n" +
+	" \x01(\x0e2 .sluice.v1.Service.ProxyProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\rproxyProtocol\x129\n" +
+	"\fhealth_check\x18\f \x01(\v2\x16.sluice.v1.HealthCheckR\vhealthCheck\x12H\n" +
+	"\x11outlier_detection\x18\r \x01(\v2\x1b.sluice.v1.OutlierDetectionR\x10outlierDetection\x12B\n" +
 	"\x0fcircuit_breaker\x18\x0e \x01(\v2\x19.sluice.v1.CircuitBreakerR\x0ecircuitBreaker\x12'\n" +
-	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x1a9\n" +
+	"\x03tls\x18\v \x01(\v2\x15.sluice.v1.ServiceTLSR\x03tls\x12 \n" +
+	"\x03dns\x18\x10 \x01(\v2\x0e.sluice.v1.DNSR\x03dns\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1555,8 +1575,10 @@ var file_sluice_v1_service_proto_goTypes = []any{
 	(*HashSourceAddress)(nil),  // 18: sluice.v1.HashSourceAddress
 	nil,                        // 19: sluice.v1.Service.LabelsEntry
 	nil,                        // 20: sluice.v1.LoadBalancer.ZoneWeightsEntry
-	(*CircuitBreaker)(nil),     // 21: sluice.v1.CircuitBreaker
-	(*ServiceTLS)(nil),         // 22: sluice.v1.ServiceTLS
+	(*HealthCheck)(nil),        // 21: sluice.v1.HealthCheck
+	(*OutlierDetection)(nil),   // 22: sluice.v1.OutlierDetection
+	(*CircuitBreaker)(nil),     // 23: sluice.v1.CircuitBreaker
+	(*ServiceTLS)(nil),         // 24: sluice.v1.ServiceTLS
 }
 var file_sluice_v1_service_proto_depIdxs = []int32{
 	19, // 0: sluice.v1.Service.labels:type_name -> sluice.v1.Service.LabelsEntry
@@ -1564,30 +1586,32 @@ var file_sluice_v1_service_proto_depIdxs = []int32{
 	7,  // 2: sluice.v1.Service.load_balancer:type_name -> sluice.v1.LoadBalancer
 	0,  // 3: sluice.v1.Service.protocol:type_name -> sluice.v1.Service.Protocol
 	1,  // 4: sluice.v1.Service.proxy_protocol:type_name -> sluice.v1.Service.ProxyProtocol
-	5,  // 5: sluice.v1.Service.dns:type_name -> sluice.v1.DNS
-	21, // 6: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
-	22, // 7: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
-	2,  // 8: sluice.v1.DNS.mode:type_name -> sluice.v1.DNS.Mode
-	3,  // 9: sluice.v1.DNS.family:type_name -> sluice.v1.DNS.Family
-	8,  // 10: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
-	10, // 11: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
-	11, // 12: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
-	12, // 13: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
-	13, // 14: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
-	20, // 15: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
-	9,  // 16: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
-	9,  // 17: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
-	14, // 18: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
-	14, // 19: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
-	15, // 20: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
-	16, // 21: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
-	17, // 22: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
-	18, // 23: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	21, // 5: sluice.v1.Service.health_check:type_name -> sluice.v1.HealthCheck
+	22, // 6: sluice.v1.Service.outlier_detection:type_name -> sluice.v1.OutlierDetection
+	23, // 7: sluice.v1.Service.circuit_breaker:type_name -> sluice.v1.CircuitBreaker
+	24, // 8: sluice.v1.Service.tls:type_name -> sluice.v1.ServiceTLS
+	5,  // 9: sluice.v1.Service.dns:type_name -> sluice.v1.DNS
+	2,  // 10: sluice.v1.DNS.mode:type_name -> sluice.v1.DNS.Mode
+	3,  // 11: sluice.v1.DNS.family:type_name -> sluice.v1.DNS.Family
+	8,  // 12: sluice.v1.LoadBalancer.round_robin:type_name -> sluice.v1.RoundRobin
+	10, // 13: sluice.v1.LoadBalancer.least_request:type_name -> sluice.v1.LeastRequest
+	11, // 14: sluice.v1.LoadBalancer.random:type_name -> sluice.v1.Random
+	12, // 15: sluice.v1.LoadBalancer.ring_hash:type_name -> sluice.v1.RingHash
+	13, // 16: sluice.v1.LoadBalancer.maglev:type_name -> sluice.v1.Maglev
+	20, // 17: sluice.v1.LoadBalancer.zone_weights:type_name -> sluice.v1.LoadBalancer.ZoneWeightsEntry
+	9,  // 18: sluice.v1.RoundRobin.slow_start:type_name -> sluice.v1.SlowStart
+	9,  // 19: sluice.v1.LeastRequest.slow_start:type_name -> sluice.v1.SlowStart
+	14, // 20: sluice.v1.RingHash.hash_on:type_name -> sluice.v1.HashKey
+	14, // 21: sluice.v1.Maglev.hash_on:type_name -> sluice.v1.HashKey
+	15, // 22: sluice.v1.HashKey.header:type_name -> sluice.v1.HashHeader
+	16, // 23: sluice.v1.HashKey.cookie:type_name -> sluice.v1.HashCookie
+	17, // 24: sluice.v1.HashKey.query_param:type_name -> sluice.v1.HashQueryParam
+	18, // 25: sluice.v1.HashKey.source_address:type_name -> sluice.v1.HashSourceAddress
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_service_proto_init() }
@@ -1596,6 +1620,7 @@ func file_sluice_v1_service_proto_init() {
 		return
 	}
 	file_sluice_v1_circuitbreaker_proto_init()
+	file_sluice_v1_health_proto_init()
 	file_sluice_v1_rules_proto_init()
 	file_sluice_v1_service_tls_proto_init()
 	file_sluice_v1_service_proto_msgTypes[1].OneofWrappers = []any{}

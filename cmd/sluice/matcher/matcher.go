@@ -70,8 +70,10 @@ func (m *Matcher) Match(fleet *ir.Fleet, table string, q explain.Question) (*exp
 	e := routes.Explain(req, given)
 	v.Host = e.Host
 	for _, s := range e.Steps {
-		if s.Reason != "" {
-			v.Skipped = append(v.Skipped, explain.Skipped{Rule: s.Route.Name, Reason: s.Reason})
+		// A rule may be several routes, and one of them may have matched.
+		skipped := explain.Skipped{Rule: s.Route.Name, Reason: s.Reason}
+		if s.Reason != "" && (len(v.Skipped) == 0 || v.Skipped[len(v.Skipped)-1] != skipped) && (e.Route == nil || e.Route.Name != s.Route.Name) {
+			v.Skipped = append(v.Skipped, skipped)
 		}
 	}
 	if e.Route != nil {
@@ -98,6 +100,9 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 		}
 		if r.Timeout > 0 {
 			v.Timeout = short(r.Timeout)
+		}
+		if r.Retry != nil {
+			v.Retries = fmt.Sprintf("up to %d, on %s", r.Retry.Attempts, strings.ReplaceAll(r.Retry.On.String(), ",", ", "))
 		}
 		if r.Rewrite != nil {
 			if seen := *req; route.Rewrite(r, &seen) {

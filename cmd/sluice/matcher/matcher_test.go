@@ -23,6 +23,15 @@ rules:
   - {name: post, match: {path: {prefix: /api}, methods: [POST]}, backends: [{service: v1}]}
   - {name: api, match: {path: {prefix: /api}}, backends: [{service: v1, weight: 3}, {service: v2}], timeout: 1m}
 ---
+kind: Route
+name: again
+gateways: [web]
+hosts: [again.example.com]
+retry: {attempts: 2}
+rules:
+  - {name: a, match: {path: {prefix: /a}}, backends: [{service: v1}]}
+  - {name: b, backends: [{service: v1}]}
+---
 {kind: Service, name: v1}
 ---
 {kind: Service, name: v2}
@@ -62,6 +71,14 @@ func TestMatch(t *testing.T) {
 			explain.Verdict{
 				Path: "/old?x", Host: "shop.example.com", Rule: "Route/shop#moved",
 				Redirect: &explain.Redirect{Status: 308, Location: "http://new.example.com:8080/old?x"},
+			},
+		},
+		{
+			// Such a rule is two routes, of which the first does not take a POST; nobody needs to know.
+			"retries", explain.Question{Method: "POST", Authority: "again.example.com", Path: "/b"},
+			explain.Verdict{
+				Path: "/b", Host: "again.example.com", Rule: "Route/again#b", Retries: "up to 2, on connect-failure, refused-stream, reset-before-request",
+				Backends: []ir.Backend{{Cluster: "v1", Weight: 1}}, Skipped: []explain.Skipped{{Rule: "Route/again#a", Reason: "path: got /b, want /a or below it"}},
 			},
 		},
 		{"no host", explain.Question{Method: "GET", Authority: "other.example.com", Path: "/"}, explain.Verdict{Path: "/"}},
