@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Outcome is what came of an exchange at one proxy: what the client saw, and what the upstreams saw. Ports are
@@ -21,6 +22,25 @@ type Outcome struct {
 	// Served counts the requests by upstream.
 	Served map[string]int
 }
+
+// Await plays an exchange; one with until again and again, until its outcome is as expected.
+func (s *Stage) Await(tb testing.TB, e *Exchange, kind string) *Outcome {
+	tb.Helper()
+	deadline := time.Now().Add(awaitTime)
+	for {
+		o := s.Play(tb, e)
+		if !e.Until || len(o.Check(e, kind)) == 0 || time.Now().After(deadline) {
+			return o
+		}
+		time.Sleep(awaitEvery)
+	}
+}
+
+// awaitTime is how long Await goes on, and awaitEvery how often it tries.
+const (
+	awaitTime  = 20 * time.Second
+	awaitEvery = 20 * time.Millisecond
+)
 
 // Play sends an exchange's requests, one after the other.
 func (s *Stage) Play(tb testing.TB, e *Exchange) *Outcome {
