@@ -230,7 +230,8 @@ func testRun(t *testing.T, sotw bool) {
 	west.waitReady()
 	west.expect("two")
 
-	// An edit serves when it is accepted.
+	// An edit serves when it is accepted. What was said of the endpoints before counts for nothing.
+	cp.Recorder.WaitTimes(t, "acked EDS", 2)
 	cp.Recorder.Reset()
 	cp.Set("east", fleet(t, two, time.Second, "")...)
 	cp.Recorder.Wait(t, "acked EDS")

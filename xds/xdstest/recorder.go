@@ -50,14 +50,23 @@ func (r *Recorder) Reset() {
 // Wait waits for a line that contains the text, and returns it.
 func (r *Recorder) Wait(t testing.TB, text string) string {
 	t.Helper()
+	return r.WaitTimes(t, text, 1)
+}
+
+// WaitTimes waits for as many lines that contain the text, and returns the last of them.
+func (r *Recorder) WaitTimes(t testing.TB, text string, times int) string {
+	t.Helper()
 	deadline := time.After(Patience)
 	for {
 		r.mu.Lock()
 		lines, more := slices.Clone(r.lines), r.more
 		r.mu.Unlock()
+		found := 0
 		for _, line := range lines {
 			if strings.Contains(line, text) {
-				return line
+				if found++; found == times {
+					return line
+				}
 			}
 		}
 		select {
