@@ -288,6 +288,25 @@ func TestColdStart(t *testing.T) {
 	}
 }
 
+// TestChangedBeforeReady: who ends the proxy as soon as it is ready finds what served kept.
+func TestChangedBeforeReady(t *testing.T) {
+	var r *rig
+	told := 0
+	r = newRig(t, func(o *assemble.Options) {
+		o.Changed = func() {
+			if told++; told == 1 && r.ready() {
+				t.Error("ready before it is told that something serves")
+			}
+		}
+	})
+	r.accept("", cds, cluster("a", "1s", ""))
+	r.accept("C:a=1s>a A:a=1", eds, endpoints("a", 1))
+	r.send(lds)
+	if !r.ready() || told == 0 {
+		t.Errorf("ready: %v, told %d times", r.ready(), told)
+	}
+}
+
 func TestListenerWaits(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end func(r *rig)

@@ -29,12 +29,16 @@ func (a *Assembler) settle() {
 			a.applied = nil
 		}
 	}
-	if complete && !a.isReady {
+	first := complete && !a.isReady
+	if first {
 		a.isReady, changed = true, true
-		close(a.ready)
 	}
 	if changed && a.isReady && a.options.Changed != nil {
 		a.options.Changed()
+	}
+	if first {
+		// Last: who ends the proxy as soon as it is ready finds what served kept.
+		close(a.ready)
 	}
 }
 
