@@ -26,14 +26,14 @@ run: build ## The quickstart at https://localhost:8443
 test: $(ENVOY) ## Everything: vet, rules, units with -race, e2e with stock Envoy, short fuzzing
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /e2e)
-	$(GO) test -timeout 12m ./e2e/...
+	$(GO) test -timeout 20m ./e2e/...
 	$(MAKE) fuzz
 
 e2e: $(ENVOY) ## Real processes on loopback: control plane, Go proxy, stock Envoy
-	$(GO) test -count=1 -timeout 12m ./e2e/...
+	$(GO) test -count=1 -timeout 20m ./e2e/...
 
 parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies, and a table of what came of it
-	$(GO) test -count=1 -timeout 12m -v -run TestParity ./e2e/
+	$(GO) test -count=1 -timeout 20m -v -run TestParity ./e2e/
 
 soak: ## A million requests (SOAK) whose clients and origins break off anywhere: nothing may be left, or mixed up
 	SOAK=$${SOAK:-1000000} $(GO) test -count=1 -timeout 60m -v -run TestSoak ./e2e/
