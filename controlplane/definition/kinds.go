@@ -38,7 +38,6 @@ var later = map[protoreflect.FullName]string{
 	"sluice.v1.Listener.use":     "policies are not supported yet",
 	"sluice.v1.Route.use":        "policies are not supported yet",
 	"sluice.v1.Rule.use":         "policies are not supported yet",
-	"sluice.v1.Service.health":   "health checks are not supported yet",
 	"sluice.v1.Listener.HTTP3":   "HTTP/3 is not supported yet",
 	"sluice.v1.Certificate.acme": "automatic certificates are not supported yet",
 }

@@ -20,13 +20,15 @@ import (
 const (
 	// mirrorAhead is how many bytes of a body may wait for the endpoint of a copy; with more the copy is given up.
 	mirrorAhead = 1 << 20
-	// mirrorMemory is how many may wait in all, of all copies.
+	// mirrorMemory is how many bytes may wait in all, of all copies: what they hold of bodies, and of each its head and
+	// mirrorCost, since many copies for an endpoint that does not answer are many heads and goroutines.
 	mirrorMemory = 64 << 20
+	mirrorCost   = 4 << 10
 	// mirrorTime is how long a copy may take in all, where the route has no timeout.
 	mirrorTime = 5 * time.Minute
 )
 
-// mirrored is what waits now, of all copies, in bytes.
+// mirrored is what copies hold now, all of them, in bytes.
 var mirrored atomic.Int64
 
 // errLate breaks a copy off.
@@ -38,9 +40,11 @@ type mirror struct {
 	endpoint *cluster.Endpoint
 	origin   *upstream.Origin
 	request  message.Request
-	timeout  time.Duration
-	ctx      context.Context
-	cancel   context.CancelFunc
+	// held is what it counts for in mirrored besides its body.
+	held    int64
+	timeout time.Duration
+	ctx     context.Context
+	cancel  context.CancelFunc
 
 	mu sync.Mutex
 	// Guarded by mu: what of the body waits, and how it ended: io.EOF is whole.
@@ -71,7 +75,7 @@ func (x *exchange) mirrorTo(state *State, r *route.Rule) {
 		cookie := x.cookie
 		e := x.pick(c)
 		x.cookie = cookie
-		if e == nil || !c.Acquire() {
+		if e == nil || mirrored.Load() > mirrorMemory || !c.Acquire() {
 			c.Stats.MirrorsDropped.Add(1)
 			continue
 		}
@@ -98,6 +102,8 @@ func (x *exchange) newMirror(client *upstream.Client, e *cluster.Endpoint, cfg *
 	if !x.hasBody {
 		m.ended = io.EOF
 	}
+	m.held = mirrorCost + headSize(&m.request)
+	mirrored.Add(m.held)
 	m.ctx, m.cancel = context.WithTimeout(context.Background(), m.timeout)
 	go m.run()
 	return m
@@ -111,6 +117,14 @@ func (x *exchange) ours(h *message.Header) {
 	}
 	h.Set("x-forwarded-for", address)
 	h.Set("x-envoy-internal", "true")
+}
+
+func headSize(r *message.Request) int64 {
+	n := len(r.Method) + len(r.Authority) + len(r.Path)
+	for i := range r.Header {
+		n += len(r.Header[i].Name) + len(r.Header[i].Value)
+	}
+	return int64(n)
 }
 
 func cloneHeader(h message.Header) message.Header {
@@ -166,7 +180,9 @@ func (m *mirror) signal() {
 // run sends the copy, and reads its answer to the end, so that the connection can serve again.
 func (m *mirror) run() {
 	stats := m.client.Cluster.Stats
+	// Who sees the copy counted out sees nothing of it left.
 	defer m.client.Cluster.Release()
+	defer mirrored.Add(-m.held)
 	m.endpoint.Active.Add(1)
 	defer m.endpoint.Active.Add(-1)
 	m.endpoint.Requests.Add(1)

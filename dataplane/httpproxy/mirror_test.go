@@ -107,6 +107,33 @@ func TestMirrorWithoutRoom(t *testing.T) {
 	}
 }
 
+// Many copies for an endpoint that does not answer are bounded in memory, all together; requests go on.
+func TestMirrorsThatWait(t *testing.T) {
+	hold := make(chan struct{})
+	r, c := mirroring(t, say(ok), func(_ string, c *originConn) { <-hold; c.say(ok) }, config.Mirror{})
+	p := r.dial()
+	if a := p.say(get("/")).answer("GET"); a.StatusCode != 200 {
+		t.Fatalf("got %d", a.StatusCode)
+	}
+	if n := mirrored.Load(); n < mirrorCost {
+		t.Errorf("one copy waits: %d bytes are counted, want %d at least", n, mirrorCost)
+	}
+	mirrored.Add(mirrorMemory)
+	if a := p.say(get("/")).answer("GET"); a.StatusCode != 200 {
+		t.Errorf("no room for a copy: got %d", a.StatusCode)
+	}
+	mirrored.Add(-mirrorMemory)
+	stats := c.client.Cluster.Stats
+	if n, dropped := stats.Mirrors.Load(), stats.MirrorsDropped.Load(); n != 1 || dropped != 1 {
+		t.Errorf("got %d copies, %d dropped, want 1, 1", n, dropped)
+	}
+	close(hold)
+	eventually(t, "the copy's end", func() bool { return stats.RequestsActive.Load() == 0 })
+	if n := mirrored.Load(); n != 0 {
+		t.Errorf("%d bytes are counted still", n)
+	}
+}
+
 // A share is of the request's draw; none is none.
 func TestMirrorFraction(t *testing.T) {
 	r, c := mirroring(t, say(ok), say(ok), config.Mirror{Fraction: &config.Fraction{Numerator: 0, Denominator: 100}})

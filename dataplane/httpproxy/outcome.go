@@ -34,7 +34,7 @@ func (x *exchange) noteFailure(why *failure.Error) {
 		return
 	}
 	switch why.Kind {
-	case failure.ConnectFailed, failure.ConnectTimeout, failure.Reset, failure.BadResponse:
+	case failure.ConnectFailed, failure.ConnectTimeout, failure.Reset, failure.StreamReset, failure.BadResponse:
 		x.cluster.Note(x.endpoint, 503)
 	case failure.TryTimeout, failure.ResponseTimeout:
 		if !x.responded {

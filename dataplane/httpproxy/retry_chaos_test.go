@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -14,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-proxy/sluice/dataplane/cluster"
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/upstream"
 )
 
 // fickle is an origin that fails in every way that it can, at random; else it answers what it got.
@@ -73,6 +76,41 @@ func (s slowly) Read(p []byte) (int, error) {
 func TestRetryChaos(t *testing.T) {
 	policy := config.Retry{On: config.On5xx, Attempts: 6, PerTryTimeout: 100 * time.Millisecond, BodyBytes: 200_000}
 	r := newRig(t, nil, retrying(policy, fickle, fickle, fickle), func(r *rig) { r.routes[0].Timeout = 5 * time.Second })
+	chaos(t, r, false)
+}
+
+// The same with copies for an endpoint that is no better, and clients that go away: nothing of it is left.
+func TestRetryChaosWithCopies(t *testing.T) {
+	copies := newRig(t, fickle)
+	policy := config.Retry{On: config.On5xx, Attempts: 6, PerTryTimeout: 100 * time.Millisecond, BodyBytes: 200_000}
+	r := newRig(t, nil, retrying(policy, fickle, fickle, fickle), func(r *rig) {
+		r.routes[0].Timeout = 500 * time.Millisecond
+		r.routes[0].Mirrors = []config.Mirror{{Cluster: "copy"}, {Cluster: "copy"}}
+		r.others = map[string]*upstream.Client{"copy": copies.client}
+	})
+	chaos(t, r, true)
+	for name, c := range map[string]*cluster.Cluster{"the cluster": r.client.Cluster, "the copies": copies.client.Cluster} {
+		eventually(t, "the requests of "+name, func() bool { return c.Stats.RequestsActive.Load() == 0 })
+		if n := c.Stats.RetriesActive.Load(); n != 0 {
+			t.Errorf("%s: %d retries are still counted", name, n)
+		}
+		for _, e := range c.Endpoints {
+			if n := e.Active.Load(); n != 0 {
+				t.Errorf("%s: %d requests of %s are still counted", name, n, e.Address)
+			}
+		}
+	}
+	if n := mirrored.Load(); n != 0 {
+		t.Errorf("%d bytes of copies are still counted", n)
+	}
+	if n := copies.client.Cluster.Stats.Mirrors.Load(); n < 300 {
+		t.Errorf("%d copies, want two of each request", n)
+	}
+}
+
+// chaos sends 200 requests, whose answers must be right if they are 200; aborts: every fourth client goes away.
+func chaos(t *testing.T, r *rig, aborts bool) {
+	t.Helper()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
@@ -85,9 +123,15 @@ func TestRetryChaos(t *testing.T) {
 				for i := range body {
 					body[i] = byte(rand.Uint32())
 				}
-				req, err := http.NewRequest("PUT", "http://"+r.address+"/", slowly{bytes.NewReader(body)})
+				patience := time.Minute
+				if aborts && rand.N(4) == 0 {
+					patience = rand.N(100 * time.Millisecond)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				req, err := http.NewRequestWithContext(ctx, "PUT", "http://"+r.address+"/", slowly{bytes.NewReader(body)})
 				if err != nil {
 					t.Error(err)
+					cancel()
 					return
 				}
 				if req.ContentLength = -1; rand.N(2) == 0 {
@@ -99,10 +143,12 @@ func TestRetryChaos(t *testing.T) {
 				res, err := client.Do(req)
 				if err != nil {
 					failed.Add(1) // an answer that came before the end of the body, and its connection's end
+					cancel()
 					continue
 				}
 				got, err := io.ReadAll(res.Body)
 				res.Body.Close()
+				cancel()
 				want := fmt.Sprintf("%d %08x", len(body), crc32.ChecksumIEEE(body))
 				switch {
 				case res.StatusCode != 200 || err != nil:
@@ -116,7 +162,7 @@ func TestRetryChaos(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if well.Load() < 100 {
+	if !aborts && well.Load() < 100 {
 		t.Errorf("%d are well and %d failed, want most well", well.Load(), failed.Load())
 	}
 	stats := r.client.Cluster.Stats
