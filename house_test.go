@@ -102,9 +102,6 @@ func TestImports(t *testing.T) {
 			if own && under(r.path(), "controlplane/ir", "dataplane/config", "dataplane/failure", "xds/resource") && imported != r.ImportPath {
 				bad("R3", "a room of nouns imports nothing of ours")
 			}
-			if own && under(imported, "xds/operator") && under(r.path(), "dataplane/accesslog") {
-				continue // the syntax of a log's format, which is no protocol
-			}
 			if own && under(r.path(), requestWalk...) && under(imported, "xds", "dataplane/decode", "dataplane/assemble", "dataplane/live") {
 				bad("R4", "a request does not know where its configuration came from: live builds and hands over")
 			}

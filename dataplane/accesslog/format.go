@@ -5,20 +5,10 @@ import (
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/format"
-	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // Record is one exchange.
 type Record = format.Record
-
-func parse(s string) ([]config.Part, error) {
-	parsed, err := operator.Parse(s, format.Operators)
-	parts := make([]config.Part, len(parsed))
-	for i, p := range parsed {
-		parts[i] = config.Part(p)
-	}
-	return parts, err
-}
 
 // appendText writes a format's text. What yields nothing is "-", as Envoy has it.
 func appendText(b []byte, parts []config.Part, r *Record) []byte {

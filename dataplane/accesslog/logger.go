@@ -5,11 +5,11 @@
 package accesslog
 
 import (
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"sort"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -46,7 +46,7 @@ type Logger struct {
 	done chan struct{}
 }
 
-// line is a compiled config.AccessLog.
+// line is a config.AccessLog, ready to be written.
 type line struct {
 	text []config.Part
 	json []field
@@ -58,36 +58,15 @@ type field struct {
 	parts []config.Part
 }
 
-func compile(cfg *config.AccessLog) (*line, error) {
+func compile(cfg *config.AccessLog) *line {
 	if cfg.JSON == nil {
-		f, err := parse(cfg.Format)
-		if err != nil {
-			return nil, fmt.Errorf("format: %w", err)
-		}
-		return &line{text: f}, nil
+		return &line{text: cfg.Format}
 	}
-	keys := make([]string, 0, len(cfg.JSON))
-	for k := range cfg.JSON {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
 	l := &line{json: []field{}}
-	var problems []error
-	for _, k := range keys {
-		f, err := parse(cfg.JSON[k])
-		if err != nil {
-			problems = append(problems, fmt.Errorf("json_format[%q]: %w", k, err))
-			continue
-		}
-		l.json = append(l.json, field{key: string(appendQuoted(nil, k)) + ":", parts: f})
+	for _, k := range slices.Sorted(maps.Keys(cfg.JSON)) {
+		l.json = append(l.json, field{key: string(appendQuoted(nil, k)) + ":", parts: cfg.JSON[k]})
 	}
-	return l, errors.Join(problems...)
-}
-
-// CheckFormat tells what of a sink's format is not supported.
-func CheckFormat(cfg *config.AccessLog) error {
-	_, err := compile(cfg)
-	return err
+	return l
 }
 
 // New opens a sink: a file is appended to (and made, mode 0640), /dev/stdout and /dev/stderr are the process's own.
@@ -105,18 +84,13 @@ func New(cfg *config.AccessLog) (*Logger, error) {
 		}
 		out = f
 	}
-	return newLogger(cfg, out)
+	return newLogger(cfg, out), nil
 }
 
-func newLogger(cfg *config.AccessLog, out io.WriteCloser) (*Logger, error) {
-	format, err := compile(cfg)
-	if err != nil {
-		_ = out.Close() // nothing was written
-		return nil, fmt.Errorf("accesslog: %s: %w", cfg.Path, err)
-	}
-	l := &Logger{format: format, out: out, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newLogger(cfg *config.AccessLog, out io.WriteCloser) *Logger {
+	l := &Logger{format: compile(cfg), out: out, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
-	return l, nil
+	return l
 }
 
 // keepOpen is a file that is not ours to close.

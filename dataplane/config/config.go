@@ -116,16 +116,6 @@ type TCP struct {
 	AccessLogs         []*AccessLog
 }
 
-// AccessLog is one sink.
-type AccessLog struct {
-	// Path is a file; "/dev/stdout" and "/dev/stderr" are the process's own.
-	Path string
-	// JSON maps a key to a format with Envoy's %…% operators; nil is the text Format.
-	JSON map[string]string
-	// Format is a text line with %…% operators, and its own line end.
-	Format string
-}
-
 // RouteTable is virtual hosts. https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route.proto
 type RouteTable struct {
 	Name  string
@@ -261,21 +251,9 @@ type HeaderChanges struct {
 type HeaderChange struct {
 	Name, Value string
 	// Variables is the value if it has operators in it; else it is nil.
-	Variables []Part
+	Variables Format
 	Overwrite bool
 	KeepEmpty bool
-}
-
-// Part is a piece of a text: literal, or one of Envoy's command operators.
-type Part struct {
-	Literal string
-	// Name is the operator's; empty is a literal.
-	Name string
-	// Arg is of REQ and RESP a header's name in lower case, and Alt another for when that is not there; of START_TIME a layout
-	// for time.Format.
-	Arg, Alt string
-	// Max cuts what it yields, in bytes; 0 is no limit.
-	Max int
 }
 
 // Rewrite replaces parts of the request's URL; empty parts are kept, and so is the query.

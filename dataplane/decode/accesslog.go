@@ -14,8 +14,9 @@ import (
 	filelogpb "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	streamlogpb "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 
-	"github.com/sluice-proxy/sluice/dataplane/accesslog"
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dataplane/format"
+	"github.com/sluice-proxy/sluice/xds/operator"
 )
 
 // defaultLogFormat is Envoy's, for a sink without a format.
@@ -30,14 +31,9 @@ func (d *decoder) accessLogs(at string, sinks []*accesslogpb.AccessLog) []*confi
 	var out []*config.AccessLog
 	for i, m := range sinks {
 		here := fmt.Sprintf("%s[%d]", at, i)
-		log := d.accessLog(here, m)
-		if log == nil {
-			continue
+		if log := d.accessLog(here, m); log != nil {
+			out = append(out, log)
 		}
-		if err := accesslog.CheckFormat(log); err != nil {
-			d.refuse(here+".typed_config", "%v", err)
-		}
-		out = append(out, log)
 	}
 	return out
 }
@@ -48,7 +44,7 @@ func (d *decoder) accessLog(at string, m *accesslogpb.AccessLog) *config.AccessL
 		log.Path = file.GetPath()
 		switch f := file.GetAccessLogFormat().(type) {
 		case *filelogpb.FileAccessLog_Format:
-			log.Format = f.Format
+			log.Format = d.format(inner+".format", f.Format)
 		case *filelogpb.FileAccessLog_JsonFormat:
 			log.JSON = d.jsonFormat(inner+".json_format", f.JsonFormat)
 		case *filelogpb.FileAccessLog_LogFormat:
@@ -64,8 +60,8 @@ func (d *decoder) accessLog(at string, m *accesslogpb.AccessLog) *config.AccessL
 		d.missing(at, "got no type, want %s, %s or %s", fileLog.Name, stdoutLog.Name, stderrLog.Name)
 		return nil
 	}
-	if log.JSON == nil && log.Format == "" {
-		log.Format = defaultLogFormat
+	if log.JSON == nil && log.Format == nil {
+		log.Format = d.format(inner, defaultLogFormat)
 	}
 	return log
 }
@@ -73,24 +69,42 @@ func (d *decoder) accessLog(at string, m *accesslogpb.AccessLog) *config.AccessL
 func (d *decoder) logFormat(at string, m *corepb.SubstitutionFormatString, log *config.AccessLog) {
 	switch f := m.GetFormat().(type) {
 	case *corepb.SubstitutionFormatString_TextFormat:
-		log.Format = f.TextFormat
+		log.Format = d.format(at+".text_format", f.TextFormat)
 	case *corepb.SubstitutionFormatString_TextFormatSource:
-		log.Format = string(inline(f.TextFormatSource))
+		log.Format = d.format(at+".text_format_source", string(inline(f.TextFormatSource)))
 	case *corepb.SubstitutionFormatString_JsonFormat:
 		log.JSON = d.jsonFormat(at+".json_format", f.JsonFormat)
 	}
 }
 
 // jsonFormat is one level of keys with texts.
-func (d *decoder) jsonFormat(at string, m *structpb.Struct) map[string]string {
-	out := map[string]string{}
+func (d *decoder) jsonFormat(at string, m *structpb.Struct) map[string]config.Format {
+	out := map[string]config.Format{}
 	for _, key := range slices.Sorted(maps.Keys(m.GetFields())) { // equal refusals read the same
+		here := fmt.Sprintf("%s[%s]", at, quote(key))
 		text, ok := m.GetFields()[key].GetKind().(*structpb.Value_StringValue)
 		if !ok {
-			d.refuse(fmt.Sprintf("%s[%s]", at, quote(key)), "want a text: %s", notSupported)
+			d.refuse(here, "want a text: %s", notSupported)
 			continue
 		}
-		out[key] = text.StringValue
+		out[key] = d.format(here, text.StringValue)
 	}
 	return out
+}
+
+// format reads a text with operators; nil is an empty one.
+func (d *decoder) format(at, text string) config.Format {
+	parts, err := operator.Parse(text, format.Operators)
+	if err != nil {
+		d.refuse(at, "%v", err)
+	}
+	return formatOf(parts)
+}
+
+func formatOf(parts []operator.Part) config.Format {
+	var f config.Format
+	for _, p := range parts {
+		f = append(f, config.Part(p))
+	}
+	return f
 }

@@ -44,11 +44,10 @@ func (d *decoder) headerValue(at, value string, change *config.HeaderChange, of 
 	variables := false
 	for _, p := range parts {
 		change.Value += p.Literal
-		change.Variables = append(change.Variables, config.Part(p))
 		variables = variables || p.Name != ""
 	}
-	if !variables {
-		change.Variables = nil
+	if variables {
+		change.Variables = formatOf(parts)
 	}
 	if !http1.ValidValue(change.Value) || change.Value == "" && !variables && !change.KeepEmpty {
 		d.refuse(at, "got %s, want a header's value", quote(value))

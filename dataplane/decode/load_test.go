@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
@@ -101,7 +102,7 @@ func write(b *strings.Builder, v reflect.Value, indent string) {
 		}
 	case reflect.Map:
 		b.WriteString("\n")
-		texts := v.Interface().(map[string]string)
+		texts := v.Interface().(map[string]config.Format)
 		for _, key := range slices.Sorted(maps.Keys(texts)) {
 			fmt.Fprintf(b, "%s  %s: %s\n", indent, key, texts[key])
 		}

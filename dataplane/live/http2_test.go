@@ -141,7 +141,9 @@ func TestLogOfHTTP2(t *testing.T) {
 	c.Clusters["h2"].HTTP2 = true
 	c.RouteTables["rt"] = table("rt", "h2")
 	chain := httpChain("plain", "rt")
-	chain.HTTP.AccessLogs = []*config.AccessLog{{Path: log, Format: "%RESP(trailer)% %RESP(:STATUS)%\n"}}
+	chain.HTTP.AccessLogs = []*config.AccessLog{{Path: log, Format: config.Format{
+		{Name: "RESP", Arg: "trailer"}, {Literal: " "}, {Name: "RESP", Arg: ":status"}, {Literal: "\n"},
+	}}}
 	c.Listeners["web"] = on("web", "127.0.0.1:0", chain)
 	apply(t, r, c)
 	client := newClient(t, r.addressOf(t, "web"), "http", "h2c")

@@ -378,7 +378,9 @@ func tcpListener(cluster, log string) *config.Listener {
 	chain := &config.FilterChain{Name: "tcp", TCP: &config.TCP{MaxConnectAttempts: 1,
 		Clusters: []config.WeightedCluster{{Name: cluster, Weight: 1}}}}
 	if log != "" {
-		chain.TCP.AccessLogs = []*config.AccessLog{{Path: log, Format: "%UPSTREAM_CLUSTER% %BYTES_SENT%\n"}}
+		chain.TCP.AccessLogs = []*config.AccessLog{{Path: log, Format: config.Format{
+			{Name: "UPSTREAM_CLUSTER"}, {Literal: " "}, {Name: "BYTES_SENT"}, {Literal: "\n"},
+		}}}
 	}
 	return on("tcp", "127.0.0.1:0", chain)
 }

@@ -282,7 +282,10 @@ func TestProxyHeaderChanges(t *testing.T) {
 // TestProxyHeaderLog: an access log has the header's addresses, and who has connected.
 func TestProxyHeaderLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	logs := []*config.AccessLog{{Path: path, Format: "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%\n"}}
+	logs := []*config.AccessLog{{Path: path, Format: config.Format{
+		{Name: "DOWNSTREAM_REMOTE_ADDRESS"}, {Literal: " "}, {Name: "DOWNSTREAM_LOCAL_ADDRESS"}, {Literal: " "},
+		{Name: "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT"}, {Literal: "\n"},
+	}}}
 	r, address, _ := announcing(t, Options{}, func(l *config.Listener) { l.Chains[0].HTTP.AccessLogs = logs })
 	tcp := announcingConfig(t, func(l *config.Listener) {
 		l.Chains[0].HTTP, l.Chains[0].TCP = nil, &config.TCP{Clusters: []config.WeightedCluster{{Name: "v1", Weight: 1}}, MaxConnectAttempts: 1, AccessLogs: logs}

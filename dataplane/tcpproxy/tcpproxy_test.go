@@ -95,8 +95,9 @@ func start(t *testing.T, cfg *config.TCP, wrap func(net.Conn) net.Conn, d *diale
 		d.address = l.Addr().String()
 	}
 	f := &fixture{stats: &Stats{}, ended: make(chan struct{}), log: filepath.Join(t.TempDir(), "log")}
-	f.logger, err = accesslog.New(&config.AccessLog{Path: f.log, JSON: map[string]string{"in": "%BYTES_RECEIVED%",
-		"out": "%BYTES_SENT%", "flags": "%RESPONSE_FLAGS%", "cluster": "%UPSTREAM_CLUSTER%"}})
+	f.logger, err = accesslog.New(&config.AccessLog{Path: f.log, JSON: map[string]config.Format{
+		"in": {{Name: "BYTES_RECEIVED"}}, "out": {{Name: "BYTES_SENT"}}, "flags": {{Name: "RESPONSE_FLAGS"}}, "cluster": {{Name: "UPSTREAM_CLUSTER"}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
