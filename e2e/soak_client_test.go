@@ -238,6 +238,9 @@ func (s *soak) http1One(l *soakLine) bool {
 // spoil notes a request that nobody disturbed, that may be repeated, and that failed all the same.
 func (s *soak) spoil(p, last plan, err error) {
 	s.counts.spoilt.Add(1)
+	s.mu.Lock()
+	s.spoilt = append(s.spoilt, fmt.Sprintf("%016x", p.token), fmt.Sprintf("%016x", last.token))
+	s.mu.Unlock()
 	s.fault("nobody disturbed plan %v (after plan %v), and it failed: %v", p, last, err)
 }
 

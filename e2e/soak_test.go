@@ -129,6 +129,13 @@ endpoints: [` + two + `]
 		}
 	}
 	s.check()
+	for line := range strings.Lines(proxy.Log()) {
+		for _, token := range s.spoilt {
+			if strings.Contains(line, token) {
+				t.Logf("the proxy on %s: %s", token, line)
+			}
+		}
+	}
 }
 
 // figures are what the proxy holds.
@@ -174,6 +181,8 @@ type soak struct {
 
 	mu    sync.Mutex
 	wrong []string // guarded by mu
+	// spoilt are the tokens of requests that nobody disturbed, and of those before them. Guarded by mu.
+	spoilt []string
 }
 
 // counts are what became of the requests.
