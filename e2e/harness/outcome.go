@@ -177,7 +177,7 @@ func (o *Outcome) Check(e *Exchange, kind string) []string {
 		if share.Count >= 0 && got != share.Count {
 			report("upstream %s: got %d requests, want %d", share.Upstream, got, share.Count)
 		}
-		if percent := 100 * float64(got) / float64(e.Times); share.Count < 0 && share.Percent >= 0 && abs(percent-float64(share.Percent)) > 8 {
+		if percent := 100 * float64(got) / float64(e.Times); share.Count < 0 && share.Percent >= 0 && abs(percent-float64(share.Percent)) > sharePoints {
 			report("upstream %s: got %.1f%% of the requests, want %d%%", share.Upstream, percent, share.Percent)
 		}
 	}
