@@ -23,8 +23,10 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
 	"github.com/sluice-proxy/sluice/controlplane/source"
+	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
+	"github.com/sluice-proxy/sluice/dns"
 	"github.com/sluice-proxy/sluice/xds/server"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
@@ -90,9 +92,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
+	names := srv.New(srv.Options{Asker: &dns.Client{}, Kept: documents.Answers(), Logger: opts.Logger})
+	defer names.Close()
+	metrics.Names(names)
 	builder := &builder{
 		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
-		explain: opts.Explain, previous: map[string]built{}, reported: map[string]store.Problem{},
+		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
 	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: opts.authorizeProxy(), Logger: opts.Logger})

@@ -331,8 +331,10 @@ type Cluster struct {
 	MaxConnections, MaxPending, MaxRequests uint32
 	// Retries limits the requests that are being sent again.
 	Retries RetryLimit
-	// DNS is set where endpoints have names: none of them is a unix socket then.
+	// DNS is set where endpoints have names that proxies look up: none of them is a unix socket then.
 	DNS *DNS
+	// SRV is set where endpoints are SRV records, which controlplane/srv looks up: each has a priority of its own.
+	SRV *DNS
 	// Endpoints are in the order written. None answers 503.
 	Endpoints []Endpoint
 }
