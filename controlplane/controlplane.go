@@ -54,6 +54,8 @@ type Options struct {
 	// HoldOff and MaxDelay are as in source.Options.
 	HoldOff, MaxDelay time.Duration
 
+	// Names is asked for SRV records, and for the addresses of their targets. Nil: those whom resolv.conf, or a Service, names.
+	Names srv.Asker
 	// Explain says, as JSON, where a request goes by what is served. Nil: nobody can ask.
 	Explain func(served *compile.Output, request *adminv1.ExplainRequest) ([]byte, error)
 	// Ready, if not nil, is called once, with the addresses that were bound (ops is nil if there is none), after the
@@ -70,6 +72,9 @@ const stopWithin = 3 * time.Second
 func Run(ctx context.Context, opts Options) (err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
+	}
+	if opts.Names == nil {
+		opts.Names = &dns.Client{}
 	}
 	xdsListener, opsListener, err := opts.listen()
 	if err != nil {
@@ -92,7 +97,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
-	names := srv.New(srv.Options{Asker: &dns.Client{}, Kept: documents.Answers(), Logger: opts.Logger})
+	names := srv.New(srv.Options{Asker: opts.Names, Kept: documents.Answers(), Logger: opts.Logger})
 	defer names.Close()
 	metrics.Names(names)
 	builder := &builder{

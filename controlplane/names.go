@@ -53,7 +53,7 @@ func (b *builder) problemsOf(result *store.Result, c *ir.Cluster, ref definition
 		if fault == "" {
 			continue
 		}
-		consequence := fmt.Sprintf("the last %d servers are served", servers)
+		consequence := fmt.Sprintf("what was known last is served: %d servers", servers)
 		if servers == 0 {
 			consequence = "no server is known"
 		}

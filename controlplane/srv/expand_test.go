@@ -32,7 +32,8 @@ func TestExpand(t *testing.T) {
 			server("a", "10.0.0.1:80", 0, 65535), server("a", "10.0.0.2:80", 0, 65535), server("a", "10.0.0.3:80", 0, 65535), server("a", "10.0.0.4:80", 0, 65535),
 			server("a", "10.0.0.5:80", 0, 65535), server("a", "10.0.0.6:80", 0, 65535), server("a", "10.0.0.7:80", 0, 65535), server("b", "10.0.0.8:80", 0, 65535),
 		},
-		"ports": {server("a", "10.0.0.1:80", 0, 5), server("a", "10.0.0.1:81", 0, 7)},
+		"ports": {server("a", "10.0.0.1:80", 0, 5), server("a", "10.0.0.1:81", 0, 5), server("b", "10.0.0.2:80", 0, 5)},
+		"zero":  {server("a", "10.0.0.1:80", 0, 0), server("b", "10.0.0.2:80", 0, 1), server("b", "10.0.0.3:80", 0, 1)},
 		"many":  many,
 	}
 	for _, c := range []struct {
@@ -45,7 +46,8 @@ func TestExpand(t *testing.T) {
 		{"a target's addresses share its weight", []ir.Endpoint{records("three", 0)}, "10.0.0.1:80*3@0 10.0.0.2:80*3@0 10.0.0.3:80*6@0"},
 		{"so many addresses share it nearly", []ir.Endpoint{records("seven", 0)},
 			"10.0.0.1:80*65535@0 10.0.0.2:80*65535@0 10.0.0.3:80*65535@0 10.0.0.4:80*65535@0 10.0.0.5:80*65535@0 10.0.0.6:80*65535@0 10.0.0.7:80*65535@0 10.0.0.8:80*458745@0"},
-		{"each port of a target has its own weight", []ir.Endpoint{records("ports", 0)}, "10.0.0.1:80*5@0 10.0.0.1:81*7@0"},
+		{"each port of a target has its own weight", []ir.Endpoint{records("ports", 0)}, "10.0.0.1:80*5@0 10.0.0.1:81*5@0 10.0.0.2:80*5@0"},
+		{"of 0, too", []ir.Endpoint{records("zero", 0)}, "10.0.0.1:80*2@0 10.0.0.2:80*1@0 10.0.0.3:80*1@0"},
 		{"the document's priority goes before the records'", []ir.Endpoint{fixed("10.0.0.9:80", 1, 5), records("two", 0), fixed("10.0.0.8:80", 2, 7)},
 			"10.0.0.1:80*60@0 10.0.0.2:81*20@0 10.0.0.3:80*1@1 10.0.0.9:80*5@2 10.0.0.8:80*7@3"},
 		{"a name that has no servers leaves no gap", []ir.Endpoint{records("none", 0), fixed("10.0.0.9:80", 1, 1)}, "10.0.0.9:80*1@0"},

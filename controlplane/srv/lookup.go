@@ -209,7 +209,7 @@ func compareServers(a, b Server) int {
 func (r *Resolver) take(l *lookup, a answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	was := *l
+	was := *l // of the first answer there is a fault, or there are servers: either is news
 	l.settled, l.fault = true, a.fault
 	if len(a.servers) > 0 {
 		l.known = a.servers
@@ -224,7 +224,7 @@ func (r *Resolver) take(l *lookup, a answer) {
 	case a.fault == "" && was.fault != "":
 		log.Info("SRV records resolve again")
 	}
-	if !was.settled || was.fault != a.fault || !slices.Equal(was.known, l.known) {
+	if was.fault != a.fault || !slices.Equal(was.known, l.known) {
 		r.tell()
 	}
 }

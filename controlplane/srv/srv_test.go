@@ -25,14 +25,15 @@ type zone struct {
 	hosts   map[string][]netip.Addr
 	faults  map[string]error
 	silent  map[string]bool
-	ttl     time.Duration
-	asked   map[string]int
+	// ttl is that of records, hostTTL that of addresses.
+	ttl, hostTTL time.Duration
+	asked        map[string]int
 }
 
 func newZone() *zone {
 	return &zone{
 		records: map[string][]dns.Service{}, hosts: map[string][]netip.Addr{}, faults: map[string]error{}, silent: map[string]bool{},
-		ttl: 5 * time.Second, asked: map[string]int{},
+		ttl: 5 * time.Second, hostTTL: 5 * time.Second, asked: map[string]int{},
 	}
 }
 
@@ -74,7 +75,7 @@ func (z *zone) Addresses(ctx context.Context, host string, want [dns.Families]bo
 			i = dns.V6
 		}
 		if want[i] && err == nil {
-			out[i].Addresses, out[i].TTL = append(out[i].Addresses, ip), z.ttl
+			out[i].Addresses, out[i].TTL = append(out[i].Addresses, ip), z.hostTTL
 		}
 	}
 	out[dns.V4].Err = err
@@ -257,7 +258,7 @@ func TestFaultyTargetHidesNothing(t *testing.T) {
 		b.is("waits")
 		b.changes()
 		b.is("10.0.0.2:81")
-		b.quiet(10 * time.Minute)
+		b.quiet(10*time.Minute + 10*time.Second)
 		b.edit(func() { b.records[http][0].Port = 8081 })
 		if took := b.changes(); took > 6*time.Second {
 			t.Errorf("another port took %v, want what the TTL says", took)
@@ -305,6 +306,7 @@ func TestWhoWantsTheSameShares(t *testing.T) {
 		if n := b.count(http); n < 11 || n > 13 {
 			t.Errorf("asked %d times in a minute, want 12: nobody wants the other any more", n)
 		}
+		only := b.fleets
 		b.fleets = nil
 		b.is()
 		b.edit(func() { clear(b.asked) })
@@ -312,6 +314,10 @@ func TestWhoWantsTheSameShares(t *testing.T) {
 		if n := b.count(http); n != 0 {
 			t.Errorf("asked %d times, want none: nobody wants it", n)
 		}
+		b.fleets = only
+		b.is("waits")
+		b.changes()
+		b.is("10.0.0.1:80 10.0.0.2:81")
 	})
 }
 
@@ -327,13 +333,30 @@ func TestIntervalsAndFamilies(t *testing.T) {
 		b.is("waits", "waits", "waits", "waits")
 		b.changes()
 		b.is("10.0.0.1:80", "[fd00::1]:80 [fd00::2]:81", "10.0.0.1:80 [fd00::1]:80 [fd00::2]:81", "10.0.0.1:80 [fd00::2]:81")
-		b.edit(func() { clear(b.asked); b.ttl = 0 })
+		b.edit(func() { clear(b.asked); b.ttl, b.hostTTL = 0, 0 })
 		time.Sleep(10*time.Minute + time.Second)
 		// Of the IPv4 one a target has no address: that is asked for again and again, at most as often as the back-off has it.
 		if n := b.count(http); n < 3*10+20 || n > 3*10+25 {
 			t.Errorf("asked %d times in 10 minutes, want 10 by each of three, and 20 to 25 by the one with a fault", n)
 		}
 	})
+}
+
+// The first to grow old decides, be it the records or an address.
+func TestLeastTTL(t *testing.T) {
+	for _, ttl := range [][2]time.Duration{{time.Hour, 20 * time.Second}, {20 * time.Second, time.Hour}} {
+		onBench(t, nil, func(b *bench) {
+			b.fill()
+			b.ttl, b.hostTTL = ttl[0], ttl[1]
+			b.want("edge", http, ir.DNS{})
+			b.is("waits")
+			b.changes()
+			b.edit(func() { b.hosts["a.app.test"] = ips("10.0.0.3") })
+			if took := b.changes(); took < 19*time.Second || took > 21*time.Second {
+				t.Errorf("TTLs of %v: another address took %v, want 20 s", ttl, took)
+			}
+		})
+	}
 }
 
 func TestKeptOverRestart(t *testing.T) {
@@ -378,5 +401,8 @@ func TestTooManyServers(t *testing.T) {
 			t.Errorf("got %d servers, from port %d to %d, want those that come first", len(servers), servers[0].Address.Port(), servers[len(servers)-1].Address.Port())
 		}
 		b.fault("got 2000 servers, of which 1000 are used")
+		if n := b.count("a.app.test"); n != 1 {
+			t.Errorf("asked for the target %d times, want once for all records", n)
+		}
 	})
 }
