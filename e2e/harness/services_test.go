@@ -22,6 +22,9 @@ func TestServices(t *testing.T) {
 	if got := s.Text(t, "a") + " " + s.Text(t, "b"); got != "srv:_http._tcp.app.test srv:_http._tcp.app.test srv:_db._tcp.app.test srv:_http._tcp.gone.test" {
 		t.Fatalf("got %s", got)
 	}
+	if one, two := s.Server.placed["v1"], s.Server.placed["v2"]; one == two {
+		t.Errorf("v1 and v2 are both at %v", one)
+	}
 	none := filepath.Join(t.TempDir(), "none")
 	client, at := &dns.Client{ResolvConf: none, Hosts: none}, []string{s.Server.Addr}
 	// look is what a name's records are, and who answers at each.
@@ -52,6 +55,8 @@ func TestServices(t *testing.T) {
 		{"_http._tcp.gone.test v1/0/1 v3/0/2", "_http._tcp.gone.test", "v1.gone.test/0/1 v1, v3.gone.test/0/2 v3"},
 		{"_http._tcp.app.test v3/20/1 v1/0/5", "_http._tcp.app.test", "v3.app.test/20/1 v3, v1.app.test/0/5 v1"},
 		{"v1.app.test nxdomain", "_http._tcp.app.test", fmt.Sprintf("v3.app.test/20/1 v3, v1.app.test:%d has []", s.Ports["v1-app-test"])},
+		{"_http._tcp.app.test v1/1/1 v2/1/1", "_http._tcp.app.test", fmt.Sprintf("v1.app.test:%d has [], v2.app.test/1/1 v2", s.Ports["v1-app-test"])},
+		{"_http._tcp.app.test v3/20/1 v1/0/5", "_http._tcp.app.test", fmt.Sprintf("v3.app.test/20/1 v3, v1.app.test:%d has []", s.Ports["v1-app-test"])},
 		{"v1.app.test v1", "_http._tcp.app.test", "v3.app.test/20/1 v3, v1.app.test/0/5 v1"},
 		{"_http._tcp.app.test =_db._tcp.app.test", "_http._tcp.app.test", "t1.app.test/0/0 t1: x"},
 		{"_http._tcp.app.test other.test:80/1/2", "_http._tcp.app.test", "other.test:80 has []"},
