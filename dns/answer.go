@@ -62,7 +62,7 @@ func readAnswer(message []byte, q dnsmessage.Question) (a answer, truncated bool
 		return answer{err: errMalformed}, false
 	}
 	// Only what the name, or an alias of it, owns is an answer (RFC 1034, 3.6.2).
-	owner, least := strings.ToLower(q.Name.String()), uint32(1<<31)
+	owner, least := lower(q.Name), uint32(1<<31)
 	for range maxAliases {
 		next := ""
 		for _, one := range records {
@@ -88,6 +88,17 @@ func readAnswer(message []byte, q dnsmessage.Question) (a answer, truncated bool
 	return a, false
 }
 
+// lower is a name in lower case: only ASCII has case (RFC 4343), and else two names that differ would be one.
+func lower(n dnsmessage.Name) string {
+	b := n.Data[:n.Length]
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
 // readRecords reads an answer's records of a type, and its aliases.
 func readRecords(p *dnsmessage.Parser, t dnsmessage.Type) (records []record, err error) {
 	for len(records) < maxRecords {
@@ -104,12 +115,12 @@ func readRecords(p *dnsmessage.Parser, t dnsmessage.Type) (records []record, err
 			}
 			continue
 		}
-		one := record{owner: strings.ToLower(header.Name.String()), ttl: header.TTL}
+		one := record{owner: lower(header.Name), ttl: header.TTL}
 		switch header.Type {
 		case dnsmessage.TypeCNAME:
 			var body dnsmessage.CNAMEResource
 			body, err = p.CNAMEResource()
-			one.alias = strings.ToLower(body.CNAME.String())
+			one.alias = lower(body.CNAME)
 		case dnsmessage.TypeA:
 			var body dnsmessage.AResource
 			body, err = p.AResource()
@@ -121,7 +132,7 @@ func readRecords(p *dnsmessage.Parser, t dnsmessage.Type) (records []record, err
 		case dnsmessage.TypeSRV:
 			var body dnsmessage.SRVResource
 			body, err = p.SRVResource()
-			one.service = Service{Target: strings.ToLower(body.Target.String()), Port: body.Port, Priority: body.Priority, Weight: body.Weight}
+			one.service = Service{Target: lower(body.Target), Port: body.Port, Priority: body.Priority, Weight: body.Weight}
 		}
 		if err != nil {
 			return nil, err

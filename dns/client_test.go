@@ -185,8 +185,10 @@ func TestExchange(t *testing.T) {
 			other.ID++
 			another := q
 			another.Name = dnsmessage.MustNewName("b.test.")
+			alike := q
+			alike.Name = dnsmessage.MustNewName("a.te\u017ft.")
 			return [][]byte{
-				message(other, q, evil), message(h, another, evil), append([]byte(nil), good[:7]...),
+				message(other, q, evil), message(h, another, evil), message(h, alike, rr{"a.test.", 60, "10.6.6.6"}), append([]byte(nil), good[:7]...),
 				func() []byte { b := message(query, q, evil); b[2] &^= 0x80; return b }(), good,
 			}
 		}, "[10.0.0.1] 1m0s"},

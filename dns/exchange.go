@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -137,5 +136,5 @@ func answers(message []byte, id uint16, q dnsmessage.Question) bool {
 		return false
 	}
 	got, err := p.Question()
-	return err == nil && got.Type == q.Type && got.Class == q.Class && strings.EqualFold(got.Name.String(), q.Name.String())
+	return err == nil && got.Type == q.Type && got.Class == q.Class && lower(got.Name) == lower(q.Name)
 }

@@ -79,6 +79,9 @@ func TestServices(t *testing.T) {
 		{"another's record beside its own", records(
 			rr{"_http._tcp.evil.test.", 1, "0 0 80 evil.test."}, rr{serviceName, 60, "0 0 80 v1.test."},
 		), "[0 0 v1.test:80] 1m0s"},
+		{"the record of a name that only looks like the alias", records(
+			rr{serviceName, 60, "k.test."}, rr{"\u212a.test.", 60, "0 0 80 v1.test."},
+		), "[] 0s"},
 		{"another type", records(rr{serviceName, 60, "10.0.0.1"}), "[] 0s"},
 		{"no such name", code(dnsmessage.RCodeNameError), "[] 0s"},
 		{"no records", records(), "[] 0s"},
@@ -87,6 +90,7 @@ func TestServices(t *testing.T) {
 		{"port 0", records(rr{serviceName, 60, "0 0 0 v1.test."}, rr{serviceName, 60, "0 0 1 v2.test."}), "[0 0 v2.test:1] 1m0s"},
 		{"an address as a target", records(rr{serviceName, 60, "0 0 80 10.0.0.1."}), "[] 0s"},
 		{"a target that is no host's name", body(0, 0, 0, 0, 0, 80, 3, 'a', '%', '\n', 0), "[] 0s"},
+		{"a target with another's letters", body(0, 0, 0, 0, 0, 80, 3, 0xe2, 0x84, 0xaa, 0), "[] 0s"}, // K for kelvin
 		{"a server that fails", code(dnsmessage.RCodeServerFailure), "error: ADDRESS: the resolver answers ServerFailure"},
 		{"a server that refuses", code(dnsmessage.RCodeRefused), "error: ADDRESS: the resolver answers Refused"},
 		{"a TTL of years", records(rr{serviceName, 1 << 30, "0 0 80 v1.test."}), "[0 0 v1.test:80] 24h0m0s"},
