@@ -48,7 +48,7 @@ func TestParseBad(t *testing.T) {
 		"%REQ(x):0%":       `got the length "0"`,
 		"%REQ(x):-1%":      `got the length "-1"`,
 		"%REQ(x):%":        `got the length ""`,
-		"%REQ(x):+5%":      `got the length "+5"`,
+		"%REQ(x):+5%":      `got the length "+5" in %REQ(x):+5%`,
 		"%REQ(x)y%":        `got "y" after %REQ(x)`,
 		"%PROTOCOL:3%":     `got the length "3" in %PROTOCOL:3%, want none`,
 		"%PROTOCOL(x)%":    "got %PROTOCOL(x)%, want %PROTOCOL%",
