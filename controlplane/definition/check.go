@@ -86,7 +86,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
 	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
-	checkHeaders(r.GetRequestHeaders(), "requestHeaders", operator.OfRequest, report)
+	checkRequestHeaders(r.GetRequestHeaders(), "requestHeaders", report)
 	checkHeaders(r.GetResponseHeaders(), "responseHeaders", operator.OfResponse, report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	checkRetry(r.GetRetry(), r.GetTimeout(), "retry", report)
@@ -118,7 +118,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)
-		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", operator.OfRequest, report)
+		checkRequestHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
 		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
