@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/source"
+	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/controlplane/translate"
@@ -39,11 +41,13 @@ type builder struct {
 	proxies   *status.Tracker
 	metrics   *admin.Metrics
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
+	names     *srv.Resolver
 
 	latest atomic.Pointer[store.Result] // what is served, for who asks
 
 	// Only the run goroutine.
 	files       store.Files
+	result      *store.Result            // as it was compiled
 	previous    map[string]built         // by fleet
 	reported    map[string]store.Problem // problems that were logged
 	waiting     bool                     // it was logged that there is nothing to serve
@@ -62,15 +66,22 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 	again := time.NewTicker(rebuildEvery)
 	defer again.Stop()
 	var files []source.File
-	for first := true; ; first = false {
+	for {
+		first, edited := b.result == nil, true
 		select {
 		case files = <-watcher.Updates():
 		case <-again.C:
+		case <-b.names.Changed():
+			edited = false
 		case <-ctx.Done():
 			return nil
 		}
-		result := b.build(files)
-		watcher.SetExtra(result.Files)
+		start := time.Now()
+		if edited {
+			b.result = b.documents.Update(b.files.Set(files))
+		}
+		b.serve(start)
+		watcher.SetExtra(b.result.Files)
 		b.save()
 		if first {
 			tried()
@@ -78,15 +89,17 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 	}
 }
 
-// build is the walk: files, documents, the versions to serve, the fleets' ir, Envoy's resources, snapshots.
-func (b *builder) build(files []source.File) *store.Result {
-	start := time.Now()
-	result := b.documents.Update(b.files.Set(files))
+// serve is the walk from what was compiled to the proxies: names, Envoy's resources, snapshots.
+func (b *builder) serve(start time.Time) {
+	result, waiting := b.withServers(b.result)
 	b.latest.Store(result)
 	b.report(result.Problems)
+	for _, fleet := range slices.Sorted(maps.Keys(waiting)) {
+		b.log.Info("a fleet keeps what it has until there is a first word of its SRV records", "fleet", fleet)
+	}
 	changes := ""
-	if b.publishable(result) {
-		changes = b.publish(b.withTickets(result.Compiled.Fleets))
+	if b.publishable(result, waiting) {
+		changes = b.publish(b.withTickets(result.Compiled.Fleets), waiting)
 	}
 	took := time.Since(start)
 	kinds, severities := map[string]int{}, map[string]int{}
@@ -101,13 +114,17 @@ func (b *builder) build(files []source.File) *store.Result {
 		b.log.Info("published", "documents", len(result.Documents), "errors", severities["error"], "warnings", severities["warning"],
 			"changes", changes, "took", took.Round(10*time.Microsecond))
 	}
-	return result
 }
 
 // publishable: with no document at all after a start, proxies that still run what an earlier process gave them would be
-// emptied. That is never meant: they wait.
-func (b *builder) publishable(result *store.Result) bool {
-	if len(result.Documents) > 0 || b.snapshots.Ready() {
+// emptied. That is never meant: they wait. So they do for a first word of names.
+func (b *builder) publishable(result *store.Result, waiting map[string]bool) bool {
+	switch {
+	case b.snapshots.Ready():
+		return true
+	case len(waiting) > 0:
+		return false
+	case len(result.Documents) > 0:
 		return true
 	}
 	if !b.waiting {
@@ -135,12 +152,16 @@ func (b *builder) withTickets(fleets []*ir.Fleet) []*ir.Fleet {
 	return out
 }
 
-// publish hands over what changed, and says what that was; "" is nothing.
-func (b *builder) publish(fleets []*ir.Fleet) string {
+// publish hands over what changed, and says what that was; "" is nothing. A fleet that waits keeps what it has.
+func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 	next := map[string]built{}
 	var changes []string
 	for _, f := range fleets {
 		old := b.previous[f.Name]
+		if waiting[f.Name] {
+			next[f.Name] = old
+			continue
+		}
 		now := b.translate(f, old)
 		next[f.Name] = now
 		if now.err != "" && now.err != old.err {
@@ -254,6 +275,7 @@ func sorted(problems map[string]store.Problem) []string {
 
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
 func (b *builder) save() {
+	b.documents.KeepAnswers(b.names.Keep())
 	err := b.documents.Save()
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)

@@ -61,7 +61,7 @@ func (c *compiler) cluster(s *service) bool {
 			Address: address, Weight: e.GetWeight(), HashKey: e.GetHashKey(), Zone: e.GetZone(), Priority: e.GetPriority(), Drain: e.GetDrain(),
 		})
 	}
-	s.cluster.DNS = dns(m)
+	s.cluster.DNS, s.cluster.SRV = lookups(m, s.cluster.Endpoints)
 	if sum > maxWeight {
 		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))
 		ok = false

@@ -49,10 +49,10 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 			out.RouteTables = append(out.RouteTables, table)
 		}
 	}
-	slices.SortFunc(out.RouteTables, func(a, b ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out.RouteTables, func(a, b *ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
 	for _, name := range sortedKeys(clusters) {
 		cluster := c.services[name].cluster
-		out.Clusters = append(out.Clusters, cluster)
+		out.Clusters = append(out.Clusters, &cluster)
 		if t := cluster.TLS; t != nil && t.Certificate != "" {
 			certs[t.Certificate] = true
 		}
@@ -76,7 +76,7 @@ type candidate struct {
 }
 
 // table makes a listener's virtual hosts.
-func (c *compiler) table(s *socket, l *listener) ir.RouteTable {
+func (c *compiler) table(s *socket, l *listener) *ir.RouteTable {
 	hosts := map[string][]candidate{}
 	for _, r := range l.joins {
 		for _, written := range r.msg.GetHosts() {
@@ -91,14 +91,14 @@ func (c *compiler) table(s *socket, l *listener) ir.RouteTable {
 	if len(hosts) == 0 && l.joinable() {
 		c.idle = append(c.idle, l)
 	}
-	table := ir.RouteTable{Name: l.name}
+	table := &ir.RouteTable{Name: l.name}
 	for _, host := range sortedKeys(hosts) {
 		table.Hosts = append(table.Hosts, c.virtualHost(host, answering(hosts[host])))
 	}
 	id := "Gateway/" + l.name
 	if l.msg.GetRedirect() != nil {
 		for _, host := range l.msg.GetHosts() {
-			table.Hosts = append(table.Hosts, ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{ID: id, Redirect: redirect(l.msg.GetRedirect())}}})
+			table.Hosts = append(table.Hosts, &ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{ID: id, Redirect: redirect(l.msg.GetRedirect())}}})
 		}
 	}
 	for _, other := range s.listeners {
@@ -106,13 +106,13 @@ func (c *compiler) table(s *socket, l *listener) ir.RouteTable {
 			continue
 		}
 		for _, host := range other.msg.GetHosts() {
-			table.Hosts = append(table.Hosts, ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{
+			table.Hosts = append(table.Hosts, &ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{
 				ID: id + "#misdirected", Respond: &ir.Response{Status: misdirected, Body: "this connection is not for this host\n"},
 			}}})
 		}
 		c.out.Origins[id+"#misdirected"] = l.gateway.doc.At(l.field)
 	}
-	slices.SortFunc(table.Hosts, func(a, b ir.VirtualHost) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(table.Hosts, func(a, b *ir.VirtualHost) int { return cmp.Compare(a.Host, b.Host) })
 	return table
 }
 
@@ -136,7 +136,7 @@ func answering(candidates []candidate) []*route {
 }
 
 // virtualHost makes a host's rules. Hosts with the same Routes share one list of them, which nobody changes.
-func (c *compiler) virtualHost(host string, routes []*route) ir.VirtualHost {
+func (c *compiler) virtualHost(host string, routes []*route) *ir.VirtualHost {
 	names := make([]string, len(routes))
 	for i, r := range routes {
 		names[i] = r.msg.GetName()
@@ -156,7 +156,7 @@ func (c *compiler) virtualHost(host string, routes []*route) ir.VirtualHost {
 		c.tally.host(host, rules, from)
 		c.shared[key] = rules
 	}
-	return ir.VirtualHost{Name: host, Host: host, Rules: rules}
+	return &ir.VirtualHost{Name: host, Host: host, Rules: rules}
 }
 
 // origin is where an ir.Rule comes from.

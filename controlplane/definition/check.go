@@ -86,7 +86,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 	checkHosts(r.GetHosts(), "hosts", report)
 	checkDuration(r.GetTimeout(), "timeout", report)
 	checkDuration(r.GetIdleTimeout(), "idleTimeout", report)
-	checkHeaders(r.GetRequestHeaders(), "requestHeaders", operator.OfRequest, report)
+	checkRequestHeaders(r.GetRequestHeaders(), "requestHeaders", report)
 	checkHeaders(r.GetResponseHeaders(), "responseHeaders", operator.OfResponse, report)
 	checkUpgrades(r.GetUpgrades(), "upgrades", report)
 	checkRetry(r.GetRetry(), r.GetTimeout(), "retry", report)
@@ -118,7 +118,7 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
 		}
 		checkRedirect(rule, at+".redirect", report)
-		checkHeaders(rule.GetRequestHeaders(), at+".requestHeaders", operator.OfRequest, report)
+		checkRequestHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
 		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
 		if rule.GetMatch() != nil {
 			checkMatch(rule.GetMatch(), at+".match", report)
@@ -201,7 +201,11 @@ func checkService(s *sluicev1.Service, report reporter) {
 			continue
 		}
 		if j, ok := first[address]; ok {
-			report(at, CodeRepeated, fmt.Sprintf("got %s, which endpoints[%d] is already, want each once: give that one a greater weight", address, j))
+			advice := ": give that one a greater weight"
+			if address.Records != "" {
+				advice = ""
+			}
+			report(at, CodeRepeated, fmt.Sprintf("got %s, which endpoints[%d] is already, want each once%s", address, j, advice))
 			continue
 		}
 		first[address] = i

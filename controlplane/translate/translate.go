@@ -29,8 +29,7 @@ func Fleet(f *ir.Fleet) (Resources, error) {
 	for _, t := range resource.PushOrder {
 		b.resources[t.URL] = map[string]proto.Message{}
 	}
-	for i := range f.Clusters {
-		c := &f.Clusters[i]
+	for _, c := range f.Clusters {
 		b.add(resource.ClusterType, c.Name, cluster(c))
 		if c.DNS == nil {
 			b.add(resource.EndpointType, c.Name, assignment(c))
@@ -54,8 +53,7 @@ func Fleet(f *ir.Fleet) (Resources, error) {
 		b.add(resource.ListenerType, l.Name, listener(l, shared, bySource))
 	}
 	sockets := socketsOf(f)
-	for i := range f.RouteTables {
-		t := &f.RouteTables[i]
+	for _, t := range f.RouteTables {
 		b.add(resource.RouteType, t.Name, routeTable(t, sockets[t.Name]))
 	}
 	if err := errors.Join(b.errs...); err != nil {

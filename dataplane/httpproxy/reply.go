@@ -59,6 +59,9 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 		res.Header = append(res.Header, message.Field{Name: "content-type", Value: "text/plain"})
 	}
 	x.change(&res.Header, x.changes, res)
+	if s, ok := x.s.(interface{ Discard() }); ok && x.hasBody && x.pump == nil && status < 400 {
+		s.Discard()
+	}
 	if x.grpc {
 		x.grpcAnswer(res, body)
 		body = ""
