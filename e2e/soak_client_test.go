@@ -179,9 +179,9 @@ func (s *soak) http1One(l *soakLine) bool {
 	}
 	last := l.last
 	l.last = plans[len(plans)-1]
-	// A request that its client does not disturb is answered, by the proxy if its origin does not. Only one that is answered before
-	// it was read may end its connection for it, and for the next.
-	alone := act > 4 && !p.mayBeUnread() && !last.mayBeUnread()
+	// A request that its client does not disturb is answered, by the proxy if its origin does not, whatever came before: an answer
+	// that ends the connection says so. Only one that is answered before it was read may lose its answer.
+	alone := act > 4 && (p.act != "early" || p.sent < 0)
 	// One whose origin does its part is answered whole, if it may be repeated. (In HTTP/2 others break its connection off.)
 	clean := alone && p.act == "answer" && method != "POST" && strings.HasPrefix(p.path, "/one")
 	// The answer may come, and the proxy close, while we still write.

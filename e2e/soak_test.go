@@ -297,9 +297,6 @@ func (p plan) String() string {
 	return fmt.Sprintf("%016x %s %d %d %t %d", p.token, p.act, p.size, p.at, p.chunked, p.sent)
 }
 
-// mayBeUnread tells whether the origin answers before the request's body has been read.
-func (p plan) mayBeUnread() bool { return p.act == "early" && p.sent >= 0 }
-
 func parsePlan(text string) (p plan, err error) {
 	_, err = fmt.Sscanf(text, "%x %s %d %d %t %d", &p.token, &p.act, &p.size, &p.at, &p.chunked, &p.sent)
 	return p, err
