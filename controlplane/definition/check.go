@@ -102,21 +102,14 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
 		checkDuration(rule.GetIdleTimeout(), at+".idleTimeout", report)
-		if !forwards(rule) && rule.GetIdleTimeout() != "" {
-			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
-		}
-		if !forwards(rule) && len(rule.GetMirror()) > 0 {
-			report(at+".mirror", CodeExclusive, "got mirror without backends, want mirror only where there are backends")
-		}
+		checkForwards(rule, at, report)
 		checkServiceFromHeader(rule.GetServiceFromHeader(), at+".serviceFromHeader", report)
 		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
+		checkRetryHolds(rule, at+".retry", report)
 		checkRewrite(rule, at+".rewrite", report)
-		if !forwards(rule) && rule.GetUpgrades() != nil {
-			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
-		}
 		checkRedirect(rule, at+".redirect", report)
 		checkRequestHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
 		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
