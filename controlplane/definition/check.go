@@ -5,9 +5,11 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -210,6 +212,14 @@ func checkTest(t *sluicev1.Test, report reporter) {
 		report("request.url", CodeURL, fmt.Sprintf("got %q, want %s", shorten(raw), wantedURL))
 	case u.User != nil || u.Fragment != "":
 		report("request.url", CodeURL, fmt.Sprintf("got %q, want a URL without user and fragment: clients do not send them in it", shorten(raw)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.GetRequest().GetHeaders())) {
+		at, value := keyPath("request.headers", name), t.GetRequest().GetHeaders()[name]
+		if !headerName.MatchString(strings.ToLower(name)) {
+			report(at, CodeInvalidValue, fmt.Sprintf("got %q, want a header's name", shorten(name)))
+		} else if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			report(at, CodeInvalidValue, fmt.Sprintf("got %q, want a value as a request can have it: no control characters", shorten(value)))
+		}
 	}
 }
 
