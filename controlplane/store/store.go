@@ -79,6 +79,8 @@ type Store struct {
 	accepted map[definition.Ref]*definition.Document
 	partial  map[definition.Ref]bool
 	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
+	// memory is what builds have in common.
+	memory compile.Memory
 	// tickets are session ticket keys by fleet.
 	tickets map[string]*tickets
 	// answers are those of name servers, by name.
