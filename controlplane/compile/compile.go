@@ -74,8 +74,8 @@ func Compile(in Input) *Output {
 	}
 	c := &compiler{
 		in:       in,
-		out:      &Output{Origins: map[string]definition.Position{}, Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
-		services: map[string]*service{},
+		out:      &Output{Origins: make(map[string]definition.Position, 3*len(in.Documents)), Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
+		services: make(map[string]*service, len(in.Documents)),
 		certs:    map[string]*certificate{},
 		trust:    map[string]*trustBundle{},
 		gateways: map[string]*gateway{},
@@ -83,7 +83,8 @@ func Compile(in Input) *Output {
 		held:     maps.Clone(in.HeldBack),
 		before:   in.Memory.turn(),
 		now: Memory{
-			services: map[*sluicev1.Service]*serviceMemo{}, routes: map[proto.Message]*routeMemo{}, rules: map[string]*rulesMemo{},
+			services: make(map[*sluicev1.Service]*serviceMemo, len(in.Documents)), routes: make(map[proto.Message]*routeMemo, len(in.Documents)),
+			rules:    make(map[string]*rulesMemo, len(in.Documents)),
 			clusters: map[string]*ir.Cluster{}, tables: map[string]*ir.RouteTable{},
 		},
 	}

@@ -189,7 +189,9 @@ func (b *build) result(out *compile.Output) *Result {
 	for _, d := range b.chosen {
 		r.Documents = append(r.Documents, d)
 	}
-	slices.SortFunc(r.Documents, func(x, y *definition.Document) int { return cmp.Compare(x.Ref.String(), y.Ref.String()) })
+	slices.SortFunc(r.Documents, func(x, y *definition.Document) int {
+		return cmp.Or(cmp.Compare(x.Ref.Kind, y.Ref.Kind), cmp.Compare(x.Ref.Name, y.Ref.Name))
+	})
 	return r
 }
 
