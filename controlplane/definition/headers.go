@@ -14,6 +14,24 @@ var (
 	headerValue = regexp.MustCompile(`^[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?$`)
 )
 
+// checkRequestHeaders looks at what becomes of a request's headers.
+func checkRequestHeaders(c *sluicev1.HeaderChanges, at string, report reporter) {
+	checkHeaders(c, at, operator.OfRequest, report)
+	for i, h := range c.GetSet() {
+		notForEnvoy(h.GetName(), itemPath(at+".set", i), report)
+	}
+	for i, h := range c.GetAdd() {
+		notForEnvoy(h.GetName(), itemPath(at+".add", i), report)
+	}
+}
+
+// notForEnvoy refuses what one kind of proxy would obey, and the other send on.
+func notForEnvoy(name, at string, report reporter) {
+	if resource.SteersEnvoy(name) {
+		report(at+".name", CodeInvalidValue, fmt.Sprintf("got %s, by which Envoy takes orders, want another header: for retries and timeouts there are retry and timeout", name))
+	}
+}
+
 // checkHeaders looks at changes of headers, whose values may have some operators.
 func checkHeaders(c *sluicev1.HeaderChanges, at string, operators []string, report reporter) {
 	name := func(name, at string) {
@@ -27,14 +45,14 @@ func checkHeaders(c *sluicev1.HeaderChanges, at string, operators []string, repo
 	}
 	for i, n := range c.GetRemove() {
 		if n == "" {
-			report(fmt.Sprintf("%s.remove[%d]", at, i), CodeInvalidValue, "got nothing, want a header's name")
+			report(itemPath(at+".remove", i), CodeInvalidValue, "got nothing, want a header's name")
 		}
-		name(n, fmt.Sprintf("%s.remove[%d]", at, i))
+		name(n, itemPath(at+".remove", i))
 	}
 	for key, list := range map[string][]*sluicev1.HeaderValue{"set": c.GetSet(), "add": c.GetAdd()} {
 		seen := map[string]bool{}
 		for i, h := range list {
-			here := fmt.Sprintf("%s.%s[%d]", at, key, i)
+			here := itemPath(at+"."+key, i)
 			name(h.GetName(), here+".name")
 			if key == "set" && seen[h.GetName()] {
 				report(here+".name", CodeInvalidValue, fmt.Sprintf("got %s twice, want it once: set leaves one value", h.GetName()))

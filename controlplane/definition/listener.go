@@ -99,6 +99,7 @@ func checkShape(l *sluicev1.Listener, at string, report reporter) {
 			report(at+".backends", CodeListenerShape, fmt.Sprintf("got nothing, want at least one: a listener of protocol %s carries bytes to its own backends", l.GetProtocol()))
 		}
 	}
+	checkAltNames(l.GetClientCertificates().GetSubjectAltNames(), at+".clientCertificates.subjectAltNames", report)
 	if c := l.GetClientCertificates(); c != nil {
 		if len(l.GetCertificates()) == 0 {
 			report(at+".clientCertificates", CodeListenerShape, "got clientCertificates on a listener without certificates, want none: only where TLS is terminated can clients show any")

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/config"
 	"github.com/sluice-proxy/sluice/dataplane/http1"
 	"github.com/sluice-proxy/sluice/xds/operator"
+	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
 // What Envoy takes where a route says nothing.
@@ -78,6 +79,11 @@ func (d *decoder) domain(at, domain string) {
 func (d *decoder) route(at string, m *routepb.Route, maxBody int) *config.Route {
 	r := &config.Route{Name: m.GetName(), Match: d.match(at+".match", m.GetMatch())}
 	r.RequestHeaders = d.headerChanges(at+".request_headers_to", m.GetRequestHeadersToRemove(), m.GetRequestHeadersToAdd(), operator.OfRequest)
+	for i, o := range m.GetRequestHeadersToAdd() {
+		if key := o.GetHeader().GetKey(); resource.SteersEnvoy(strings.ToLower(key)) {
+			d.refuse(fmt.Sprintf("%s.request_headers_to_add[%d].header.key", at, i), "got %s, by which Envoy's router takes orders: %s", quote(key), notSupported)
+		}
+	}
 	r.ResponseHeaders = d.headerChanges(at+".response_headers_to", m.GetResponseHeadersToRemove(), m.GetResponseHeadersToAdd(), operator.OfResponse)
 	switch a := m.GetAction().(type) {
 	case *routepb.Route_Route:

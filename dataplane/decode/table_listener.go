@@ -134,7 +134,7 @@ var tlsTable = []messageRules{
 	}},
 	{message: "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", fields: []Field{
 		yes("common_tls_context"),
-		yes("sni"),
+		{Name: "sni", Support: Implemented, Note: "an IP address is not sent (RFC 6066)"},
 		only("auto_host_sni", "false"),
 		only("auto_sni_san_validation", "false"),
 		only("allow_renegotiation", "false"),

@@ -40,7 +40,7 @@ var routeTableTable = []messageRules{
 		yes("route"),
 		yes("redirect"),
 		yes("direct_response"),
-		{Name: "request_headers_to_add", Support: Implemented, Note: "operators: " + strings.Join(operator.OfRequest, ", ")},
+		{Name: "request_headers_to_add", Support: Implemented, Note: "none by which Envoy's router takes orders (x-envoy-retry-on, …); operators: " + strings.Join(operator.OfRequest, ", ")},
 		yes("request_headers_to_remove"),
 		{Name: "response_headers_to_add", Support: Implemented, Note: "operators: those, and RESP, RESPONSE_FLAGS, UPSTREAM_HOST"},
 		yes("response_headers_to_remove"),

@@ -99,7 +99,7 @@ func cutCommand(s string) (command, after string, found bool) {
 }
 
 func parseCommand(command string) (Part, error) {
-	p := Part{Name: command}
+	p, whole := Part{Name: command}, command
 	arg, hasArg := "", false
 	if open := strings.IndexByte(command, '('); open >= 0 {
 		end := strings.LastIndexByte(command, ')')
@@ -111,14 +111,14 @@ func parseCommand(command string) (Part, error) {
 	}
 	if colon := strings.IndexByte(command, ':'); colon >= 0 {
 		length := command[colon+1:]
-		n, err := strconv.Atoi(length)
+		n, err := strconv.ParseUint(length, 10, 31) // no sign: Envoy takes digits alone
 		switch p.Name = command[:colon]; {
 		case p.Name != request && p.Name != response:
-			return p, fmt.Errorf("got the length %q in %%%s%%, want none: %s and %s alone take one", length, command, request, response)
-		case err != nil || n <= 0:
-			return p, fmt.Errorf("got the length %q in %%%s%%, want a number above 0", length, command)
+			return p, fmt.Errorf("got the length %q in %%%s%%, want none: %s and %s alone take one", length, whole, request, response)
+		case err != nil || n == 0:
+			return p, fmt.Errorf("got the length %q in %%%s%%, want 1 to 2147483647", length, whole)
 		}
-		p.Max = n
+		p.Max = int(n)
 	} else if command != p.Name {
 		return p, fmt.Errorf("got %q after %%%s(%s), want a closing %%", command[len(p.Name):], p.Name, arg)
 	}
