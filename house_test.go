@@ -92,6 +92,8 @@ func TestImports(t *testing.T) {
 				bad("R1", "the planes never import each other: they meet on the wire, or in cmd and e2e")
 			case own && under(r.path(), "xds") && under(imported, "controlplane", "dataplane"):
 				bad("R1", "xds knows neither plane")
+			case own && under(r.path(), "dns") && imported != r.ImportPath:
+				bad("R1", "dns knows neither plane, and nothing else of ours: both planes ask it")
 			case own && under(imported, "api") && !under(r.path(), "api", "controlplane", "cmd/sluice", "e2e"):
 				bad("R1", "the language is the control plane's: the proxy knows xDS only")
 			}

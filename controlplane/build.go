@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/source"
+	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/controlplane/translate"
@@ -39,11 +40,13 @@ type builder struct {
 	proxies   *status.Tracker
 	metrics   *admin.Metrics
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
+	names     *srv.Resolver
 
 	latest atomic.Pointer[store.Result] // what is served, for who asks
 
 	// Only the run goroutine.
 	files       store.Files
+	result      *store.Result            // as it was compiled
 	previous    map[string]built         // by fleet
 	reported    map[string]store.Problem // problems that were logged
 	waiting     bool                     // it was logged that there is nothing to serve
@@ -52,7 +55,6 @@ type builder struct {
 
 // built is a fleet as it was published.
 type built struct {
-	fleet    *ir.Fleet
 	snapshot *snapshot.Snapshot
 	err      string // why the newest could not be; "" is fine
 }
@@ -62,15 +64,22 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 	again := time.NewTicker(rebuildEvery)
 	defer again.Stop()
 	var files []source.File
-	for first := true; ; first = false {
+	for {
+		first, edited := b.result == nil, true
 		select {
 		case files = <-watcher.Updates():
 		case <-again.C:
+		case <-b.names.Changed():
+			edited = false
 		case <-ctx.Done():
 			return nil
 		}
-		result := b.build(files)
-		watcher.SetExtra(result.Files)
+		start := time.Now()
+		if edited {
+			b.result = b.documents.Update(b.files.Set(files))
+		}
+		b.serve(start)
+		watcher.SetExtra(b.result.Files)
 		b.save()
 		if first {
 			tried()
@@ -78,15 +87,17 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 	}
 }
 
-// build is the walk: files, documents, the versions to serve, the fleets' ir, Envoy's resources, snapshots.
-func (b *builder) build(files []source.File) *store.Result {
-	start := time.Now()
-	result := b.documents.Update(b.files.Set(files))
+// serve is the walk from what was compiled to the proxies: names, Envoy's resources, snapshots.
+func (b *builder) serve(start time.Time) {
+	result, waiting := b.withServers(b.result)
 	b.latest.Store(result)
 	b.report(result.Problems)
+	for _, fleet := range slices.Sorted(maps.Keys(waiting)) {
+		b.log.Info("a fleet keeps what it has until there is a first word of its SRV records", "fleet", fleet)
+	}
 	changes := ""
-	if b.publishable(result) {
-		changes = b.publish(b.withTickets(result.Compiled.Fleets))
+	if b.publishable(result, waiting) {
+		changes = b.publish(b.withTickets(result.Compiled.Fleets), waiting)
 	}
 	took := time.Since(start)
 	kinds, severities := map[string]int{}, map[string]int{}
@@ -101,13 +112,17 @@ func (b *builder) build(files []source.File) *store.Result {
 		b.log.Info("published", "documents", len(result.Documents), "errors", severities["error"], "warnings", severities["warning"],
 			"changes", changes, "took", took.Round(10*time.Microsecond))
 	}
-	return result
 }
 
 // publishable: with no document at all after a start, proxies that still run what an earlier process gave them would be
-// emptied. That is never meant: they wait.
-func (b *builder) publishable(result *store.Result) bool {
-	if len(result.Documents) > 0 || b.snapshots.Ready() {
+// emptied. That is never meant: they wait. So they do for a first word of names.
+func (b *builder) publishable(result *store.Result, waiting map[string]bool) bool {
+	switch {
+	case b.snapshots.Ready():
+		return true
+	case len(waiting) > 0:
+		return false
+	case len(result.Documents) > 0:
 		return true
 	}
 	if !b.waiting {
@@ -135,13 +150,17 @@ func (b *builder) withTickets(fleets []*ir.Fleet) []*ir.Fleet {
 	return out
 }
 
-// publish hands over what changed, and says what that was; "" is nothing.
-func (b *builder) publish(fleets []*ir.Fleet) string {
+// publish hands over what changed, and says what that was; "" is nothing. A fleet that waits keeps what it has.
+func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 	next := map[string]built{}
 	var changes []string
 	for _, f := range fleets {
 		old := b.previous[f.Name]
-		now := b.translate(f, old)
+		if waiting[f.Name] {
+			next[f.Name] = old
+			continue
+		}
+		now := translated(f, old)
 		next[f.Name] = now
 		if now.err != "" && now.err != old.err {
 			b.log.Error("a fleet cannot be published and keeps what it has", "fleet", f.Name, "error", now.err)
@@ -178,19 +197,13 @@ func (b *builder) publish(fleets []*ir.Fleet) string {
 	return strings.Join(changes, "; ")
 }
 
-// translate makes a fleet's snapshot; an unchanged fleet keeps the very same.
-func (b *builder) translate(f *ir.Fleet, old built) built {
-	if old.err == "" && old.fleet != nil && reflect.DeepEqual(f, old.fleet) {
-		return old
+// translated makes a fleet's snapshot; an unchanged fleet keeps the very same.
+func translated(f *ir.Fleet, old built) built {
+	s, err := snapshot.BuildEntries(translate.FleetEntries(f), old.snapshot)
+	if err != nil {
+		return built{snapshot: old.snapshot, err: err.Error()}
 	}
-	resources, err := translate.Fleet(f)
-	if err == nil {
-		var s *snapshot.Snapshot
-		if s, err = snapshot.Build(resources, old.snapshot); err == nil {
-			return built{fleet: f, snapshot: s}
-		}
-	}
-	return built{fleet: f, snapshot: old.snapshot, err: err.Error()}
+	return built{snapshot: s}
 }
 
 // changed counts the resources that differ, by type.
@@ -254,6 +267,7 @@ func sorted(problems map[string]store.Problem) []string {
 
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
 func (b *builder) save() {
+	b.documents.KeepAnswers(b.names.Keep())
 	err := b.documents.Save()
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)

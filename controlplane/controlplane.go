@@ -23,8 +23,10 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
 	"github.com/sluice-proxy/sluice/controlplane/source"
+	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
+	"github.com/sluice-proxy/sluice/dns"
 	"github.com/sluice-proxy/sluice/xds/server"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
@@ -52,6 +54,8 @@ type Options struct {
 	// HoldOff and MaxDelay are as in source.Options.
 	HoldOff, MaxDelay time.Duration
 
+	// Names is asked for SRV records, and for the addresses of their targets. Nil: those whom resolv.conf, or a Service, names.
+	Names srv.Asker
 	// Explain says, as JSON, where a request goes by what is served. Nil: nobody can ask.
 	Explain func(served *compile.Output, request *adminv1.ExplainRequest) ([]byte, error)
 	// Ready, if not nil, is called once, with the addresses that were bound (ops is nil if there is none), after the
@@ -68,6 +72,9 @@ const stopWithin = 3 * time.Second
 func Run(ctx context.Context, opts Options) (err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
+	}
+	if opts.Names == nil {
+		opts.Names = &dns.Client{}
 	}
 	xdsListener, opsListener, err := opts.listen()
 	if err != nil {
@@ -90,9 +97,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
+	names := srv.New(srv.Options{Asker: opts.Names, Kept: documents.Answers(), Logger: opts.Logger})
+	defer names.Close()
+	metrics.Names(names)
 	builder := &builder{
 		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
-		explain: opts.Explain, previous: map[string]built{}, reported: map[string]store.Problem{},
+		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
 	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: opts.authorizeProxy(), Logger: opts.Logger})

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/controlplane/translate"
 	"github.com/sluice-proxy/sluice/xds/resource"
@@ -54,6 +55,7 @@ are one list, with -o wide their types and names alone.`,
 				with.TicketKeys = store.NewTicketKeys() // the control plane's are its own; these show that there are some
 				f = &with
 			}
+			f = withoutServers(cmd, f)
 			resources, err := translate.Fleet(f)
 			if err != nil {
 				return err
@@ -70,6 +72,14 @@ are one list, with -o wide their types and names alone.`,
 	cmd.Flags().StringVar(&fleet, "fleet", "default", "the `fleet`")
 	cmd.Flags().StringVarP(&kind, "type", "t", "", "only this `type`: "+shortNames())
 	return cmd
+}
+
+// withoutServers leaves out what only the running control plane knows, and says so.
+func withoutServers(cmd *cobra.Command, f *ir.Fleet) *ir.Fleet {
+	return srv.Expand(f, func(_ *ir.DNS, name string) []srv.Server {
+		fmt.Fprintf(cmd.ErrOrStderr(), "srv:%s: its servers are left out: the control plane looks them up\n", name)
+		return nil
+	})
 }
 
 func shortNames() string {

@@ -102,6 +102,37 @@ func (m *Metrics) Built(took time.Duration, changed bool, documents map[string]i
 	}
 }
 
+// Lookups are names that the control plane looks up.
+type Lookups interface {
+	// Counts are the names, how many of them have a fault now, and how many lookups came to something and to nothing.
+	Counts() (names, faulty int, good, failed uint64)
+}
+
+// Names makes the figures of names part of the metrics.
+func (m *Metrics) Names(names Lookups) { m.registry.MustRegister(nameCollector{names}) }
+
+type nameCollector struct{ names Lookups }
+
+var (
+	namesDesc   = prometheus.NewDesc("sluice_controlplane_srv_names", "SRV names that are looked up, by whether all is well with them.", []string{"state"}, nil)
+	lookupsDesc = prometheus.NewDesc("sluice_controlplane_srv_lookups_total", "Lookups of SRV names, by whether servers came of them.", []string{"result"}, nil)
+)
+
+// Describe is part of prometheus.Collector.
+func (c nameCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- namesDesc
+	ch <- lookupsDesc
+}
+
+// Collect is part of prometheus.Collector.
+func (c nameCollector) Collect(ch chan<- prometheus.Metric) {
+	names, faulty, good, failed := c.names.Counts()
+	ch <- prometheus.MustNewConstMetric(namesDesc, prometheus.GaugeValue, float64(names-faulty), "ok")
+	ch <- prometheus.MustNewConstMetric(namesDesc, prometheus.GaugeValue, float64(faulty), "failing")
+	ch <- prometheus.MustNewConstMetric(lookupsDesc, prometheus.CounterValue, float64(good), "ok")
+	ch <- prometheus.MustNewConstMetric(lookupsDesc, prometheus.CounterValue, float64(failed), "failed")
+}
+
 // proxyCollector counts proxies when it is asked.
 type proxyCollector struct{ proxies Proxies }
 

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -11,6 +13,15 @@ var families = map[sluicev1.DNS_Family]ir.Family{
 	sluicev1.DNS_V4:           ir.FamilyIPv4,
 	sluicev1.DNS_V6:           ir.FamilyIPv6,
 	sluicev1.DNS_BOTH:         ir.FamilyBoth,
+}
+
+// lookups are how proxies look names up, and how the control plane looks SRV records up; nil where there are none. A
+// Service has one kind at most.
+func lookups(m *sluicev1.Service, endpoints []ir.Endpoint) (names, records *ir.DNS) {
+	if slices.ContainsFunc(endpoints, func(e ir.Endpoint) bool { return e.Address.Records != "" }) {
+		return nil, dns(m)
+	}
+	return dns(m), nil
 }
 
 // dns is how the names of a Service, with defaults, are looked up; nil if it has none. definition has checked all of it.

@@ -260,6 +260,12 @@ func render(fleets []*ir.Fleet) string {
 			if c.Outliers != nil {
 				fmt.Fprintf(&b, " outliers %+v", *c.Outliers)
 			}
+			if c.DNS != nil {
+				fmt.Fprintf(&b, " names by proxies %+v", *c.DNS)
+			}
+			if c.SRV != nil {
+				fmt.Fprintf(&b, " records by us %+v", *c.SRV)
+			}
 			for _, e := range c.Endpoints {
 				fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
 				if e.Priority > 0 || e.Zone != "" {

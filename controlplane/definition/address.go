@@ -12,10 +12,13 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
-// ParseAddress reads an endpoint's address: IP:port; localhost:port, which is 127.0.0.1; name:port; or unix:/path.
+// ParseAddress reads an endpoint's address: IP:port; localhost:port, which is 127.0.0.1; name:port; srv:name; or unix:/path.
 func ParseAddress(address string) (ir.Address, error) {
 	if socket, ok := strings.CutPrefix(address, "unix:"); ok {
 		return ir.Address{Path: socket}, checkSocketPath(socket)
+	}
+	if name, ok := strings.CutPrefix(address, "srv:"); ok && (name == "" || strings.Trim(name, "0123456789") != "") { // srv:80 is a host of that name
+		return parseRecords(name)
 	}
 	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
 		address = "127.0.0.1:" + port
@@ -43,17 +46,34 @@ var hostName = regexp.MustCompile(`^([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_
 func parseNamed(address string) (ir.Address, error) {
 	host, text, _ := strings.Cut(address, ":")
 	port, err := strconv.ParseUint(text, 10, 16)
-	label := strings.TrimSuffix(host, ".")
-	label = label[strings.LastIndexByte(label, '.')+1:]
 	switch {
 	case text == "":
 		return ir.Address{}, fmt.Errorf("got no port in %q, want name:port such as app.internal:8080", shorten(address))
 	case err != nil || port == 0:
 		return ir.Address{}, fmt.Errorf("got port %q, want 1 to 65535", shorten(text))
-	case len(host) > 253 || len(label) > 63 || !hostName.MatchString(host):
+	case !nameable(host):
 		return ir.Address{}, fmt.Errorf("got the name %q, want one that DNS can hold, such as app.internal", shorten(host))
 	}
 	return ir.Address{Host: strings.ToLower(host), NamedPort: uint16(port)}, nil
+}
+
+// nameable tells whether DNS can hold a name.
+func nameable(host string) bool {
+	label := strings.TrimSuffix(host, ".")
+	label = label[strings.LastIndexByte(label, '.')+1:]
+	return len(host) <= 253 && len(label) <= 63 && hostName.MatchString(host)
+}
+
+// parseRecords reads the name of SRV records. It need not be _service._proto.name, as RFC 2782 has it: some registries
+// answer for web.service.consul, too.
+func parseRecords(name string) (ir.Address, error) {
+	switch host, _, port := strings.Cut(name, ":"); {
+	case port && nameable(host):
+		return ir.Address{}, fmt.Errorf("got a port in %q, want srv:%s: the records have ports", shorten("srv:"+name), host)
+	case !nameable(name):
+		return ir.Address{}, fmt.Errorf("got the name %q, want one that DNS can hold, such as srv:_http._tcp.app.internal", shorten(name))
+	}
+	return ir.Address{Records: strings.ToLower(name)}, nil
 }
 
 // checkSocketPath looks for paths that no unix socket can have, or that would be one socket under two names. "@name" is

@@ -196,7 +196,11 @@ func checkService(s *sluicev1.Service, report reporter) {
 			continue
 		}
 		if j, ok := first[address]; ok {
-			report(at, CodeRepeated, fmt.Sprintf("got %s, which endpoints[%d] is already, want each once: give that one a greater weight", address, j))
+			advice := ": give that one a greater weight"
+			if address.Records != "" {
+				advice = ""
+			}
+			report(at, CodeRepeated, fmt.Sprintf("got %s, which endpoints[%d] is already, want each once%s", address, j, advice))
 			continue
 		}
 		first[address] = i

@@ -47,6 +47,7 @@ const (
 	CodeUnusedService      = "SL0603"
 	CodeCertificateExpired = "SL0604"
 	CodeIdleListener       = "SL0605"
+	CodeNameFails          = "SL0606"
 )
 
 // Code explains one code in a line.
@@ -99,6 +100,7 @@ var Codes = []Code{
 	{CodeUnusedService, "No Route and no listener uses the Service."},
 	{CodeCertificateExpired, "The certificate has expired, or is not valid yet."},
 	{CodeIdleListener, "No Route joins the listener: it answers 404 to everything."},
+	{CodeNameFails, "A name that the control plane looks up does not resolve, or not all that it names does; the last servers are kept."},
 }
 
 // Explain is the line of the table for a code; "" for an unknown one.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
 const (
@@ -17,10 +18,10 @@ const (
 	leastRefresh = time.Second
 )
 
-// named tells whether an endpoint of a Service has a name.
+// named tells whether an endpoint of a Service has a name: proxies look up hosts, and the control plane SRV records.
 func named(s *sluicev1.Service) bool {
 	for _, e := range s.GetEndpoints() {
-		if address, err := ParseAddress(e.GetAddress()); err == nil && address.Host != "" {
+		if address, err := ParseAddress(e.GetAddress()); err == nil && (address.Host != "" || address.Records != "") {
 			return true
 		}
 	}
@@ -48,22 +49,16 @@ func checkDNS(s *sluicev1.Service, report reporter) {
 	d := s.GetDns()
 	if !named(s) {
 		if d != nil {
-			report("dns", CodeExclusive, "got dns without an endpoint that has a name, want one such as app.internal:8080")
+			report("dns", CodeExclusive, "got dns without an endpoint that has a name, want one such as app.internal:8080 or srv:_http._tcp.app.internal")
 		}
 		return
 	}
-	for i, e := range s.GetEndpoints() {
-		address, err := ParseAddress(e.GetAddress())
-		at := itemPath("endpoints", i)
-		switch {
-		case err != nil: // it has been said
-		case address.Path != "":
-			report(at+".address", CodeExclusive, "got a unix socket beside names, want another Service for it: a rule may have several backends")
-		case address.Host != "" && e.GetHashKey() != "" && d.GetMode() != sluicev1.DNS_FIRST:
-			report(at+".hashKey", CodeExclusive, "got hashKey for a name, want none, or dns.mode FIRST: all addresses of the name would be one to the hash")
-		}
-	}
-	if d.GetMode() == sluicev1.DNS_FIRST && len(s.GetEndpoints()) > 1 {
+	hosts, records := checkNames(s, report)
+	switch {
+	case d.GetMode() != sluicev1.DNS_FIRST:
+	case records && !hosts:
+		report("dns.mode", CodeExclusive, "got FIRST with SRV records, want ALL, or no mode: all of their servers are endpoints")
+	case len(s.GetEndpoints()) > 1:
 		report("dns.mode", CodeExclusive, fmt.Sprintf("got FIRST with %d endpoints, want one", len(s.GetEndpoints())))
 	}
 	checkDuration(d.GetRefreshInterval(), "dns.refreshInterval", report)
@@ -75,6 +70,46 @@ func checkDNS(s *sluicev1.Service, report reporter) {
 			report(itemPath("dns.resolvers", i), CodeBadAddress, err.Error())
 		}
 	}
+}
+
+// checkNames looks at what stands beside names, and tells of which kinds they are.
+func checkNames(s *sluicev1.Service, report reporter) (hosts, records bool) {
+	addresses := make([]ir.Address, len(s.GetEndpoints()))
+	sharers := map[uint32]int{}
+	for i, e := range s.GetEndpoints() {
+		address, err := ParseAddress(e.GetAddress())
+		if err != nil { // it has been said
+			continue
+		}
+		addresses[i] = address
+		hosts, records = hosts || address.Host != "", records || address.Records != ""
+		sharers[e.GetPriority()]++
+	}
+	for i, e := range s.GetEndpoints() {
+		address, at := addresses[i], itemPath("endpoints", i)
+		switch {
+		case address.Path != "" && hosts:
+			report(at+".address", CodeExclusive, "got a unix socket beside names, want another Service for it: a rule may have several backends")
+		case address.Host != "" && e.GetHashKey() != "" && s.GetDns().GetMode() != sluicev1.DNS_FIRST:
+			report(at+".hashKey", CodeExclusive, "got hashKey for a name, want none, or dns.mode FIRST: all addresses of the name would be one to the hash")
+		}
+		if address.Records == "" {
+			continue
+		}
+		if hosts {
+			report(at+".address", CodeExclusive, "got SRV records beside a name that proxies look up, want another Service for them: a rule may have several backends")
+		}
+		if e.GetHashKey() != "" {
+			report(at+".hashKey", CodeExclusive, "got hashKey for SRV records, want none: each of their servers is known by its address")
+		}
+		if e.GetWeight() > defaultWeight {
+			report(at+".weight", CodeExclusive, fmt.Sprintf("got %d for SRV records, want none: they bring weights", e.GetWeight()))
+		}
+		if sharers[e.GetPriority()] > 1 {
+			report(at+".address", CodeExclusive, fmt.Sprintf("got SRV records beside another endpoint of priority %d, want a priority of their own, or another Service: the weights of records do not compare with others", e.GetPriority()))
+		}
+	}
+	return hosts, records
 }
 
 // dnsPort is that of name servers (RFC 1035, 4.2).

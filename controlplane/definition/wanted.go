@@ -31,7 +31,7 @@ var wants = map[protoreflect.FullName]string{
 }
 
 const (
-	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, name:port, or unix:/path"
+	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, name:port, srv:name, or unix:/path"
 	wantedSocket  = "the absolute path of a unix socket, such as /run/web.sock, or @name"
 	wantedURL     = "an absolute URL such as https://shop.example.com/cart"
 )

@@ -28,6 +28,7 @@ const (
 	certificatesFile = "certificates.jsonl"
 	socketsFile      = "sockets.jsonl"
 	ticketsFile      = "tickets.jsonl"
+	answersFile      = "answers.jsonl"
 	temporary        = ".new-*"
 	stateFormat      = 1
 )
@@ -100,6 +101,16 @@ func (s *Store) Save() error {
 			return fmt.Errorf("store: %w", err)
 		}
 		s.dirtyTickets = false
+	}
+	if s.dirtyAnswers {
+		var records []any
+		for name, answer := range s.answers {
+			records = append(records, answerRecord{name, answer})
+		}
+		if err := writeRecords(filepath.Join(s.dir, answersFile), records); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		s.dirtyAnswers = false
 	}
 	c := s.certs
 	c.mu.Lock()
@@ -189,6 +200,9 @@ func (s *Store) load() error {
 	}
 	if err == nil {
 		err = s.readRecords(ticketsFile, s.takeTickets)
+	}
+	if err == nil {
+		err = s.readRecords(answersFile, s.takeAnswer)
 	}
 	if err != nil {
 		lock.close()

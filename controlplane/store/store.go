@@ -79,10 +79,14 @@ type Store struct {
 	accepted map[definition.Ref]*definition.Document
 	partial  map[definition.Ref]bool
 	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
+	// memory is what builds have in common.
+	memory compile.Memory
 	// tickets are session ticket keys by fleet.
 	tickets map[string]*tickets
-	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do; dirtyTickets: tickets do.
-	dirty, dirtySockets, dirtyTickets bool
+	// answers are those of name servers, by name.
+	answers map[string][]byte
+	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do, and so on.
+	dirty, dirtySockets, dirtyTickets, dirtyAnswers bool
 }
 
 // Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The
@@ -97,7 +101,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		dir: opts.Dir, now: opts.Now, log: opts.Logger, certs: newCertificates(opts.Now),
 		accepted: map[definition.Ref]*definition.Document{}, partial: map[definition.Ref]bool{},
-		tickets: map[string]*tickets{},
+		tickets: map[string]*tickets{}, answers: map[string][]byte{},
 	}
 	if s.dir != "" {
 		if err := s.load(); err != nil {
@@ -173,10 +177,7 @@ func (b *build) result(out *compile.Output) *Result {
 		b.problems = append(b.problems, p)
 	}
 	r.Problems = b.problems
-	slices.SortStableFunc(r.Problems, func(x, y Problem) int {
-		return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column),
-			cmp.Compare(x.Ref.String(), y.Ref.String()), cmp.Compare(x.Code, y.Code), cmp.Compare(x.Field, y.Field), cmp.Compare(x.Message, y.Message))
-	})
+	SortProblems(r.Problems)
 	r.Problems = slices.Compact(r.Problems)
 	for _, documents := range []map[definition.Ref]*definition.Document{b.chosen, b.fresh} {
 		for _, d := range documents {
@@ -188,6 +189,16 @@ func (b *build) result(out *compile.Output) *Result {
 	for _, d := range b.chosen {
 		r.Documents = append(r.Documents, d)
 	}
-	slices.SortFunc(r.Documents, func(x, y *definition.Document) int { return cmp.Compare(x.Ref.String(), y.Ref.String()) })
+	slices.SortFunc(r.Documents, func(x, y *definition.Document) int {
+		return cmp.Or(cmp.Compare(x.Ref.Kind, y.Ref.Kind), cmp.Compare(x.Ref.Name, y.Ref.Name))
+	})
 	return r
+}
+
+// SortProblems puts problems in the order of their places.
+func SortProblems(problems []Problem) {
+	slices.SortStableFunc(problems, func(x, y Problem) int {
+		return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column),
+			cmp.Compare(x.Ref.String(), y.Ref.String()), cmp.Compare(x.Code, y.Code), cmp.Compare(x.Field, y.Field), cmp.Compare(x.Message, y.Message))
+	})
 }

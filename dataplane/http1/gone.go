@@ -19,3 +19,10 @@ func gone(conn net.Conn) bool {
 		return s.Peek() == 0
 	}
 }
+
+// asked tells whether bytes have come that were not read. Who is about to close looks once more: on a busy machine a while may
+// have passed since it was woken, and the next request may have come.
+func asked(conn net.Conn) bool {
+	s := socket.Of(conn)
+	return s != nil && s.Peek() > 0
+}

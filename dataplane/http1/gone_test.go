@@ -9,8 +9,14 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
 // pair is the two ends of a TCP connection.
@@ -87,4 +93,49 @@ func TestGone(t *testing.T) {
 	}
 	client.Close()
 	until(server)
+}
+
+// lateConn's second read is woken by a deadline, and by the time that its reader has its turn the next request is there.
+type lateConn struct {
+	net.Conn
+	reads int
+	wait  func()
+}
+
+func (c *lateConn) Read(p []byte) (int, error) {
+	if c.reads++; c.reads == 2 {
+		c.wait()
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *lateConn) NetConn() net.Conn { return c.Conn }
+
+// A connection that drains is not closed on a request that has come.
+func TestDrainLooksOnceMore(t *testing.T) {
+	near, far := pair(t)
+	var draining atomic.Bool
+	const get = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	c := &lateConn{Conn: near, wait: func() {
+		draining.Store(true)
+		_, _ = io.WriteString(far, get)
+		for !asked(near) {
+			runtime.Gosched()
+		}
+	}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ServeConn(c, ServerOptions{MaxHeaderBytes: 1 << 10, MaxHeaderCount: 10, Draining: &draining}, func(s *ServerStream) {
+			_ = s.Respond(&message.Response{Status: 204}, true)
+			_ = s.End(nil)
+		})
+	}()
+	_, _ = io.WriteString(far, get)
+	got, _ := io.ReadAll(far)
+	<-done
+	if n := strings.Count(string(got), "HTTP/1.1 204"); n != 2 || strings.Count(string(got), "connection: close") != 1 {
+		t.Errorf("got %q, want two answers, and that the connection ends in the second", got)
+	}
 }

@@ -248,7 +248,7 @@ func (c *serverConn) woken(err error) error {
 	if c.overdue() {
 		return os.ErrDeadlineExceeded
 	}
-	if c.draining() && c.in.buffered() == 0 && !c.stream.busy.Load() && time.Since(c.idle) >= drainWait {
+	if c.draining() && c.in.buffered() == 0 && !c.stream.busy.Load() && time.Since(c.idle) >= drainWait && !asked(c.conn) {
 		return io.EOF
 	}
 	return nil

@@ -247,9 +247,10 @@ func (s *ServerStream) head(head *message.Response, end bool) error {
 		out.body(-1)
 		out.str("transfer-encoding: chunked\r\n")
 	}
-	// A request whose body we may never have read leaves nothing to go on from.
+	// A request whose body we may never read leaves nothing to go on from: whoever is answered before it has come must know, or
+	// its next request would come in vain (as with Envoy).
 	// Neither does an upgrade that the upstream did not take: what follows may be in the protocol that was asked for.
-	if s.c.draining() || s.spoiled.Load() || req.Upgrade != "" || head.Status >= 400 && !s.complete.Load() {
+	if s.c.draining() || s.spoiled.Load() || req.Upgrade != "" || !s.complete.Load() {
 		s.persists = false
 	}
 	switch {
@@ -321,6 +322,21 @@ func (s *ServerStream) SetReadDeadline(t time.Time) error {
 // call it.
 func (s *ServerStream) Gone() bool { return gone(s.c.conn) }
 
+// Discard throws away what is here of a body that nobody wants: it then does not cost the connection, if that was all. It is
+// called before Respond, by who has not begun to Read.
+func (s *ServerStream) Discard() {
+	in := &s.c.in
+	for !s.body.Done() && in.buffered() > 0 {
+		_, n, v := s.body.Parse(in.bytes())
+		if v != nil {
+			s.spoiled.Store(true)
+			return
+		}
+		in.r += n
+	}
+	s.complete.Store(s.body.Done())
+}
+
 // finish ends the request; false ends the connection.
 func (s *ServerStream) finish() (goOn bool) {
 	c := s.c
@@ -329,6 +345,11 @@ func (s *ServerStream) finish() (goOn bool) {
 			c.linger()
 		}
 		return false
+	}
+	if s.responded && !s.ended && !s.broken.Load() && c.out.whole() {
+		// The client knows by the answer's length that it has all of it, and may ask for more already. An upstream that broke
+		// off behind the last byte, as in HTTP/2 before it said that it was the last, does not cost it the connection.
+		_ = s.End(nil)
 	}
 	if s.broken.Load() || !s.responded || !s.ended {
 		if s.responded {
@@ -342,17 +363,6 @@ func (s *ServerStream) finish() (goOn bool) {
 		}
 		s.broken.Store(true)
 		return false
-	}
-	if !s.complete.Load() && !s.spoiled.Load() {
-		// A small body that nobody wanted, and that is here, does not cost the connection.
-		for !s.body.Done() && c.in.buffered() > 0 {
-			_, n, v := s.body.Parse(c.in.bytes())
-			if v != nil {
-				break
-			}
-			c.in.r += n
-		}
-		s.complete.Store(s.body.Done())
 	}
 	if s.persists && s.complete.Load() {
 		return true

@@ -96,6 +96,8 @@ type exchange struct {
 	up     upstream.Exchange
 	cancel context.CancelFunc
 	begun  bool
+	// tryAnswered: the answer to the try under way has begun.
+	tryAnswered bool
 }
 
 // gone is a stream that tells by itself when its client goes away; others are asked (Gone).
@@ -269,7 +271,7 @@ func (x *exchange) attach(up upstream.Exchange) bool {
 	if x.cause.Load() != 0 {
 		return false
 	}
-	x.up = up
+	x.up, x.tryAnswered = up, false
 	return true
 }
 
@@ -284,11 +286,19 @@ func (x *exchange) detach() {
 	x.mu.Unlock()
 }
 
-// tryBegins starts the time of a try whose request is sent to its end.
+// tryBegins starts the time of a try whose request is sent to its end, unless its answer has begun already.
 func (x *exchange) tryBegins() {
-	if x.tryTimeout > 0 {
-		now := time.Now()
+	if x.tryTimeout <= 0 {
+		return
+	}
+	now := time.Now()
+	x.mu.Lock()
+	timed := !x.tryAnswered
+	if timed {
 		x.tryEnd.Store(int64(now.Sub(x.start) + x.tryTimeout))
+	}
+	x.mu.Unlock()
+	if timed {
 		x.alarm.Set(x.next(now))
 	}
 }
@@ -298,6 +308,7 @@ func (x *exchange) tryEnds() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.tryEnd.Store(0)
+	x.tryAnswered = true
 	return x.tryOver.Load()
 }
 

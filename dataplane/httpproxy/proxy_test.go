@@ -329,10 +329,52 @@ func TestFullDuplex(t *testing.T) {
 	if _, err := io.ReadFull(c.r, b); err != nil || string(b) != "0\r\n\r\n" {
 		t.Fatalf("got %q, %v", b, err)
 	}
-	// The connection is whole.
-	c.say(request("POST", "/", "Transfer-Encoding: chunked") + "0\r\n\r\n")
-	if a := c.answer("POST"); a.StatusCode != 200 || a.body != "" {
-		t.Errorf("got %d %q", a.StatusCode, a.body)
+	// When the answer began nobody knew whether the body would ever be whole.
+	if !strings.Contains(res, "connection: close\r\n") {
+		t.Errorf("the answer does not say that the connection ends: %q", res)
+	}
+	c.ended()
+}
+
+// Who is answered before its body has come is told that the connection ends: its next request would get no answer. A body
+// that is here already costs nobody the connection.
+func TestAnsweredAhead(t *testing.T) {
+	early := func(_ string, c *originConn) {
+		c.say(ok)
+		c.drain()
+	}
+	for name, keep := range map[string]func(*rig){"no retries": func(*rig) {}, "a body that is kept": retrying(config.Retry{On: config.On5xx})} {
+		t.Run(name, func(t *testing.T) {
+			c := newRig(t, early, keep).dial().say(request("POST", "/", "Content-Length: 10") + "first")
+			if a := c.answer("POST"); a.StatusCode != 200 || a.body != "ok" || !a.Close {
+				t.Errorf("got %d %q, close %v, want 200 ok and that the connection ends", a.StatusCode, a.body, a.Close)
+			}
+		})
+	}
+	respond := func(r *rig) { r.routes[0].Respond = &config.Response{Status: 200, Body: "ok"} }
+	for name, tt := range map[string]struct {
+		request string
+		closes  bool
+	}{
+		"a length, all here":    {request("POST", "/", "Content-Length: 5") + "first", false},
+		"a length, half here":   {request("POST", "/", "Content-Length: 10") + "first", true},
+		"chunks, all here":      {request("POST", "/", "Transfer-Encoding: chunked") + "5\r\nfirst\r\n0\r\n\r\n", false},
+		"chunks, half here":     {request("POST", "/", "Transfer-Encoding: chunked") + "5\r\nfirst\r\n", true},
+		"chunks that are none":  {request("POST", "/", "Transfer-Encoding: chunked") + "5\r\nfirst\r\nx", true},
+		"a length, to be asked": {request("POST", "/", "Content-Length: 5", "Expect: 100-continue"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newRig(t, early, respond).dial().say(tt.request)
+			a := c.answer("POST")
+			if a.StatusCode != 200 || a.body != "ok" || a.Close != tt.closes {
+				t.Errorf("got %d %q, close %v, want 200 ok, %v", a.StatusCode, a.body, a.Close, tt.closes)
+			}
+			if tt.closes {
+				c.ended()
+			} else if a := c.say(get("/")).answer("GET"); a.StatusCode != 200 {
+				t.Errorf("and then: got %d, want 200", a.StatusCode)
+			}
+		})
 	}
 }
 

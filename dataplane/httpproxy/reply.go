@@ -33,7 +33,8 @@ var texts = map[failure.Kind]string{
 	failure.RequestTimeout:  "request timeout",
 }
 
-// reply answers for a failure; if an answer has begun, it is left unfinished, which the codecs make visible.
+// reply answers for a failure; if an answer has begun, it is left unfinished, which the codecs make visible. (In HTTP/1 one
+// that has all of its length is whole to the client, whatever is made visible.)
 func (x *exchange) reply(why *failure.Error) {
 	status := why.Status()
 	if x.responded || status == 0 {
@@ -58,6 +59,9 @@ func (x *exchange) own(status int, body string, extra message.Field) {
 		res.Header = append(res.Header, message.Field{Name: "content-type", Value: "text/plain"})
 	}
 	x.change(&res.Header, x.changes, res)
+	if s, ok := x.s.(interface{ Discard() }); ok && x.hasBody && x.pump == nil && status < 400 {
+		s.Discard()
+	}
 	if x.grpc {
 		x.grpcAnswer(res, body)
 		body = ""

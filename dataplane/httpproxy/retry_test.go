@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"errors"
 	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -95,6 +96,29 @@ func TestRetryOfABodyThatWaits(t *testing.T) {
 	<-asked
 	if a := c.say("after").answer("PUT"); a.StatusCode != 200 || a.body != "firstthen.after" {
 		t.Errorf("got %d %q, want 200 and all parts", a.StatusCode, a.body)
+	}
+}
+
+// The time of a try is for its answer to begin: one that has begun ahead of the request's end may take as long as it wants.
+func TestTryTimeoutOfAnAnswerAhead(t *testing.T) {
+	o := func(_ string, c *originConn) {
+		c.read(5)
+		c.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+		c.read(5)
+		// For as long as this takes, the proxy could close.
+		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		c.drain()
+		c.say("cd")
+	}
+	r := newRig(t, nil, retrying(config.Retry{On: config.On5xx, PerTryTimeout: time.Nanosecond}, o))
+	c := r.dial().say(request("PUT", "/", "Content-Length: 10") + "first")
+	res, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.say("after")
+	if body, err := io.ReadAll(res.Body); string(body) != "abcd" || err != nil {
+		t.Errorf("got %q, %v, want abcd", body, err)
 	}
 }
 

@@ -108,20 +108,32 @@ func (i *Inherited) Bind(place Place) (*Socket, error) {
 	if l == nil {
 		return Bind(place)
 	}
-	var file os.FileInfo
-	if unix, ok := l.(*net.UnixListener); ok {
-		// Our Close removes the file, unless it is the service manager's.
-		unix.SetUnlinkOnClose(false)
-		if !kept && !abstract(place.Path) {
-			if file, err = os.Lstat(place.Path); err != nil {
-				l.Close()
-				return nil, fmt.Errorf("listener: bind %s: %w", place, cause(err))
-			}
-		}
-	}
-	s := newSocket(place, l, file)
+	s := newSocket(place, l, nil)
 	s.inherited, s.kept = i, kept
+	if err := s.adopt(); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("listener: bind %s: %w", place, cause(err))
+	}
 	return s, nil
+}
+
+// adopt finds the file of a unix socket that somebody else has made, and gives it the permissions that are wanted.
+func (s *Socket) adopt() (err error) {
+	unix, ok := s.listener.(*net.UnixListener)
+	if !ok || abstract(s.Place.Path) {
+		return nil
+	}
+	// Our Close removes the file, unless it is the service manager's.
+	unix.SetUnlinkOnClose(false)
+	if s.file, err = os.Lstat(s.Place.Path); err != nil {
+		if s.kept && s.Place.Mode == 0 {
+			return nil // it may be where the service manager sees it, and we do not
+		}
+		return err
+	}
+	mode := s.Place.Mode
+	s.Place.Mode = uint32(s.file.Mode().Perm())
+	return s.SetMode(mode)
 }
 
 // Listen is one at an address that is there already, or nil.

@@ -49,7 +49,7 @@ func PlaceOf(l *config.Listener) Place {
 type Socket struct {
 	Place    Place
 	listener acceptor
-	// file is what a unix socket made, for Close to remove; else nil.
+	// file is a unix socket's, for Close to remove if it is ours; else nil.
 	file os.FileInfo
 
 	serving atomic.Bool

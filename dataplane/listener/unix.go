@@ -94,24 +94,32 @@ func listenUnix(lc *net.ListenConfig, place Place) (acceptor, os.FileInfo, error
 	return l, info, nil
 }
 
-// SetMode gives a unix socket's file other permissions; 0 leaves them. Connections that are there stay.
+// SetMode gives a unix socket's file other permissions; 0 leaves them. Connections that are there stay. The file must be the
+// socket's, and the process allowed to: what a service manager has bound may be its alone.
 func (s *Socket) SetMode(mode uint32) error {
 	if mode == 0 || s.file == nil || mode == s.Place.Mode {
 		return nil
 	}
-	if err := os.Chmod(s.Place.Path, permissions(mode)); err != nil {
-		return fmt.Errorf("listener: %w", err)
+	err := errors.New("the socket's file is gone, or another's")
+	if s.isThere() {
+		err = os.Chmod(s.Place.Path, permissions(mode))
+	}
+	if err != nil {
+		return fmt.Errorf("listener: mode: got %#o, want %#o: %w", s.Place.Mode, mode, err)
 	}
 	s.Place.Mode = mode
 	return nil
 }
 
+// isThere tells whether the socket's file is where it was made, and nobody else's in its place.
+func (s *Socket) isThere() bool {
+	info, err := os.Lstat(s.Place.Path)
+	return err == nil && os.SameFile(info, s.file)
+}
+
 // unlink removes the socket's file, unless somebody else has put one in its place.
 func (s *Socket) unlink() {
-	if s.file == nil {
-		return
-	}
-	if info, err := os.Lstat(s.Place.Path); err == nil && os.SameFile(info, s.file) {
+	if s.file != nil && s.isThere() {
 		_ = os.Remove(s.Place.Path)
 	}
 }

@@ -103,3 +103,65 @@ func TestUnixAbstract(t *testing.T) {
 		t.Error("somebody lives there still")
 	}
 }
+
+// TestUnixInherited: a socket that somebody else has made gets the permissions that are wanted, or is refused; its file goes
+// only with a socket that is ours.
+func TestUnixInherited(t *testing.T) {
+	for name, kept := range map[string]bool{"the process before": false, "the service manager": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			made, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			made.SetUnlinkOnClose(false)
+			file, err := made.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			made.Close()
+			if err := os.Chmod(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			all := &Inherited{}
+			defer all.Close()
+			if err := all.Add(file, kept); err != nil {
+				t.Fatal(err)
+			}
+			all.Own()
+			s, err := all.Bind(Place{Path: path, Mode: 0o662})
+			if err != nil || modeOf(t, path) != 0o662 {
+				t.Fatalf("got %v and %o, want 662", err, modeOf(t, path))
+			}
+			if err := s.SetMode(0o640); err != nil || modeOf(t, path) != 0o640 {
+				t.Errorf("got %v and %o, want 640", err, modeOf(t, path))
+			}
+			s.Close()
+			if !kept {
+				gone(t, path)
+				return
+			}
+			// Another's file is left as it is, and the listener told.
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			other := bind(t, Place{Path: path, Mode: 0o600})
+			if s, err = all.Bind(Place{Path: path}); err != nil {
+				t.Fatal(err)
+			}
+			other.Close()
+			if err := s.SetMode(0o660); err == nil || !strings.Contains(err.Error(), "got 0600, want 0660: the socket's file is gone") {
+				t.Errorf("got %v, want that the file is gone", err)
+			}
+			s.Close()
+			// It may be there for the service manager alone; but nobody can set its mode then.
+			if s, err = all.Bind(Place{Path: path}); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			if _, err := all.Bind(Place{Path: path, Mode: 0o600}); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("got %v, want that there is no file", err)
+			}
+		})
+	}
+}

@@ -19,7 +19,7 @@ func (c *conn) awaitFirst() (ended bool) {
 		return true
 	}
 	switch err := socket.Readable(c.Conn); {
-	case err == nil:
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && c.asked():
 		return c.resumed()
 	case !errors.Is(err, os.ErrDeadlineExceeded), c.draining.Load(), patience == idle:
 		return true

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-proxy/sluice/dataplane/listener"
 	"github.com/sluice-proxy/sluice/dataplane/proxyprotocol"
+	"github.com/sluice-proxy/sluice/dataplane/socket"
 )
 
 // conn is one accepted connection; it is its listener's Handler. Only its goroutine uses it, save where it says so.
@@ -63,19 +64,29 @@ func (c *conn) Run() listener.Outcome {
 
 // cut ends the connection at once, whatever it does. Any goroutine may call it.
 func (c *conn) cut() {
-	if !c.leave() {
+	if !c.leave(false) {
 		c.Conn.Close()
 	}
 }
 
-// leave ends a connection that waits without a goroutine; false if it does not. Any goroutine may call it.
-func (c *conn) leave() bool {
+// leave ends a connection that waits without a goroutine; false if it does not. If asked, one that has got a request meanwhile
+// serves it first. Any goroutine may call it.
+func (c *conn) leave(asked bool) bool {
 	if !c.listener.runtime.waiting.take(c) {
 		return false
 	}
-	c.step = nil
+	if !asked || !c.asked() {
+		c.step = nil
+	}
 	c.resume()
 	return true
+}
+
+// asked tells whether bytes have come that were not read. Whoever is about to close looks once more, since the next request
+// may have come while he waited for his turn.
+func (c *conn) asked() bool {
+	s := socket.Of(c.Conn)
+	return s != nil && s.Peek() > 0
 }
 
 // End forgets the connection.
@@ -123,7 +134,7 @@ func (c *conn) startDrain(grace, limit time.Duration) {
 		if c.ended {
 			return
 		}
-		if c.waits && !c.leave() {
+		if c.waits && !c.leave(true) {
 			_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // it is closed, then
 		}
 		c.wake.Reset(grace)

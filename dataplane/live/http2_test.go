@@ -127,7 +127,9 @@ func TestTranslation(t *testing.T) {
 						t.Fatalf("%d bytes, %v", len(got), err)
 					}
 				}
-				wantConnections(t, r, behind, map[string]int64{"http/1.1": 1, "h2c": 2}[front])
+				if behind == "h1" { // the other answers ahead of the body's end, which costs HTTP/1.1 its connection
+					wantConnections(t, r, behind, map[string]int64{"http/1.1": 1, "h2c": 2}[front])
+				}
 			})
 		}
 	}

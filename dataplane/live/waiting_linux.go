@@ -150,7 +150,9 @@ func (w *waiting) expire(now time.Time) {
 	for _, c := range w.conns {
 		if !c.until.IsZero() && !now.Before(c.until) {
 			w.forget(c)
-			c.step = nil
+			if !c.asked() {
+				c.step = nil
+			}
 			c.resume()
 		}
 	}

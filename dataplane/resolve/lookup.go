@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dns"
 )
 
 // question is a name and how it is asked for. Whoever wants the same shares the answers.
@@ -34,30 +36,14 @@ func questionOf(d *config.DNS, host string) question {
 	}
 }
 
-// The families of addresses, as indexes.
-const (
-	v4 = iota
-	v6
-	families
-)
-
 // wants tells which families are asked for.
-func (q *question) wants() (want [families]bool) {
-	want[v4] = q.family != config.FamilyIPv6
-	want[v6] = q.family != config.FamilyIPv4
+func (q *question) wants() (want [dns.Families]bool) {
+	want[dns.V4] = q.family != config.FamilyIPv6
+	want[dns.V6] = q.family != config.FamilyIPv4
 	return want
 }
 
-// reply is what came of asking for one family.
-type reply struct {
-	// addresses are in the order of the answer, empty if the name has none.
-	addresses []netip.Addr
-	// ttl is how long they hold; 0 is not known. fixed: for ever.
-	ttl   time.Duration
-	fixed bool
-	// err is why nothing is known.
-	err error
-}
+var errNoAddresses = errors.New("the name has no addresses")
 
 // lookup is a name that is kept up to date. Guarded by Resolver.mu, but for the first two.
 type lookup struct {
@@ -66,7 +52,7 @@ type lookup struct {
 	// settled: an answer or a failure has come.
 	settled bool
 	// known are the last addresses of each family.
-	known                 [families][]netip.Addr
+	known                 [dns.Families][]netip.Addr
 	resolutions, failures int64
 	answered              time.Time
 	// failing: the last time there was no answer.
@@ -78,15 +64,15 @@ func (l *lookup) addresses() []netip.Addr {
 	var out []netip.Addr
 	switch l.question.family {
 	case config.FamilyPreferIPv6:
-		if out = l.known[v6]; len(out) == 0 {
-			out = l.known[v4]
+		if out = l.known[dns.V6]; len(out) == 0 {
+			out = l.known[dns.V4]
 		}
 	case config.FamilyPreferIPv4:
-		if out = l.known[v4]; len(out) == 0 {
-			out = l.known[v6]
+		if out = l.known[dns.V4]; len(out) == 0 {
+			out = l.known[dns.V6]
 		}
 	default:
-		out = slices.Concat(l.known[v4], l.known[v6])
+		out = slices.Concat(l.known[dns.V4], l.known[dns.V6])
 	}
 	if l.question.first {
 		return out[:min(1, len(out))]
@@ -142,13 +128,13 @@ func (r *Resolver) run(ctx context.Context, l *lookup) {
 
 // take keeps what is known, and tells whether there was an answer. A name that has no addresses any more is one that does
 // not resolve: it keeps those that it had. One family may go while the other stays.
-func (r *Resolver) take(l *lookup, replies [families]reply) (good, fixed bool) {
+func (r *Resolver) take(l *lookup, replies [dns.Families]dns.Reply) (good, fixed bool) {
 	var why error
 	for _, one := range replies {
-		good = good || len(one.addresses) > 0
-		fixed = fixed || one.fixed
-		if one.err != nil {
-			why = one.err
+		good = good || len(one.Addresses) > 0
+		fixed = fixed || one.Fixed
+		if one.Err != nil {
+			why = one.Err
 		}
 	}
 	if !good && why == nil {
@@ -162,8 +148,8 @@ func (r *Resolver) take(l *lookup, replies [families]reply) (good, fixed bool) {
 		l.resolutions++
 		l.answered = time.Now()
 		for i, one := range replies {
-			if one.err == nil {
-				l.known[i] = one.addresses
+			if one.Err == nil {
+				l.known[i] = one.Addresses
 			}
 		}
 	} else {
@@ -185,13 +171,13 @@ func (r *Resolver) take(l *lookup, replies [families]reply) (good, fixed bool) {
 }
 
 // rest is how long answers may be used.
-func (q *question) rest(replies [families]reply) time.Duration {
+func (q *question) rest(replies [dns.Families]dns.Reply) time.Duration {
 	wait := q.refresh
 	if q.respectTTL {
 		var least time.Duration
 		for _, one := range replies {
-			if one.ttl > 0 && (least == 0 || one.ttl < least) {
-				least = one.ttl
+			if one.TTL > 0 && (least == 0 || one.TTL < least) {
+				least = one.TTL
 			}
 		}
 		if least > 0 {

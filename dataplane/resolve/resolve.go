@@ -1,4 +1,4 @@
-// Package resolve keeps the addresses of names: it asks DNS when an answer has grown old, backs off when none comes, and
+// Package resolve keeps the addresses of names: it asks DNS (package dns) when an answer has grown old, backs off when none comes, and
 // keeps the last addresses of a name that stops resolving.
 //
 // In: the names that are wanted (config.DNS), from time to time others. Out: endpoints, and word that they have changed.
@@ -12,10 +12,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dns"
 )
 
 // maxQueries is how many names are asked for at once; others wait.
@@ -35,7 +37,7 @@ type Options struct {
 type Resolver struct {
 	options Options
 	// ask looks a name up once; tests have their own.
-	ask   func(context.Context, question) [families]reply
+	ask   func(context.Context, question) [dns.Families]dns.Reply
 	slots chan struct{}
 	ctx   context.Context
 	quit  context.CancelFunc
@@ -50,12 +52,6 @@ type Resolver struct {
 
 // New makes a Resolver that looks nothing up yet. Close ends it.
 func New(options Options) *Resolver {
-	if options.ResolvConf == "" {
-		options.ResolvConf = "/etc/resolv.conf"
-	}
-	if options.Hosts == "" {
-		options.Hosts = "/etc/hosts"
-	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
@@ -65,7 +61,10 @@ func New(options Options) *Resolver {
 		watched: map[*config.DNS][]*lookup{}, lookups: map[question]*lookup{},
 	}
 	r.ctx, r.quit = context.WithCancel(context.Background())
-	r.ask = (&client{resolvConf: options.ResolvConf, hosts: options.Hosts}).ask
+	client := &dns.Client{ResolvConf: options.ResolvConf, Hosts: options.Hosts}
+	r.ask = func(ctx context.Context, q question) [dns.Families]dns.Reply {
+		return client.Addresses(ctx, q.host, q.wants(), strings.Fields(q.resolvers))
+	}
 	return r
 }
 

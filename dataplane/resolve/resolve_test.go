@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
+	"github.com/sluice-proxy/sluice/dns"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,14 +24,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // zone answers what a test says, and counts.
 type zone struct {
 	mu      sync.Mutex
-	replies map[string][families]reply
+	replies map[string][dns.Families]dns.Reply
 	asked   map[string]int
 	busy    int
 	most    int
 	delay   time.Duration
 }
 
-func (z *zone) ask(ctx context.Context, q question) [families]reply {
+func (z *zone) ask(ctx context.Context, q question) [dns.Families]dns.Reply {
 	z.mu.Lock()
 	z.asked[q.host]++
 	z.busy++
@@ -47,10 +48,10 @@ func (z *zone) ask(ctx context.Context, q question) [families]reply {
 	return z.replies[q.host]
 }
 
-func (z *zone) set(host string, four, six reply) {
+func (z *zone) set(host string, four, six dns.Reply) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	z.replies[host] = [families]reply{v4: four, v6: six}
+	z.replies[host] = [dns.Families]dns.Reply{dns.V4: four, dns.V6: six}
 }
 
 func (z *zone) count(host string) int {
@@ -59,15 +60,15 @@ func (z *zone) count(host string) int {
 	return z.asked[host]
 }
 
-func found(ttl time.Duration, list ...string) reply {
-	r := reply{ttl: ttl}
+func found(ttl time.Duration, list ...string) dns.Reply {
+	r := dns.Reply{TTL: ttl}
 	for _, a := range list {
-		r.addresses = append(r.addresses, netip.MustParseAddr(a))
+		r.Addresses = append(r.Addresses, netip.MustParseAddr(a))
 	}
 	return r
 }
 
-var failed = reply{err: errors.New("no answer")}
+var failed = dns.Reply{Err: errors.New("no answer")}
 
 // spec asks for both families, respects TTLs, else asks every 5 s, and backs off from 1 s to 4 s.
 func spec(hosts ...string) *config.DNS {
@@ -81,7 +82,7 @@ func spec(hosts ...string) *config.DNS {
 // bubble runs a test in a synctest bubble, with a Resolver whose names are the zone's.
 func bubble(t *testing.T, run func(t *testing.T, z *zone, r *Resolver, changed *int)) {
 	synctest.Test(t, func(t *testing.T) {
-		z := &zone{replies: map[string][families]reply{}, asked: map[string]int{}}
+		z := &zone{replies: map[string][dns.Families]dns.Reply{}, asked: map[string]int{}}
 		changed := 0
 		var mu sync.Mutex
 		r := New(Options{Logger: slog.New(slog.DiscardHandler), Changed: func() { mu.Lock(); defer mu.Unlock(); changed++ }})
@@ -121,7 +122,7 @@ func TestPlaces(t *testing.T) {
 		d := spec("a")
 		n := &d.Names[0]
 		n.Priority, n.Locality, n.LocalityWeight, n.Draining, n.Unhealthy = 3, config.Locality{Zone: "z"}, 7, true, true
-		z.set("a", found(time.Minute, "10.0.0.1", "10.0.0.2"), reply{})
+		z.set("a", found(time.Minute, "10.0.0.1", "10.0.0.2"), dns.Reply{})
 		r.Watch([]*config.DNS{d})
 		synctest.Wait()
 		list, _ := r.Endpoints(d)
@@ -143,7 +144,7 @@ func TestTTL(t *testing.T) {
 		z.set("a", found(30*time.Second, "10.0.0.2", "10.0.0.1"), found(20*time.Second, "2001:db8::1"))
 		r.Watch([]*config.DNS{d})
 		want(t, r, d, "10.0.0.1:80*2 10.0.0.2:80*2 [2001:db8::1]:80*2")
-		z.set("a", found(0, "10.0.0.1", "10.0.0.2"), reply{})
+		z.set("a", found(0, "10.0.0.1", "10.0.0.2"), dns.Reply{})
 		time.Sleep(20*time.Second - time.Millisecond)
 		want(t, r, d, "10.0.0.1:80*2 10.0.0.2:80*2 [2001:db8::1]:80*2")
 		time.Sleep(2 * time.Millisecond)
@@ -152,7 +153,7 @@ func TestTTL(t *testing.T) {
 			t.Errorf("told of %d changes, want 2", *changed)
 		}
 		// Without a TTL: the interval. The same in another order is no change.
-		z.set("a", found(0, "10.0.0.2", "10.0.0.1"), reply{})
+		z.set("a", found(0, "10.0.0.2", "10.0.0.1"), dns.Reply{})
 		time.Sleep(5 * time.Second)
 		want(t, r, d, "10.0.0.1:80*2 10.0.0.2:80*2")
 		if n := z.count("a"); n != 3 || *changed != 2 {
@@ -171,8 +172,8 @@ func TestRespectTTL(t *testing.T) {
 		ignores, slow := spec("a"), spec("b")
 		ignores.RespectTTL = false
 		slow.MinRefresh = 10 * time.Second
-		z.set("a", found(time.Second, "10.0.0.1"), reply{})
-		z.set("b", found(time.Second, "10.0.0.1"), reply{})
+		z.set("a", found(time.Second, "10.0.0.1"), dns.Reply{})
+		z.set("b", found(time.Second, "10.0.0.1"), dns.Reply{})
 		r.Watch([]*config.DNS{ignores, slow})
 		time.Sleep(29 * time.Second)
 		synctest.Wait()
@@ -189,7 +190,7 @@ func TestFailures(t *testing.T) {
 		z.set("a", found(time.Second, "10.0.0.1"), found(time.Second, "2001:db8::1"))
 		r.Watch([]*config.DNS{d})
 		want(t, r, d, "10.0.0.1:80*2 [2001:db8::1]:80*2")
-		for _, bad := range []reply{failed, {}} { // no answer; no addresses
+		for _, bad := range []dns.Reply{failed, {}} { // no answer; no addresses
 			z.set("a", bad, bad)
 			before := z.count("a")
 			time.Sleep(time.Second + 500*time.Millisecond) // asked at 1
@@ -206,7 +207,7 @@ func TestFailures(t *testing.T) {
 		z.set("a", failed, found(time.Second, "2001:db8::2"))
 		time.Sleep(time.Second)
 		want(t, r, d, "10.0.0.1:80*2 [2001:db8::2]:80*2")
-		z.set("a", reply{}, found(time.Second, "2001:db8::2"))
+		z.set("a", dns.Reply{}, found(time.Second, "2001:db8::2"))
 		time.Sleep(time.Second)
 		want(t, r, d, "[2001:db8::2]:80*2")
 	})
@@ -217,7 +218,7 @@ func TestFirstAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T, z *zone, r *Resolver, changed *int) {
 		d := spec("slow", "bad")
 		z.delay = time.Second
-		z.set("slow", found(time.Minute, "10.0.0.1"), reply{})
+		z.set("slow", found(time.Minute, "10.0.0.1"), dns.Reply{})
 		z.set("bad", failed, failed)
 		r.Watch([]*config.DNS{d})
 		want(t, r, d, "nothing yet")
@@ -234,10 +235,10 @@ func TestFirstAddress(t *testing.T) {
 	bubble(t, func(t *testing.T, z *zone, r *Resolver, _ *int) {
 		d := spec("a")
 		d.First = true
-		z.set("a", found(time.Second, "10.0.0.2", "10.0.0.1"), reply{})
+		z.set("a", found(time.Second, "10.0.0.2", "10.0.0.1"), dns.Reply{})
 		r.Watch([]*config.DNS{d})
 		want(t, r, d, "10.0.0.2:80*2")
-		z.set("a", found(time.Second, "10.0.0.1", "10.0.0.2"), reply{})
+		z.set("a", found(time.Second, "10.0.0.1", "10.0.0.2"), dns.Reply{})
 		time.Sleep(time.Second)
 		want(t, r, d, "10.0.0.1:80*2")
 	})
@@ -260,15 +261,15 @@ func TestFamilies(t *testing.T) {
 		bubble(t, func(t *testing.T, z *zone, r *Resolver, _ *int) {
 			d := spec("a")
 			d.Family = c.family
-			var replies [families]reply
+			var replies [dns.Families]dns.Reply
 			for _, a := range c.has {
-				i := v4
+				i := dns.V4
 				if a == six {
-					i = v6
+					i = dns.V6
 				}
 				replies[i] = found(time.Minute, a)
 			}
-			z.set("a", replies[v4], replies[v6])
+			z.set("a", replies[dns.V4], replies[dns.V6])
 			r.Watch([]*config.DNS{d})
 			want(t, r, d, c.want)
 		})
@@ -280,7 +281,7 @@ func TestShared(t *testing.T) {
 	bubble(t, func(t *testing.T, z *zone, r *Resolver, _ *int) {
 		one, two := spec("a"), spec("a", "a")
 		two.Names[1].Port = 81
-		z.set("a", found(time.Minute, "10.0.0.1"), reply{})
+		z.set("a", found(time.Minute, "10.0.0.1"), dns.Reply{})
 		r.Watch([]*config.DNS{one})
 		want(t, r, one, "10.0.0.1:80*2")
 		z.set("a", failed, failed)
@@ -304,7 +305,7 @@ func TestManyNames(t *testing.T) {
 		for i := range 10 * maxQueries {
 			host := fmt.Sprintf("h%d", i)
 			hosts = append(hosts, host)
-			z.set(host, found(time.Hour, "10.0.0.1"), reply{})
+			z.set(host, found(time.Hour, "10.0.0.1"), dns.Reply{})
 		}
 		z.delay = time.Second
 		d := spec(hosts...)

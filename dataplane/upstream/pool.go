@@ -39,9 +39,10 @@ type pool struct {
 	// reaper closes what has been idle for too long; reaping tells that it is armed.
 	reaper  *time.Timer
 	reaping bool
-	// count is the open connections of HTTP/1.1; waiters are who wait for one, first come first served.
-	count   int
-	waiters []chan *conn
+	// count is the connections of HTTP/1.1, those that are being made among them, and made is the others; waiters are who wait for
+	// one, first come first served.
+	count, made int
+	waiters     []chan offer
 	// shared is HTTP/2's.
 	shared
 }
@@ -120,11 +121,17 @@ func (p *pool) pop() *conn {
 	return c
 }
 
+// offer is what a waiter gets: a connection, why there will be none, or else leave to make one, if the limit allows it.
+type offer struct {
+	conn *conn
+	err  error
+}
+
 func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
 	if p.http2 {
 		return p.dialHTTP2(ctx, client)
 	}
-	if !client.admit() {
+	if !p.enter(client) {
 		c, err := p.wait(ctx, client)
 		if c != nil || err != nil {
 			return asExchange(c), err
@@ -133,15 +140,26 @@ func (p *pool) dial(ctx context.Context, client *Client) (Exchange, error) {
 	netConn, err := dial(ctx, client.Cluster, p.address, p.announced, p.secure, forHTTP1)
 	if err != nil {
 		p.stats.ConnectionsActive.Add(-1)
-		p.gone(false)
+		p.failed(ctx, err)
 		return nil, err
 	}
 	c := &conn{ClientConn: http1.NewClientConn(netConn, http1.Limits{}), pool: p}
 	p.mu.Lock()
-	p.count++
+	p.made++
 	p.mu.Unlock()
 	c.begin()
 	return c, nil
+}
+
+// enter counts a connection in that is about to be made, unless there are as many as there may be.
+func (p *pool) enter(client *Client) bool {
+	if !client.admit() {
+		return false
+	}
+	p.mu.Lock()
+	p.count++
+	p.mu.Unlock()
+	return true
 }
 
 func asExchange(c *conn) Exchange {
@@ -157,6 +175,7 @@ func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
 	for {
 		p.mu.Lock()
 		if p.count == 0 {
+			p.count++
 			p.mu.Unlock()
 			p.stats.ConnectionsActive.Add(1)
 			return nil, nil
@@ -172,28 +191,30 @@ func (p *pool) wait(ctx context.Context, client *Client) (*conn, error) {
 			c.Close(false)
 			continue
 		}
-		waiter := make(chan *conn, 1)
+		waiter := make(chan offer, 1)
 		p.waiters = append(p.waiters, waiter)
 		p.mu.Unlock()
-		var c *conn
+		var o offer
 		select {
-		case c = <-waiter:
+		case o = <-waiter:
 		case <-ctx.Done():
 			p.leave(waiter)
 			return nil, failure.New(failure.ConnectFailed, ctx.Err())
 		}
 		switch {
-		case c != nil:
-			c.begin()
-			return c, nil
-		case client.admit():
+		case o.err != nil:
+			return nil, o.err
+		case o.conn != nil:
+			o.conn.begin()
+			return o.conn, nil
+		case p.enter(client):
 			return nil, nil
 		}
 	}
 }
 
 // leave takes a waiter off the list, or gives on what it got meanwhile.
-func (p *pool) leave(waiter chan *conn) {
+func (p *pool) leave(waiter chan offer) {
 	p.mu.Lock()
 	for i, w := range p.waiters {
 		if w == waiter {
@@ -204,10 +225,13 @@ func (p *pool) leave(waiter chan *conn) {
 	}
 	p.mu.Unlock()
 	// It was called: the value is there, or about to be.
-	if c := <-waiter; c != nil {
-		p.put(c)
-	} else {
-		p.gone(false)
+	switch o := <-waiter; {
+	case o.conn != nil:
+		p.put(o.conn)
+	case o.err == nil:
+		p.mu.Lock()
+		p.next()
+		p.mu.Unlock()
 	}
 }
 
@@ -218,7 +242,7 @@ func (p *pool) put(c *conn) {
 		waiter := p.waiters[0]
 		p.waiters = p.waiters[1:]
 		p.mu.Unlock()
-		waiter <- c
+		waiter <- offer{conn: c}
 		return
 	}
 	if p.owners == 0 {
@@ -238,20 +262,36 @@ func (p *pool) put(c *conn) {
 }
 
 // gone counts a connection out, and calls the next waiter to make one in its stead.
-func (p *pool) gone(counted bool) {
+func (p *pool) gone() {
 	p.mu.Lock()
-	if counted {
-		p.count--
-	}
-	var waiter chan *conn
+	defer p.mu.Unlock()
+	p.count--
+	p.made--
+	p.next()
+}
+
+// next calls the next waiter. mu is held.
+func (p *pool) next() {
 	if len(p.waiters) > 0 {
-		waiter = p.waiters[0]
+		p.waiters[0] <- offer{} // it has room
 		p.waiters = p.waiters[1:]
 	}
-	p.mu.Unlock()
-	if waiter != nil {
-		waiter <- nil
+}
+
+// failed counts out a connection that could not be made. If there is no other, all who wait fail with it, as with Envoy: one
+// after the other they would wait for as long as each takes to fail. But nobody fails since another's request has ended (ctx).
+func (p *pool) failed(ctx context.Context, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count--
+	if p.made > 0 || ctx.Err() != nil {
+		p.next()
+		return
 	}
+	for _, waiter := range p.waiters {
+		waiter <- offer{err: err}
+	}
+	p.waiters = nil
 }
 
 // arm is called with mu held.
@@ -312,5 +352,5 @@ func (c *conn) Close(reuse bool) {
 	// Who sees the connection end sees it counted out.
 	c.pool.stats.ConnectionsActive.Add(-1)
 	c.Break()
-	c.pool.gone(true)
+	c.pool.gone()
 }

@@ -18,10 +18,18 @@ const socketTimeout = 30 * time.Second
 type shared struct {
 	// streams are the connections; the slice is never changed, but replaced under the pool's mu.
 	streams atomic.Pointer[[]*http2.ClientConn]
-	// dialing is closed when the connection that is being made is there; nil if none is. Guarded by the pool's mu.
-	dialing chan struct{}
+	// dialing is the connection that is being made; nil if none is. Guarded by the pool's mu.
+	dialing *dialing
 	// hopeful are who wait for room, first come first served. Guarded by the pool's mu.
 	hopeful []chan struct{}
+}
+
+// dialing is a connection that is being made.
+type dialing struct {
+	done chan struct{}
+	// err is set before done if there is none, and none but it: who waits for it fails with it, as with Envoy, for one after the
+	// other would wait for as long as each takes to fail.
+	err error
 }
 
 func (s *shared) list() []*http2.ClientConn {
@@ -71,7 +79,10 @@ func (p *pool) dialHTTP2(ctx context.Context, client *Client) (Exchange, error) 
 		case dialing != nil:
 			p.mu.Unlock()
 			select {
-			case <-dialing:
+			case <-dialing.done:
+				if dialing.err != nil {
+					return nil, dialing.err
+				}
 			case <-ctx.Done():
 				return nil, failure.New(failure.ConnectFailed, ctx.Err())
 			}
@@ -92,8 +103,8 @@ func (p *pool) dialHTTP2(ctx context.Context, client *Client) (Exchange, error) 
 
 // connect makes a connection that is counted in. It is called with mu held, and gives it back.
 func (p *pool) connect(ctx context.Context, client *Client) (Exchange, error) {
-	done := make(chan struct{})
-	p.dialing = done
+	dialing := &dialing{done: make(chan struct{})}
+	p.dialing = dialing
 	p.mu.Unlock()
 	c, err := p.handshake(ctx, client)
 	var x *http2.ClientStream
@@ -107,8 +118,11 @@ func (p *pool) connect(ctx context.Context, client *Client) (Exchange, error) {
 	if err == nil && !orphan {
 		p.swap(append(slices.Clip(p.list()), c))
 	}
+	if len(p.list()) == 0 && ctx.Err() == nil { // nobody fails since another's request has ended
+		dialing.err = err
+	}
 	p.mu.Unlock()
-	close(done)
+	close(dialing.done)
 	// Others may have waited for room.
 	p.room()
 	switch {

@@ -20,8 +20,9 @@ type Names struct {
 	mu sync.Mutex
 	// Guarded by mu. zone is by name, with the dot at its end.
 	zone map[string]*zoneEntry
-	// placed are the addresses of upstreams by name.
+	// placed are the addresses of upstreams by name; ports are those of services' upstreams.
 	placed map[string]netip.Addr
+	ports  map[string]uint16
 	next   byte
 	asked  map[string]int
 }
@@ -29,6 +30,7 @@ type Names struct {
 // zoneEntry is what is said of a name. fault is nxdomain, nodata, servfail, silent, or empty.
 type zoneEntry struct {
 	addresses []netip.Addr
+	services  []dnsmessage.SRVResource
 	alias     string
 	fault     string
 }
@@ -36,7 +38,7 @@ type zoneEntry struct {
 // NewNames serves until the test's end.
 func NewNames(tb testing.TB) *Names {
 	tb.Helper()
-	n := &Names{zone: map[string]*zoneEntry{}, placed: map[string]netip.Addr{}, asked: map[string]int{}, next: 2}
+	n := &Names{zone: map[string]*zoneEntry{}, placed: map[string]netip.Addr{}, ports: map[string]uint16{}, asked: map[string]int{}, next: 2}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -67,8 +69,8 @@ func NewNames(tb testing.TB) *Names {
 	return n
 }
 
-// Set says what a name's addresses are from now on: those of upstreams, IP addresses, "=other" for an alias, or a fault:
-// nxdomain, nodata, servfail, silent.
+// Set says what a name has from now on: the addresses of upstreams, IP addresses, SRV records (v1/10/60: see record),
+// "=other" for an alias, or a fault: nxdomain, nodata, servfail, silent.
 func (n *Names) Set(tb testing.TB, words ...string) {
 	tb.Helper()
 	n.mu.Lock()
@@ -77,8 +79,14 @@ func (n *Names) Set(tb testing.TB, words ...string) {
 	for _, w := range words[1:] {
 		ip, placed := n.placed[w]
 		switch {
-		case w == "nxdomain", w == "nodata", w == "servfail", w == "silent":
+		case isFault(w):
 			e.fault = w
+		case strings.Contains(w, "/"):
+			srv, err := n.record(words[0], w)
+			if err != nil {
+				tb.Fatalf("DNS %v: %v", words, err)
+			}
+			e.services = append(e.services, srv)
 		case strings.HasPrefix(w, "="):
 			e.alias = w[1:] + "."
 		case placed:
@@ -92,6 +100,10 @@ func (n *Names) Set(tb testing.TB, words ...string) {
 		}
 	}
 	n.zone[words[0]+"."] = e
+}
+
+func isFault(word string) bool {
+	return word == "nxdomain" || word == "nodata" || word == "servfail" || word == "silent"
 }
 
 // Asked is how often a name has been asked for.
@@ -143,6 +155,11 @@ func (n *Names) answer(query []byte) []byte {
 			e = &zoneEntry{}
 		}
 	}
+	if e.fault == "" && q.Type == dnsmessage.TypeSRV {
+		for _, srv := range e.services {
+			_ = b.SRVResource(dnsmessage.ResourceHeader{Name: owner, Class: q.Class, TTL: 1}, srv)
+		}
+	}
 	if e.fault == "" {
 		for _, ip := range e.addresses {
 			header := dnsmessage.ResourceHeader{Name: owner, Class: q.Class, TTL: 1}
@@ -187,7 +204,7 @@ func (s *Stage) named(tb testing.TB, kind maker, name string, answers []string) 
 		answer, later := strings.CutPrefix(answer, "-")
 		up, at, explicit := strings.Cut(answer, "@")
 		switch {
-		case up == "nxdomain", up == "nodata", up == "servfail", up == "silent", strings.HasPrefix(up, "="):
+		case isFault(up), strings.HasPrefix(up, "="):
 			words = append(words, up)
 			continue
 		case n.placed[up].IsValid():

@@ -44,6 +44,9 @@ var makers = map[string]maker{"upstream": NewUpstream, "h2c": NewH2CUpstream, "t
 //	{{resolver}}         the address of a name server
 //	{{named "a.test" "v1" "v2@::1"}} a name and a port, and upstreams on that port at loopback addresses that the name has
 //	{{namedtcp "a.test" "t1"}} the same with TCP upstreams
+//	{{service "_http._tcp.a.test" "v1/10/60"}} srv: and a name, and upstreams at addresses and ports of their own, which
+//	                     the name's SRV records tell, with a priority and a weight; v1 is found at v1.a.test
+//	{{servicetcp "_db._tcp.a.test" "t1/10/60"}} the same with TCP upstreams
 //	{{dead}}             an address where nobody listens
 //	{{proxied "tcp" "t"}} one of upstream, h2c or tcp that wants the PROXY protocol's header
 //	{{unix "tcp" "t"}}   one of them, or "proxied" followed by one, on a unix socket
@@ -89,6 +92,12 @@ func (s *Stage) Write(tb testing.TB, files []txtar.File) {
 		},
 		"namedtcp": func(name string, answers ...string) string {
 			return s.named(tb, NewTCPUpstream, name, answers)
+		},
+		"service": func(name string, answers ...string) string {
+			return s.service(tb, NewUpstream, name, answers)
+		},
+		"servicetcp": func(name string, answers ...string) string {
+			return s.service(tb, NewTCPUpstream, name, answers)
 		},
 		"upstream": upstream(NewUpstream),
 		"h2c":      upstream(NewH2CUpstream),

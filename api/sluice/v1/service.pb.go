@@ -277,7 +277,7 @@ type Service struct {
 	CircuitBreaker *CircuitBreaker `protobuf:"bytes,14,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
 	// Speak TLS to the endpoints. Default: plaintext.
 	Tls *ServiceTLS `protobuf:"bytes,11,opt,name=tls,proto3" json:"tls,omitempty"`
-	// How the names of endpoints are looked up. Only where an endpoint has a name.
+	// How the names of endpoints are looked up. Only where an endpoint has a name, or SRV records.
 	Dns           *DNS `protobuf:"bytes,16,opt,name=dns,proto3" json:"dns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -418,8 +418,9 @@ func (x *Service) GetDns() *DNS {
 	return nil
 }
 
-// DNS is how each proxy looks up the names of a Service's endpoints. A name that stops resolving keeps its last addresses on
-// a Go proxy; Envoy does that only while the name server fails, and not when it says that the name has no addresses.
+// DNS is how the names of a Service's endpoints are looked up: by each proxy, and SRV records by the control plane. A name
+// that stops resolving keeps its last addresses on a Go proxy, and in the control plane; Envoy does that only while the name
+// server fails, and not when it says that the name has no addresses.
 type DNS struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the addresses of a name are: ALL or FIRST. Default: ALL.
@@ -430,7 +431,7 @@ type DNS struct {
 	RespectTtl *bool `protobuf:"varint,3,opt,name=respect_ttl,json=respectTTL,proto3,oneof" json:"respect_ttl,omitempty"`
 	// Which addresses count: V4_PREFERRED, V4, V6 or BOTH. Default: V4_PREFERRED.
 	Family DNS_Family `protobuf:"varint,4,opt,name=family,proto3,enum=sluice.v1.DNS_Family" json:"family,omitempty"`
-	// Name servers, as IP or IP:port, in place of those of the proxy's system. At most 8. Default: the system's.
+	// Name servers, as IP or IP:port, in place of those of the system, the proxy's or the control plane's. At most 8. Default: the system's.
 	Resolvers     []string `protobuf:"bytes,5,rep,name=resolvers,proto3" json:"resolvers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -505,10 +506,12 @@ func (x *DNS) GetResolvers() []string {
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// IP:port, such as 10.0.0.1:8080 or [::1]:8080. "localhost:8080" means 127.0.0.1:8080. Or a name and
-	// a port, such as app.internal:8080, which each proxy looks up by itself: see dns. Or a unix socket:
-	// unix:/run/app.sock, whose path is absolute and of at most 107 bytes, or unix:@name in Linux's abstract namespace.
+	// a port, such as app.internal:8080, which each proxy looks up by itself: see dns. Or the name of SRV records,
+	// srv:_http._tcp.app.internal, which the control plane looks up: each server that they name is an endpoint, with the weight
+	// and within the priority that its record has. Or a unix socket: unix:/run/app.sock, whose path is absolute and of at most
+	// 107 bytes, or unix:@name in Linux's abstract namespace.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// The share, relative to the other endpoints: 1 to 1,000,000. Default: 1.
+	// The share, relative to the other endpoints: 1 to 1,000,000. Default: 1. SRV records bring their own.
 	Weight *uint32 `protobuf:"varint,2,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
 	// Where the endpoint is, such as eu-central-1a, for zoneWeights of loadBalancer. Default: none.
 	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`

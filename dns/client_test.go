@@ -1,4 +1,4 @@
-package resolve
+package dns
 
 import (
 	"context"
@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
-
-	"github.com/sluice-proxy/sluice/dataplane/config"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // server answers over UDP and TCP at one address, as a test says.
 type server struct {
@@ -104,7 +105,7 @@ func (s *server) take() []string {
 type rr struct {
 	owner string
 	ttl   uint32
-	value string // an IPv4 or IPv6 address, or the name of a CNAME
+	value string // an IPv4 or IPv6 address, the name of a CNAME, or "priority weight port target" of an SRV record
 }
 
 func message(h dnsmessage.Header, q dnsmessage.Question, records ...rr) []byte {
@@ -116,6 +117,12 @@ func message(h dnsmessage.Header, q dnsmessage.Question, records ...rr) []byte {
 	for _, r := range records {
 		header := dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(r.owner), Class: dnsmessage.ClassINET, TTL: r.ttl}
 		switch ip := net.ParseIP(r.value); {
+		case strings.Contains(r.value, " "):
+			var srv dnsmessage.SRVResource
+			var target string
+			_, _ = fmt.Sscan(r.value, &srv.Priority, &srv.Weight, &srv.Port, &target)
+			srv.Target = dnsmessage.MustNewName(target)
+			_ = b.SRVResource(header, srv)
 		case ip == nil:
 			_ = b.CNAMEResource(header, dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(r.value)})
 		case ip.To4() != nil:
@@ -128,11 +135,11 @@ func message(h dnsmessage.Header, q dnsmessage.Question, records ...rr) []byte {
 	return m
 }
 
-func show(r reply) string {
-	if r.err != nil {
-		return "error: " + r.err.Error()
+func show(r Reply) string {
+	if r.Err != nil {
+		return "error: " + r.Err.Error()
 	}
-	return fmt.Sprint(r.addresses, " ", r.ttl)
+	return fmt.Sprint(r.Addresses, " ", r.TTL)
 }
 
 // TestExchange: what is taken of a server's answers, and what is not.
@@ -178,8 +185,10 @@ func TestExchange(t *testing.T) {
 			other.ID++
 			another := q
 			another.Name = dnsmessage.MustNewName("b.test.")
+			alike := q
+			alike.Name = dnsmessage.MustNewName("a.te\u017ft.")
 			return [][]byte{
-				message(other, q, evil), message(h, another, evil), append([]byte(nil), good[:7]...),
+				message(other, q, evil), message(h, another, evil), message(h, alike, rr{"a.test.", 60, "10.6.6.6"}), append([]byte(nil), good[:7]...),
 				func() []byte { b := message(query, q, evil); b[2] &^= 0x80; return b }(), good,
 			}
 		}, "[10.0.0.1] 1m0s"},
@@ -209,7 +218,7 @@ func TestExchange(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := serve(t, c.answer)
-			got := show(exchange(context.Background(), s.address, "a.test.", dnsmessage.TypeA, 5*time.Second))
+			got := show(exchange(context.Background(), s.address, "a.test.", dnsmessage.TypeA, 5*time.Second).reply())
 			if got = strings.ReplaceAll(got, s.address, "ADDRESS"); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
@@ -224,24 +233,24 @@ func TestSilence(t *testing.T) {
 		return [][]byte{message(h, q, rr{"a.test.", 60, "10.0.0.1"})}
 	})
 	conf := &resolvConf{servers: []string{silent.address, good.address}, attempts: 2, timeout: 20 * time.Millisecond}
-	if got := show(conf.query(context.Background(), "a.test.", dnsmessage.TypeA)); got != "[10.0.0.1] 1m0s" {
+	if got := show(conf.query(context.Background(), "a.test.", dnsmessage.TypeA).reply()); got != "[10.0.0.1] 1m0s" {
 		t.Errorf("got %s", got)
 	}
 	conf.servers = conf.servers[:1]
 	silent.take()
 	if got := conf.query(context.Background(), "a.test.", dnsmessage.TypeA); got.err == nil {
-		t.Errorf("got %s, want an error", show(got))
+		t.Errorf("got %s, want an error", show(got.reply()))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	conf.timeout = time.Hour
 	if got := conf.query(ctx, "a.test.", dnsmessage.TypeA); got.err == nil {
-		t.Errorf("got %s, want the end at once", show(got))
+		t.Errorf("got %s, want the end at once", show(got.reply()))
 	}
 }
 
-// TestAsk: the files of the system, and what they spare.
-func TestAsk(t *testing.T) {
+// TestAddresses: the files of the system, and what they spare.
+func TestAddresses(t *testing.T) {
 	s := serve(t, func(_ string, h dnsmessage.Header, q dnsmessage.Question) [][]byte {
 		switch name := q.Name.String(); {
 		case name == "app.two.test." && q.Type == dnsmessage.TypeA:
@@ -253,37 +262,38 @@ func TestAsk(t *testing.T) {
 		return [][]byte{message(h, q)}
 	})
 	dir := t.TempDir()
-	c := &client{resolvConf: filepath.Join(dir, "resolv.conf"), hosts: filepath.Join(dir, "hosts")}
+	c := &Client{ResolvConf: filepath.Join(dir, "resolv.conf"), Hosts: filepath.Join(dir, "hosts")}
 	for path, text := range map[string]string{
-		c.resolvConf: "# nothing\nsearch one.test two.test.\noptions ndots:2 timeout:1 attempts:1\n",
-		c.hosts:      "# 10.9.9.9 app\n10.0.0.7 db.internal DB2 # mine\n2001:db8::7\tdb.internal\nnonsense db.internal\n::1 localhost\n",
+		c.ResolvConf: "# nothing\nsearch one.test two.test.\noptions ndots:2 timeout:1 attempts:1\n",
+		c.Hosts:      "# 10.9.9.9 app\n10.0.0.7 db.internal DB2 # mine\n2001:db8::7\tdb.internal\nnonsense db.internal\n::1 localhost\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	both, four, six := [Families]bool{true, true}, [Families]bool{V4: true}, [Families]bool{V6: true}
 	for _, test := range []struct {
 		host      string
-		family    config.Family
+		want      [Families]bool
 		four, six string
 		questions int
 	}{
-		{"app", config.FamilyBoth, "[10.0.0.1] 1m0s", "[] 0s", 4},
-		{"app", config.FamilyIPv4, "[10.0.0.1] 1m0s", "[] 0s", 2},
-		{"app.", config.FamilyIPv4, "[] 0s", "[] 0s", 1},
-		{"app.two.test", config.FamilyIPv6, "[] 0s", "[] 0s", 3},
-		{"app.two.test", config.FamilyIPv4, "[10.0.0.1] 1m0s", "[] 0s", 1},
-		{"DB.internal.", config.FamilyBoth, "[10.0.0.7] 0s", "[2001:db8::7] 0s", 0},
-		{"db2", config.FamilyIPv4, "[10.0.0.7] 0s", "[] 0s", 0},
-		{"10.0.0.9", config.FamilyBoth, "[10.0.0.9] 0s", "[] 0s", 0},
-		{"::ffff:10.0.0.9", config.FamilyIPv6, "[] 0s", "[] 0s", 0},
-		{"localhost", config.FamilyIPv4, "[127.0.0.1] 0s", "[] 0s", 0},
-		{"x.localhost", config.FamilyBoth, "[127.0.0.1] 0s", "[::1] 0s", 0},
+		{"app", both, "[10.0.0.1] 1m0s", "[] 0s", 4},
+		{"app", four, "[10.0.0.1] 1m0s", "[] 0s", 2},
+		{"app.", four, "[] 0s", "[] 0s", 1},
+		{"app.two.test", six, "[] 0s", "[] 0s", 3},
+		{"app.two.test", four, "[10.0.0.1] 1m0s", "[] 0s", 1},
+		{"DB.internal.", both, "[10.0.0.7] 0s", "[2001:db8::7] 0s", 0},
+		{"db2", four, "[10.0.0.7] 0s", "[] 0s", 0},
+		{"10.0.0.9", both, "[10.0.0.9] 0s", "[] 0s", 0},
+		{"::ffff:10.0.0.9", six, "[] 0s", "[] 0s", 0},
+		{"localhost", four, "[127.0.0.1] 0s", "[] 0s", 0},
+		{"x.localhost", both, "[127.0.0.1] 0s", "[::1] 0s", 0},
 	} {
-		got := c.ask(context.Background(), question{host: test.host, family: test.family, resolvers: s.address})
+		got := c.Addresses(context.Background(), test.host, test.want, []string{s.address})
 		asked := s.take()
-		if show(got[v4]) != test.four || show(got[v6]) != test.six || len(asked) != test.questions {
-			t.Errorf("%s: got %s and %s after %v, want %s and %s after %d questions", test.host, show(got[v4]), show(got[v6]), asked, test.four, test.six, test.questions)
+		if show(got[V4]) != test.four || show(got[V6]) != test.six || len(asked) != test.questions {
+			t.Errorf("%s: got %s and %s after %v, want %s and %s after %d questions", test.host, show(got[V4]), show(got[V6]), asked, test.four, test.six, test.questions)
 		}
 	}
 }
@@ -303,25 +313,4 @@ func TestResolvConf(t *testing.T) {
 		c.ndots != 15 || c.attempts != 5 || c.timeout != time.Second {
 		t.Errorf("got %+v", c)
 	}
-}
-
-// FuzzRead: whatever a server says, there is an answer or an error, and no panic.
-func FuzzRead(f *testing.F) {
-	h := dnsmessage.Header{ID: 1}
-	q := dnsmessage.Question{Name: dnsmessage.MustNewName("a.test."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
-	f.Add(message(h, q, rr{"a.test.", 60, "b.test."}, rr{"b.test.", 60, "10.0.0.1"}))
-	f.Add(message(h, q, rr{"a.test.", 60, "a.test."}))
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, m []byte) {
-		r, truncated := read(m, q)
-		if r.err == nil && !truncated && len(r.addresses) > 0 && (r.ttl < 0 || r.ttl > maxTTL) {
-			t.Errorf("got %v", r)
-		}
-		for _, ip := range r.addresses {
-			if !ip.Is4() {
-				t.Errorf("got %v of a question for IPv4", ip)
-			}
-		}
-		_ = answers(m, 1, q)
-	})
 }

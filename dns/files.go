@@ -1,4 +1,4 @@
-package resolve
+package dns
 
 import (
 	"io"
@@ -31,7 +31,7 @@ func readHosts(path, name string) []netip.Addr {
 		words := strings.Fields(line)
 		for i := 1; i < len(words); i++ {
 			if strings.EqualFold(strings.TrimSuffix(words[i], "."), name) {
-				if ip, err := netip.ParseAddr(words[0]); err == nil && len(out) < maxAddresses {
+				if ip, err := netip.ParseAddr(words[0]); err == nil && len(out) < maxRecords {
 					out = append(out, ip)
 				}
 				break
