@@ -74,6 +74,15 @@ type Verdict struct {
 	Timeout, Retries string
 	// Rewritten is the host and path that the backends see, if not those of the request.
 	Rewritten string
+	// Copies are the services that get copies.
+	Copies []Copy
+}
+
+// Copy is a service that gets copies of a share of the requests.
+type Copy struct {
+	Service string  `json:"service"`
+	At      string  `json:"at,omitempty"`
+	Percent float64 `json:"percent"`
 }
 
 // Redirect is an answer with a Location.
@@ -116,6 +125,7 @@ type Result struct {
 	Retries string `json:"retries,omitempty"`
 	// Rewritten is the host and path that the services see, if not those of the request.
 	Rewritten string    `json:"rewritten,omitempty"`
+	Copies    []Copy    `json:"copies,omitempty"`
 	Skipped   []Skipped `json:"skipped,omitempty"`
 	Notes     []string  `json:"notes,omitempty"`
 }
@@ -279,6 +289,10 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 	for _, s := range v.Skipped {
 		s.At = e.at(s.Rule)
 		r.Skipped = append(r.Skipped, s)
+	}
+	for _, c := range v.Copies {
+		c.At = e.at("Service/" + c.Service)
+		r.Copies = append(r.Copies, c)
 	}
 	r.Redirect, r.Answer = v.Redirect, v.Answer
 	switch {

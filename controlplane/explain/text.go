@@ -50,6 +50,13 @@ func (r *Result) Write(w io.Writer) error {
 		}
 		row(name, fmt.Sprintf("%4s%% Service/%s: %s", percent(s.Percent), s.Name, endpoints), s.At)
 	}
+	for i, c := range r.Copies {
+		name := "copies to"
+		if i > 0 {
+			name = ""
+		}
+		row(name, fmt.Sprintf("%4s%% Service/%s", strconv.FormatFloat(c.Percent, 'f', -1, 64), c.Service), c.At)
+	}
 	if r.Redirect != nil {
 		row("answer", fmt.Sprintf("%d, Location: %s", r.Redirect.Status, r.Redirect.Location), "")
 	}

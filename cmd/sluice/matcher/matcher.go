@@ -98,6 +98,13 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 		for _, c := range r.Clusters {
 			v.Backends = append(v.Backends, ir.Backend{Cluster: c.Name, Weight: c.Weight})
 		}
+		for _, m := range r.Mirrors {
+			c := explain.Copy{Service: m.Cluster, Percent: 100}
+			if f := m.Fraction; f != nil {
+				c.Percent = 100 * float64(f.Numerator) / float64(f.Denominator)
+			}
+			v.Copies = append(v.Copies, c)
+		}
 		if r.Timeout > 0 {
 			v.Timeout = short(r.Timeout)
 		}

@@ -30,7 +30,7 @@ hosts: [again.example.com]
 retry: {attempts: 2}
 rules:
   - {name: a, match: {path: {prefix: /a}}, backends: [{service: v1}]}
-  - {name: b, backends: [{service: v1}]}
+  - {name: b, backends: [{service: v1}], mirror: [{service: v2, fraction: 2.5%}]}
 ---
 {kind: Service, name: v1}
 ---
@@ -78,6 +78,7 @@ func TestMatch(t *testing.T) {
 			"retries", explain.Question{Method: "POST", Authority: "again.example.com", Path: "/b"},
 			explain.Verdict{
 				Path: "/b", Host: "again.example.com", Rule: "Route/again#b", Retries: "up to 2, on connect-failure, refused-stream, reset-before-request",
+				Copies:   []explain.Copy{{Service: "v2", Percent: 2.5}},
 				Backends: []ir.Backend{{Cluster: "v1", Weight: 1}}, Skipped: []explain.Skipped{{Rule: "Route/again#a", Reason: "path: got /b, want /a or below it"}},
 			},
 		},
