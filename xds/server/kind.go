@@ -97,6 +97,43 @@ func newKind(t resource.Type, served bool) *kind {
 	return k
 }
 
+// room makes the maps of a size for so many names, if they are empty.
+func (k *kind) room(n int) {
+	if len(k.entries) == 0 {
+		k.entries = make(map[string]*entry, n)
+	}
+	if len(k.todo) == 0 {
+		k.todo = make(map[string]bool, n)
+	}
+}
+
+// listed are the names on the list, sorted.
+func (k *kind) listed() []string {
+	names := make([]string, 0, len(k.todo))
+	if len(k.todo) < k.set.Len()/2 {
+		for name := range k.todo {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	// Most of the set, which is sorted.
+	for _, r := range k.set.All() {
+		if _, ok := k.todo[r.Name]; ok {
+			names = append(names, r.Name)
+		}
+	}
+	if len(names) < len(k.todo) {
+		for name := range k.todo {
+			if k.target(name) == nil {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+	}
+	return names
+}
+
 // target is what the client should have of a name: nil for nothing.
 func (k *kind) target(name string) *snapshot.Resource {
 	return k.set.Get(name)

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -184,7 +183,7 @@ func (st *state) owe(k *kind, r *snapshot.Resource) {
 func (st *state) plan(k *kind) (p plan) {
 	var gones []string
 	size := 0
-	for _, name := range slices.Sorted(maps.Keys(k.todo)) {
+	for _, name := range k.listed() {
 		due, target, e := k.todo[name], k.target(name), k.peek(name)
 		switch {
 		case !k.sub.has(name):

@@ -156,9 +156,11 @@ func (st *state) update(k *kind, req *request) change {
 
 // subscribed puts on the list what a change of the subscription asks for.
 func (st *state) subscribed(k *kind, c change, first bool, initial map[string]string) {
-	for _, name := range c.fresh {
+	k.room(len(c.fresh))
+	entries := make([]entry, len(c.fresh))
+	for i, name := range c.fresh {
 		if k.sub.has(name) {
-			k.entries[name] = &entry{}
+			k.entries[name] = &entries[i]
 			k.todo[name] = true
 			if first && !st.delta && k.restored && !k.FullState {
 				// It may have this, in some version, from an earlier stream. It is sent all the same.
@@ -176,9 +178,11 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 		k.todo[name] = true
 	}
 	if c.wildcard && k.set != nil {
-		for _, r := range k.set.All() {
+		k.room(k.set.Len())
+		entries := make([]entry, k.set.Len())
+		for i, r := range k.set.All() {
 			if c.widened && !k.sub.explicit(r.Name) {
-				k.entries[r.Name] = &entry{}
+				k.entries[r.Name] = &entries[i]
 			}
 			k.todo[r.Name] = k.todo[r.Name] || !c.widened
 		}

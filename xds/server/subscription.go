@@ -123,6 +123,9 @@ func (s *subscription) update(subscribe, unsubscribe []string, legacy bool) (c c
 	s.started = true
 	s.named = s.named || len(subscribe) > 0
 	seen := make(map[string]struct{}, len(subscribe))
+	if s.names == nil {
+		s.names = make(map[string]uint32, len(subscribe))
+	}
 	for _, name := range subscribe {
 		if _, twice := seen[name]; twice {
 			continue
