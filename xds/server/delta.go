@@ -28,16 +28,4 @@ func (w delta) receive() (*request, error) {
 	return req, nil
 }
 
-func (w delta) send(m *message) error {
-	out := &discoverypb.DeltaDiscoveryResponse{
-		SystemVersionInfo: m.version,
-		TypeUrl:           m.typeURL,
-		Nonce:             m.nonce,
-		RemovedResources:  m.removed,
-		Resources:         make([]*discoverypb.Resource, 0, len(m.resources)),
-	}
-	for _, r := range m.resources {
-		out.Resources = append(out.Resources, r.Wire())
-	}
-	return w.stream.Send(out)
-}
+func (w delta) send(m *message) error { return w.stream.SendMsg(response{m, true}) }

@@ -64,6 +64,9 @@ const (
 	maxRequestBytes = 16 << 20
 )
 
+// readBuffer is what each connection holds for what comes in, in bytes.
+const readBuffer = 4 << 10
+
 // slotHold is how long a slow client may occupy one of MaxInitial.
 const slotHold = time.Second
 
@@ -130,6 +133,9 @@ func (s *Server) Close() {
 // connection, dead peers found within 50 s, and clients' own keep-alives tolerated.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		// Requests are small, and a thousand proxies would hold 32 KiB each for them.
+		grpc.ReadBufferSize(readBuffer),
 		grpc.MaxConcurrentStreams(1024),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxHeaderListSize(64 << 10),

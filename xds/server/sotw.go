@@ -2,7 +2,6 @@ package server
 
 import (
 	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // sotw is state of the world on the wire.
@@ -28,15 +27,4 @@ func (w sotw) receive() (*request, error) {
 	return req, nil
 }
 
-func (w sotw) send(m *message) error {
-	out := &discoverypb.DiscoveryResponse{
-		VersionInfo: m.version,
-		TypeUrl:     m.typeURL,
-		Nonce:       m.nonce,
-		Resources:   make([]*anypb.Any, 0, len(m.resources)),
-	}
-	for _, r := range m.resources {
-		out.Resources = append(out.Resources, r.Any())
-	}
-	return w.stream.Send(out)
-}
+func (w sotw) send(m *message) error { return w.stream.SendMsg(response{m, false}) }

@@ -10,7 +10,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -141,8 +140,9 @@ func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resou
 		return nil, fmt.Errorf("snapshot: %s %q: %w", t.Short, name, err)
 	}
 	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs}
-	r.wire = &discoverypb.Resource{Name: name, Version: r.Version, Resource: &anypb.Any{TypeUrl: t.URL, Value: value}}
-	r.size = proto.Size(r.wire)
+	r.content = &anypb.Any{TypeUrl: t.URL, Value: value}
+	r.encode()
+	r.size = len(r.deltaHead) + r.AnySize()
 	return r, nil
 }
 

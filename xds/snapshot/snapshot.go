@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
-	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -25,22 +24,21 @@ type Resource struct {
 	// Version is the hash of the content, 16 hexadecimal digits. It survives a restart of the control plane.
 	Version string
 
-	wire    *discoverypb.Resource
-	size    int
-	refs    [4][]string // sorted, by refIndex
-	claimed bool
+	content *anypb.Any
+	// head is what stands before its value in Any, deltaHead what stands before that in a delta response; see encode.
+	head, deltaHead []byte
+	size            int
+	refs            [4][]string // sorted, by refIndex
+	claimed         bool
 
 	// Only BuildEntries uses it, which is for one goroutine at a time in a line of snapshots.
 	key any
 }
 
 // Any is the resource as it goes into a state-of-the-world response. It must not be changed.
-func (r *Resource) Any() *anypb.Any { return r.wire.GetResource() }
+func (r *Resource) Any() *anypb.Any { return r.content }
 
-// Wire is the resource as it goes into a delta response. It must not be changed.
-func (r *Resource) Wire() *discoverypb.Resource { return r.wire }
-
-// Size is the length of Wire when serialized, in bytes.
+// Size is the length of the resource when serialized as a discovery.v3.Resource, in bytes.
 func (r *Resource) Size() int { return r.size }
 
 // Refs are the names of the given type that the resource refers to, sorted. A cluster refers to endpoints and secrets,
