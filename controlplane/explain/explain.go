@@ -74,14 +74,14 @@ type Verdict struct {
 	Timeout, Retries string
 	// Rewritten is the host and path that the backends see, if not those of the request.
 	Rewritten string
-	// Copies are the services that get copies.
+	// Copies are where copies of the request may go too.
 	Copies []Copy
 }
 
-// Copy is a service that gets copies of a share of the requests.
+// Copy is a Service that gets copies of a share of the requests.
 type Copy struct {
-	Service string  `json:"service"`
-	At      string  `json:"at,omitempty"`
+	Service string `json:"service"`
+	// Percent is the share, above 0.
 	Percent float64 `json:"percent"`
 }
 
@@ -147,8 +147,9 @@ type Service struct {
 	At      string  `json:"at,omitempty"`
 	Weight  uint32  `json:"weight"`
 	Percent float64 `json:"percent"`
-	// Endpoints are the addresses; none answers 503.
+	// Endpoints are the addresses that new requests go to; none answers 503. Draining are those that get nothing new.
 	Endpoints []string `json:"endpoints"`
+	Draining  []string `json:"draining,omitempty"`
 }
 
 // Explain says where a request goes. An error is a fault of the request as it was asked: a URL that is none, a fleet
@@ -286,13 +287,10 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 		r.Path = v.Path
 	}
 	r.Host, r.Rule, r.RuleAt, r.Timeout, r.Retries, r.Rewritten = v.Host, v.Rule, e.at(v.Rule), v.Timeout, v.Retries, v.Rewritten
+	r.Copies = v.Copies
 	for _, s := range v.Skipped {
 		s.At = e.at(s.Rule)
 		r.Skipped = append(r.Skipped, s)
-	}
-	for _, c := range v.Copies {
-		c.At = e.at("Service/" + c.Service)
-		r.Copies = append(r.Copies, c)
 	}
 	r.Redirect, r.Answer = v.Redirect, v.Answer
 	switch {
@@ -329,7 +327,11 @@ func (e *explainer) services(fleet *ir.Fleet, backends []ir.Backend) []Service {
 				continue
 			}
 			for _, ep := range fleet.Clusters[i].Endpoints {
-				s.Endpoints = append(s.Endpoints, ep.Address.String())
+				if ep.Drain {
+					s.Draining = append(s.Draining, ep.Address.String())
+				} else {
+					s.Endpoints = append(s.Endpoints, ep.Address.String())
+				}
 			}
 		}
 		services = append(services, s)

@@ -98,18 +98,20 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 		for _, c := range r.Clusters {
 			v.Backends = append(v.Backends, ir.Backend{Cluster: c.Name, Weight: c.Weight})
 		}
-		for _, m := range r.Mirrors {
-			c := explain.Copy{Service: m.Cluster, Percent: 100}
-			if f := m.Fraction; f != nil {
-				c.Percent = 100 * float64(f.Numerator) / float64(f.Denominator)
-			}
-			v.Copies = append(v.Copies, c)
-		}
 		if r.Timeout > 0 {
 			v.Timeout = short(r.Timeout)
 		}
 		if r.Retry != nil {
-			v.Retries = fmt.Sprintf("up to %d, on %s", r.Retry.Attempts, strings.ReplaceAll(r.Retry.On.String(), ",", ", "))
+			v.Retries = fmt.Sprintf("up to %d, on %s", r.Retry.Attempts, conditions(r.Retry))
+		}
+		for _, m := range r.Mirrors {
+			share := 100.0
+			if m.Fraction != nil {
+				share = 100 * float64(m.Fraction.Numerator) / float64(m.Fraction.Denominator)
+			}
+			if share > 0 {
+				v.Copies = append(v.Copies, explain.Copy{Service: m.Cluster, Percent: share})
+			}
 		}
 		if r.Rewrite != nil {
 			if seen := *req; route.Rewrite(r, &seen) {
@@ -119,6 +121,21 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 			}
 		}
 	}
+}
+
+// conditions are what counts as a failure, in words.
+func conditions(r *config.Retry) string {
+	var words []string
+	for word := range strings.SplitSeq(r.On.String(), ",") {
+		if word != "retriable-status-codes" {
+			words = append(words, word)
+			continue
+		}
+		for _, code := range r.StatusCodes {
+			words = append(words, fmt.Sprint(code))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // short is a duration as people write it: 1m, not 1m0s.
