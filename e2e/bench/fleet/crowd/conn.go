@@ -1,12 +1,13 @@
 package crowd
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/http2/hpack"
 
@@ -34,9 +35,9 @@ type conn struct {
 	body   []byte // DATA that waits for the server's window
 	// window and streamWindow are what may be sent; initial is what the server grants a stream at first.
 	window, streamWindow, initial int
-	taken                         int // bytes that the server was not given back yet
-	message                       bytes.Buffer
-	blocks                        []byte // the header blocks so far
+	taken                         int     // bytes that the server was not given back yet
+	message                       *[]byte // what came of one; nil: nothing
+	blocks                        []byte  // the header blocks so far
 	ended                         bool
 }
 
@@ -93,11 +94,12 @@ func (c *conn) read(buffer []byte, each func(message []byte) error) error {
 	if err != nil {
 		return err
 	}
-	if err := c.frames.Each(buffer[:n], func(f frame.Frame) error { return c.frame(f, each) }); err != nil {
-		return err
-	}
-	if c.ended {
+	err = c.frames.Each(buffer[:n], func(f frame.Frame) error { return c.frame(f, each) })
+	if c.ended { // it may reset the stream after that
 		return fmt.Errorf("the server ended the stream: %s", c.status())
+	}
+	if err != nil {
+		return err
 	}
 	if c.taken >= streamWindow/4 {
 		c.out = frame.AppendWindowUpdate(c.out, 0, c.taken)
@@ -152,10 +154,13 @@ func (c *conn) frame(f frame.Frame, each func([]byte) error) error {
 	return nil
 }
 
+// buffers are for messages that come in several frames. There is one for each that is on its way, and not for each proxy.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // data cuts messages out of DATA. One that is whole in a frame is not copied.
 func (c *conn) data(p []byte, each func([]byte) error) error {
 	for len(p) > 0 {
-		if c.message.Len() == 0 {
+		if c.message == nil {
 			if n, ok := length(p); ok && len(p) >= n {
 				if err := each(p[5:n]); err != nil {
 					return err
@@ -163,25 +168,28 @@ func (c *conn) data(p []byte, each func([]byte) error) error {
 				p = p[n:]
 				continue
 			}
+			c.message = buffers.Get().(*[]byte)
 		}
+		m := *c.message
 		want := 5
-		if n, ok := length(c.message.Bytes()); ok {
+		if n, ok := length(m); ok {
 			want = n
 		}
 		if want > maxMessage {
 			return fmt.Errorf("got a message of %d bytes, want at most %d", want, maxMessage)
 		}
-		if c.message.Len() >= 5 {
-			c.message.Grow(want - c.message.Len())
+		n := min(len(p), want-len(m))
+		m, p = append(slices.Grow(m, want-len(m)), p[:n]...), p[n:]
+		*c.message = m
+		if n, ok := length(m); !ok || len(m) < n {
+			continue
 		}
-		n := min(len(p), want-c.message.Len())
-		c.message.Write(p[:n])
-		p = p[n:]
-		if n, ok := length(c.message.Bytes()); ok && c.message.Len() == n {
-			if err := each(c.message.Bytes()[5:]); err != nil {
-				return err
-			}
-			c.message = bytes.Buffer{} // it may have been long, and the next are short
+		err := each(m[5:])
+		*c.message = m[:0]
+		buffers.Put(c.message)
+		c.message = nil
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -199,7 +207,7 @@ func (c *conn) head(f frame.Frame) error {
 	if f.Flags&frame.EndHeaders == 0 || f.Flags&(frame.Padded|frame.Priority) != 0 {
 		return errors.New("got headers with padding, priority or continuation, want what gRPC servers send")
 	}
-	// A server may index what it says first, so there is one decoder for both blocks: they are kept until the end.
+	// The second may refer to what the first put into the table: they are read together, and only if they matter.
 	c.blocks = append(c.blocks, f.Payload...)
 	c.ended = c.ended || f.Flags&frame.EndStream != 0
 	return nil
