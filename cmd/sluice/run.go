@@ -213,7 +213,7 @@ func (f *runFlags) greeting(fleet string, fleets []*ir.Fleet, xds net.Addr, demo
 }
 
 // listenerURL is a URL that reaches a listener from this machine, and a note on it.
-func listenerURL(l *ir.Listener, tables []ir.RouteTable) (url, note string) {
+func listenerURL(l *ir.Listener, tables []*ir.RouteTable) (url, note string) {
 	chain := l.Default
 	if len(l.Chains) > 0 {
 		chain = &l.Chains[0]
@@ -246,7 +246,7 @@ func listenerURL(l *ir.Listener, tables []ir.RouteTable) (url, note string) {
 }
 
 // reachable is a host that resolves to this machine, if there is one: localhost, or one below it.
-func reachable(hosts []ir.VirtualHost) string {
+func reachable(hosts []*ir.VirtualHost) string {
 	best := hosts[0].Host
 	for _, h := range hosts {
 		switch {
