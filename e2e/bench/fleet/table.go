@@ -20,6 +20,7 @@ type metric struct{ name, title, unit string }
 var metrics = append(append(append(append([]metric{
 	{"sync/s", "all proxies connect → the last is in sync", "s"},
 	{"sync/cpu", "all proxies connect", "s of server CPU"},
+	{"sync/load", "all proxies connect", "s of the proxies' CPU"},
 	{"sync/kb", "all proxies connect", "KB/stream"},
 	{"sync/responses", "all proxies connect", "responses/stream"},
 	{"base", "memory without proxies", "MiB"},
@@ -28,7 +29,7 @@ var metrics = append(append(append(append([]metric{
 	{"peak/steady", "peak of that to steady", "×"},
 	{"kib/proxy", "memory of a proxy, over the base", "KiB"},
 }, metricsOf(oneEndpoint, "an endpoint")...), metricsOf(oneRoute, "one host's route")...), metricsOf(newService, "a new service")...),
-	metric{"growth/edits", "edits, one after the other", "edits"},
+	metric{"growth/edits", "edits", "edits"},
 	metric{"growth/from", "edits until memory is first looked at", "edits"},
 	metric{"growth/early", "memory then", "MiB"},
 	metric{"growth/late", "memory at the end", "MiB"},

@@ -79,7 +79,7 @@ func (w *world) edit(kind string) (*edit, error) {
 	goal := &crowd.Goal{}
 	switch kind {
 	case oneEndpoint:
-		w.endpoint = fmt.Sprintf("10.%d.%d.%d", 100+w.edits>>16, w.edits>>8&255, w.edits&255)
+		w.endpoint = address(w.edits)
 		goal.Want = []crowd.Want{{Type: resource.EndpointType, Name: name, Marker: []byte(w.endpoint)}}
 	case oneRoute:
 		w.prefix = fmt.Sprintf("/edit-%06d", w.edits)
@@ -96,12 +96,45 @@ func (w *world) edit(kind string) (*edit, error) {
 	default:
 		return nil, fmt.Errorf("fleet: got the edit %q, want %s, %s or %s", kind, oneEndpoint, oneRoute, newService)
 	}
-	e := &edit{path: filepath.Join(w.dir, name+".yaml"), temporary: w.dir + ".edit", goal: goal}
+	e := w.editOf(name)
+	e.goal = goal
 	text := document(name, w.endpoint, w.prefix)
 	if kind == newService {
 		text = document(name, "10.0.0.1", "/first")
 	}
 	return e, os.WriteFile(e.temporary, []byte(text), 0o600)
+}
+
+// everyEndpoint saves every service with a new endpoint, one file after the other, and is the goal of who has the last,
+// which is expected before that is saved.
+func (w *world) everyEndpoint(expect func(*crowd.Goal)) (*crowd.Goal, error) {
+	var goal *crowd.Goal
+	for i := range w.services {
+		w.edits++
+		name, endpoint, prefix := serviceName(i), address(w.edits), "/first"
+		if i == w.services/2 { // which others edit
+			w.endpoint, prefix = endpoint, w.prefix
+		}
+		e := w.editOf(name)
+		if err := os.WriteFile(e.temporary, []byte(document(name, endpoint, prefix)), 0o600); err != nil {
+			return nil, err
+		}
+		if i == w.services-1 {
+			goal = &crowd.Goal{Want: []crowd.Want{{Type: resource.EndpointType, Name: name, Marker: []byte(endpoint)}}}
+			expect(goal)
+		}
+		if err := e.save(); err != nil {
+			return nil, err
+		}
+	}
+	return goal, nil
+}
+
+// address is another one for each number below 9 million.
+func address(n int) string { return fmt.Sprintf("10.%d.%d.%d", 100+n>>16, n>>8&255, n&255) }
+
+func (w *world) editOf(name string) *edit {
+	return &edit{path: filepath.Join(w.dir, name+".yaml"), temporary: w.dir + ".edit"}
 }
 
 // save is what an editor does.
