@@ -1,8 +1,8 @@
 // profiled is our control plane with CPU profiles, which the real one gives on no port.
 //
 // In: a folder of definitions, an address for xDS, one for health; beside the latter POST /profile/start takes a path,
-// and POST /profile/stop ends the profile there. Out: as sluice controlplane. It is for finding out where time goes, and
-// not for figures beside others'.
+// POST /profile/stop ends the profile there, and POST /profile/free collects garbage and gives back what is free. Out: as
+// sluice controlplane. It is for finding out where time and memory go, and not for figures beside others'.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 
@@ -44,6 +45,7 @@ func run(args []string) error {
 			http.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 			http.HandleFunc("POST /profile/start", begin)
 			http.HandleFunc("POST /profile/stop", func(http.ResponseWriter, *http.Request) { pprof.StopCPUProfile() })
+			http.HandleFunc("POST /profile/free", func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
 			go func() { fmt.Fprintln(os.Stderr, http.ListenAndServe(args[2], nil)) }()
 		},
 	})
