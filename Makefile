@@ -10,12 +10,16 @@ CADDY   := .cache/caddy/caddy
 BENCH   ?= all
 ROUNDS  ?= 8
 PEERS   ?= nginx,haproxy,envoy,caddy,reverseproxy
+CASES   ?= all
+CACHES  ?= SnapshotCache,LinearCache
+SETTLE  ?= 5s
+GROWTH  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench microbench envoy caddy clean soak torture h2spec pgo
+.PHONY: help run build test e2e parity lint generate golden fuzz bench bench-controlplane microbench envoy caddy clean soak torture h2spec pgo
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/sluice and bin/sluice-proxy
 	$(GO) build -o bin/ ./cmd/...
@@ -63,6 +67,10 @@ fuzz: ## Each fuzz target for FUZZTIME (20s)
 bench: ## Beside nginx, HAProxy, Envoy, …: BENCH=h1-64,tls-* ROUNDS=8 PEERS=nginx,haproxy (all rows are written to RESULTS.md)
 	$(GO) test -c -o bin/bench.test ./e2e/bench
 	cd e2e/bench && ../../bin/bench.test -test.timeout 3h -test.run TestBench -rows '$(BENCH)' -rounds $(ROUNDS) -peers '$(PEERS)' $(if $(filter all,$(BENCH))$(WRITE),-write)
+
+bench-controlplane: ## Beside go-control-plane: CASES=delta-500x5000,storm-100x100 ROUNDS=3 (all cases are written to RESULTS.md)
+	$(GO) test -c -o bin/fleet.test ./e2e/bench/fleet
+	cd e2e/bench/fleet && ../../../bin/fleet.test -test.timeout 6h -test.run TestBench -cases '$(CASES)' -rounds $(if $(filter file,$(origin ROUNDS)),3,$(ROUNDS)) -peers '$(CACHES)' -settle $(SETTLE) -growth $(GROWTH) $(if $(PROFILES),-profiles '$(abspath $(PROFILES))') $(if $(filter all,$(CASES))$(WRITE),-write)
 
 pgo: ## A CPU profile of sluice-proxy under mixed load, for its next builds
 	$(GO) test -c -o bin/bench.test ./e2e/bench

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/sluice-proxy/sluice/e2e/bench/usage"
 )
 
 // Ours is the proxy that all ratios are of.
@@ -249,7 +251,7 @@ const (
 
 // cost is what a proxy's processes use while a load runs, for each request that was answered.
 func (p *Proxy) cost(l Load) (Figures, error) {
-	before, err := cpuTime(p.PID())
+	before, err := usage.CPU(p.PID())
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +259,7 @@ func (p *Proxy) cost(l Load) (Figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := cpuTime(p.PID())
+	after, err := usage.CPU(p.PID())
 	if err != nil {
 		return nil, err
 	}

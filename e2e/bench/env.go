@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-proxy/sluice/e2e/bench/origin"
+	"github.com/sluice-proxy/sluice/e2e/bench/usage"
 	"github.com/sluice-proxy/sluice/e2e/harness"
 )
 
@@ -60,7 +61,7 @@ func NewEnv(t *testing.T, cpus CPUs) *Env {
 	p := harness.Start(t, "origin", "env", append([]string{"SLUICE_BENCH_ROLE=origin"}, append([]string{os.Args[0]},
 		e.origin.HTTP1, e.origin.HTTP2, e.origin.GRPC, e.origin.Echo)...)...)
 	harness.Eventually(t, p, "origin", func() error { return listens(e.origin.Echo) })
-	if err := pin(p.PID(), cpus.Origin); err != nil {
+	if err := usage.Pin(p.PID(), cpus.Origin); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -116,7 +117,7 @@ type Proxy struct {
 func (p *Proxy) PID() int { return p.process.PID() }
 
 // Pin puts all its threads on its CPU.
-func (p *Proxy) Pin() error { return pin(p.PID(), p.cpu) }
+func (p *Proxy) Pin() error { return usage.Pin(p.PID(), p.cpu) }
 
 // Stop ends it, and what was started for it.
 func (p *Proxy) Stop() {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluice-proxy/sluice/e2e/bench/load"
+	"github.com/sluice-proxy/sluice/e2e/bench/usage"
 )
 
 // idleConns is how many connections are held while memory is looked at.
@@ -47,13 +48,13 @@ func idle(addr func(*Proxy) string, secure *load.Secure, kind load.Kind) func(*P
 // settled is a process tree's memory in bytes when it has not changed by more than half a percent for two seconds, or
 // after twenty.
 func settled(pid int) (int64, error) {
-	last, err := resident(pid)
+	last, err := usage.Resident(pid)
 	if err != nil {
 		return 0, err
 	}
 	for begin, since := time.Now(), time.Now(); time.Since(since) < 2*time.Second && time.Since(begin) < 20*time.Second; {
 		time.Sleep(200 * time.Millisecond)
-		now, err := resident(pid)
+		now, err := usage.Resident(pid)
 		if err != nil {
 			return 0, err
 		}
@@ -61,5 +62,5 @@ func settled(pid int) (int64, error) {
 			last, since = now, time.Now()
 		}
 	}
-	return resident(pid)
+	return usage.Resident(pid)
 }

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-proxy/sluice/e2e/bench/usage"
 )
 
 // counters count the system calls of a process tree, as `perf stat -e raw_syscalls:sys_enter -p` does.
@@ -33,7 +35,7 @@ func countSystemCalls(pid int) (*counters, error) {
 	}
 	c := &counters{}
 	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: id, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Bits: unix.PerfBitInherit}
-	for _, tid := range threads(pid) {
+	for _, tid := range usage.Threads(pid) {
 		fd, err := unix.PerfEventOpen(&attr, tid, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
 		if err == unix.ESRCH {
 			continue // it has ended

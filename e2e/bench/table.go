@@ -2,23 +2,11 @@ package bench
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluice-proxy/sluice/e2e/bench/spread"
 )
-
-// spread is a median with its minimum and maximum.
-type spread struct{ median, min, max float64 }
-
-func spreadOf(values []float64) spread {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	median := sorted[n/2]
-	if n%2 == 0 {
-		median = (sorted[n/2-1] + sorted[n/2]) / 2
-	}
-	return spread{median, sorted[0], sorted[n-1]}
-}
 
 // figures are a peer's for a metric, one for each round; nil if it has none.
 func (r *Result) figures(peer, metric string) []float64 {
@@ -26,18 +14,6 @@ func (r *Result) figures(peer, metric string) []float64 {
 	for _, f := range r.Rounds[peer] {
 		if v, ok := f[metric]; ok {
 			all = append(all, v)
-		}
-	}
-	return all
-}
-
-// ratios are ours to a peer's within the same round: what is noise to both cancels out.
-func (r *Result) ratios(peer, metric string) []float64 {
-	ours, theirs := r.figures(Ours, metric), r.figures(peer, metric)
-	var all []float64
-	for i := range min(len(ours), len(theirs)) {
-		if theirs[i] > 0 {
-			all = append(all, ours[i]/theirs[i])
 		}
 	}
 	return all
@@ -74,24 +50,11 @@ func (r *Result) Text() string {
 // cell is a peer's median, and ours divided by it: the median of the rounds' ratios, their minimum and maximum.
 func (r *Result) cell(peer, metric string) string {
 	values := r.figures(peer, metric)
-	if values == nil {
-		return "–"
-	}
-	text := number(spreadOf(values).median)
-	if ratios := r.ratios(peer, metric); peer != Ours && ratios != nil {
-		s := spreadOf(ratios)
-		text += fmt.Sprintf(" · **%.2f** (%.2f–%.2f)", s.median, s.min, s.max)
-	}
-	return text
-}
-
-// number has three digits that say something.
-func number(v float64) string {
 	switch {
-	case v >= 100 || v == 0:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
+	case values == nil:
+		return "–"
+	case peer == Ours:
+		return spread.Cell(values, nil)
 	}
-	return fmt.Sprintf("%.2f", v)
+	return spread.Cell(values, spread.Ratios(r.figures(Ours, metric), values))
 }

@@ -1,0 +1,67 @@
+// profiled is our control plane with CPU profiles, which the real one gives on no port.
+//
+// In: a folder of definitions, an address for xDS, one for health; beside the latter POST /profile/start takes a path,
+// POST /profile/stop ends the profile there, and POST /profile/free collects garbage and gives back what is free. Out: as
+// sluice controlplane. It is for finding out where time and memory go, and not for figures beside others'.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"runtime/pprof"
+	"syscall"
+
+	"github.com/sluice-proxy/sluice/controlplane"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "profiled:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) != 3 {
+		return fmt.Errorf("got %q, want a folder, an address for xDS, one for health and profiles", args)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	state, err := os.MkdirTemp("", "sluice-profiled-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(state)
+	return controlplane.Run(ctx, controlplane.Options{
+		Paths: []string{args[0]}, Listen: args[1], StateDir: state,
+		Ready: func(net.Addr, net.Addr) {
+			// As a server's /readyz: it answers when all is ready.
+			http.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
+			http.HandleFunc("POST /profile/start", begin)
+			http.HandleFunc("POST /profile/stop", func(http.ResponseWriter, *http.Request) { pprof.StopCPUProfile() })
+			http.HandleFunc("POST /profile/free", func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
+			go func() { fmt.Fprintln(os.Stderr, http.ListenAndServe(args[2], nil)) }()
+		},
+	})
+}
+
+// begin begins a profile, which goes to the file that the body names. Whoever asks may write any file: that is no server
+// for anybody else.
+func begin(w http.ResponseWriter, r *http.Request) {
+	path, err := io.ReadAll(r.Body)
+	if err == nil {
+		var f *os.File
+		if f, err = os.Create(string(path)); err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
