@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"golang.org/x/tools/txtar"
+	"time"
 
 	"github.com/sluice-proxy/sluice/e2e/harness"
 )
@@ -15,15 +18,17 @@ import (
 // joined is a control plane that is an authority itself.
 type joined struct {
 	*harness.ControlPlane
-	t *testing.T
+	pair *pair
+	t    *testing.T
 	// secrets are what must stand nowhere.
 	secrets []string
 }
 
 func startAuthority(t *testing.T, args ...string) *joined {
 	t.Helper()
-	stage := harness.NewStage(t, []txtar.File{{Name: "split.yaml", Data: []byte(splitDefinitions)}})
-	j := &joined{harness.StartControlPlane(t, stage.Dir, append([]string{"--trust-domain", "e2e.test"}, args...)...), t, nil}
+	p := stagePair(t)
+	p.cp = harness.StartControlPlane(t, p.stage.Dir, append([]string{"--trust-domain", "e2e.test"}, args...)...)
+	j := &joined{p.cp, p, t, nil}
 	j.secret(j.identity("admin.token"))
 	j.secret(j.identity("viewer.token"))
 	return j
@@ -96,7 +101,7 @@ func TestJoin(t *testing.T) {
 	j := startAuthority(t)
 	for _, kind := range harness.Kinds {
 		t.Run(kind, func(t *testing.T) {
-			j := &joined{j.ControlPlane, t, j.secrets}
+			j := &joined{j.ControlPlane, j.pair, t, j.secrets}
 			dir, proxy := j.start(kind, kind, "one")
 			j.Sluice(j.as("viewer.token", "wait", "--fleet", kind)...)
 			status := j.Sluice(j.as("viewer.token", "status", "--fleet", kind, "-o", "json")...)
@@ -118,30 +123,23 @@ func TestJoin(t *testing.T) {
 			}
 
 			// The same certificate, for another fleet, and for another id: refused, in words that the proxy logs.
-			for _, as := range []string{"--service-cluster", "--service-node"} {
+			text, err := os.ReadFile(proxy.Bootstrap)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for mine, theirs := range map[string]string{`cluster: "` + kind + `"`: `cluster: "other"`, `id: "one"`: `id: "two"`} {
 				admin := harness.Loopback(t)
-				_, r := j.join(j.token("--fleet", kind, "--id", "one"), "--admin", admin)
-				if r.Code != 0 {
-					t.Fatal(r.Stderr)
-				}
-				text, err := os.ReadFile(filepath.Join(dir, "bootstrap.yaml"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				for old, other := range map[string]string{
-					proxy.Admin[strings.LastIndex(proxy.Admin, ":")+1:]: admin[strings.LastIndex(admin, ":")+1:],
-					map[string]string{"--service-cluster": `cluster: "` + kind, "--service-node": `id: "one`}[as]: map[string]string{"--service-cluster": `cluster: "other`, "--service-node": `id: "two`}[as],
-				} {
-					text = []byte(strings.ReplaceAll(string(text), old, other))
-				}
-				path := filepath.Join(dir, "thief"+as+".yaml")
-				if err := os.WriteFile(path, text, 0o600); err != nil {
+				_, oldPort, _ := net.SplitHostPort(proxy.Admin)
+				_, newPort, _ := net.SplitHostPort(admin)
+				claims := strings.NewReplacer(mine, theirs, oldPort, newPort).Replace(string(text))
+				path := filepath.Join(dir, "thief.yaml")
+				if err := os.WriteFile(path, []byte(claims), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				thief := harness.StartProxyFrom(t, kind, path, admin)
 				thief.WaitLog(`(?i)permission ?denied|the client's certificate is for`)
 				if strings.Contains(thief.AdminGet("/config_dump"), "split.example.com") {
-					t.Errorf("%s: it got a configuration with another proxy's certificate", as)
+					t.Errorf("%s: it got a configuration with another proxy's certificate", theirs)
 				}
 				j.hidden("the log of a proxy", thief.Log())
 			}
@@ -219,4 +217,109 @@ func TestJoinRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.hidden("joins.json", string(text))
+}
+
+// proxies is the part of `sluice status` that tells who is connected, and since when.
+func (j *joined) proxies() map[string]since {
+	j.t.Helper()
+	var status struct {
+		Proxies []struct {
+			ID, Fleet string
+			Connected bool
+			Since     time.Time
+		}
+	}
+	if err := json.Unmarshal([]byte(j.Sluice(j.as("viewer.token", "status", "-o", "json")...)), &status); err != nil {
+		j.t.Fatal(err)
+	}
+	all := map[string]since{}
+	for _, p := range status.Proxies {
+		all[p.Fleet+"/"+p.ID] = since{p.Connected, p.Since}
+	}
+	return all
+}
+
+type since struct {
+	connected bool
+	at        time.Time
+}
+
+// TestRenew: with certificates that are good for seconds both kinds of proxy go on, by nothing but a timer beside them;
+// who does not renew is cut off when its certificate ends, serves on, and is back when it has joined again.
+func TestRenew(t *testing.T) {
+	j := startAuthority(t, "--cert-lifetime", "10s")
+	sluice := filepath.Join(harness.Binaries(t), "sluice")
+	renew := func(dir string) harness.Result { return harness.Run(t, sluice, "bootstrap", "--renew", "--dir", dir) }
+	joinedAt := time.Now()
+	lazyDir, lazy := j.start(harness.Go, harness.Go, "lazy")
+
+	for _, kind := range harness.Kinds {
+		dir, _ := j.start(kind, kind, "one")
+		if r := renew(dir); r.Code != 0 || !strings.Contains(r.Stdout, "and renewed from") {
+			t.Fatalf("renew, before it is time: exit code %d, %s%s", r.Code, r.Stdout, r.Stderr)
+		}
+		stop, ended := make(chan struct{}), make(chan struct{})
+		go func() { // the timer
+			defer close(ended)
+			for {
+				if r := renew(dir); r.Code != 0 {
+					t.Errorf("%s: renew: exit code %d, %s", kind, r.Code, r.Stderr)
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(500 * time.Millisecond):
+				}
+			}
+		}()
+		t.Cleanup(func() { close(stop); <-ended })
+	}
+	loads := map[string]func() harness.Tally{}
+	for _, kind := range harness.Kinds {
+		loads[kind] = j.pair.loader(t, kind, 1).Background(1)
+	}
+
+	// Each is connected by a second certificate: the first one's connection has ended with it.
+	harness.Eventually(t, j.Process, "connected again", func() error {
+		all := j.proxies()
+		for _, kind := range harness.Kinds {
+			if p := all[kind+"/one"]; !p.connected || p.at.Before(joinedAt.Add(10*time.Second)) {
+				return fmt.Errorf("%s: %+v", kind, p)
+			}
+		}
+		if all[harness.Go+"/lazy"].connected {
+			return errors.New("who did not renew is connected still")
+		}
+		return nil
+	})
+	j.pair.edit(t, weights, turnedWeights)
+	for _, kind := range harness.Kinds {
+		j.Sluice(j.as("viewer.token", "wait", "--fleet", kind)...)
+	}
+
+	lazy.WaitLog(`(?i)tls|certificate`)
+	if r := renew(lazyDir); r.Code != 1 || !strings.Contains(r.Stderr, "expired at") {
+		t.Errorf("renew, too late: exit code %d, %s", r.Code, r.Stderr)
+	}
+	if _, err := harness.Get("http://" + lazy.Admin + "/ready"); err != nil {
+		t.Errorf("who did not renew serves no more: %v", err)
+	}
+	r := harness.Run(t, sluice, "bootstrap", "--server", j.Addr, "--admin", lazy.Admin, "--dir", lazyDir,
+		"--token", j.token("--fleet", harness.Go, "--id", "lazy"))
+	if r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	harness.Eventually(t, lazy.Process, "back", func() error {
+		if !j.proxies()[harness.Go+"/lazy"].connected {
+			return errors.New("not connected")
+		}
+		return nil
+	})
+	for kind, stop := range loads {
+		tally := stop()
+		if err := fine(tally); err != nil || tally.Requests == 0 {
+			t.Errorf("%s: %d requests: %v", kind, tally.Requests, err)
+		}
+	}
+	j.hidden("the log of the control plane", j.Log())
 }
