@@ -13,8 +13,14 @@ func giveTo(f *os.File, dir string) error {
 	if err != nil {
 		return err
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
-		return f.Chown(int(owner.Uid), int(owner.Gid))
+	uid, gid := owner(info)
+	return f.Chown(uid, gid)
+}
+
+// owner is -1 where it is not known, which Chown leaves as it is.
+func owner(info os.FileInfo) (uid, gid int) {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(s.Uid), int(s.Gid)
 	}
-	return nil
+	return -1, -1
 }
