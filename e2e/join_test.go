@@ -165,7 +165,7 @@ func TestJoinRefused(t *testing.T) {
 		}
 		j.hidden(what, r.Stdout+r.Stderr)
 	}
-	refuse("another fleet", "fleet: got core, want edge", once, "--id", "one", "--fleet", "core")
+	refuse("another fleet", `fleet: got "core", want edge`, once, "--id", "one", "--fleet", "core")
 	refuse("without an id", "id: got none, want one (--id)", once)
 	refuse("a slash in the id", `id: got "one/two"`, once, "--id", "one/two")
 	if _, r := j.join(once, "--id", "one"); r.Code != 0 { // what was refused has not spent it
@@ -174,7 +174,7 @@ func TestJoinRefused(t *testing.T) {
 	refuse("a used token", "was used, by [one]", once, "--id", "two")
 	refuse("a name that is taken", "edge/one has a certificate until", j.token("--fleet", "edge"), "--id", "one")
 	refuse("an expired token", "expired at", j.token("--fleet", "edge", "--ttl", "1ms"), "--id", "two")
-	refuse("another id", "id: got two, want three", j.token("--fleet", "edge", "--id", "three"), "--id", "two")
+	refuse("another id", `id: got "two", want three`, j.token("--fleet", "edge", "--id", "three"), "--id", "two")
 
 	revoked := j.token("--fleet", "edge")
 	name := regexp.MustCompile(`(?m)^([0-9a-f]{8}) +edge +any +good +1 .*$`)

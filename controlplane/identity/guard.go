@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"github.com/sluice-proxy/sluice/xds/server"
 )
@@ -33,6 +34,7 @@ type Guard struct {
 // Options make a gRPC server ask the guard.
 func (g *Guard) Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.InTapHandle(g.recognize),
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 			if err := g.authorize(ctx, info.FullMethod); err != nil {
 				return nil, err
@@ -46,6 +48,22 @@ func (g *Guard) Options() []grpc.ServerOption {
 			return handler(srv, stream)
 		}),
 	}
+}
+
+// recognize lifts the bounds of a connection whose client shows a good token: before the message behind it is read,
+// which may be large. It refuses nobody: that is for later. (What it refused, gRPC would not let go of until the
+// connection ends.)
+func (g *Guard) recognize(ctx context.Context, call *tap.Info) (context.Context, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ctx, nil
+	}
+	if i, ok := p.AuthInfo.(info); ok && !i.conn.known.Load() && len(call.Header.Get("authorization")) > 0 {
+		if _, _, err := g.bearer(ctx, call.Header.Get("authorization")); err == nil {
+			i.conn.know()
+		}
+	}
+	return ctx, nil
 }
 
 func (g *Guard) authorize(ctx context.Context, method string) error {
@@ -173,12 +191,21 @@ func (g *Guard) Proxy(ctx context.Context) (fleet, id string, err error) {
 // errNoCertificate is told to who shows none.
 var errNoCertificate = status.Error(codes.Unauthenticated, "got no client certificate, want one")
 
+// tlsInfo is what TLS tells of a client.
+func tlsInfo(p *peer.Peer) (credentials.TLSInfo, bool) {
+	if i, ok := p.AuthInfo.(info); ok {
+		return i.TLSInfo, true
+	}
+	i, ok := p.AuthInfo.(credentials.TLSInfo)
+	return i, ok
+}
+
 func encrypted(ctx context.Context) bool {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return false
 	}
-	_, ok = p.AuthInfo.(credentials.TLSInfo)
+	_, ok = tlsInfo(p)
 	return ok
 }
 

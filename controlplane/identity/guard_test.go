@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -31,6 +32,8 @@ import (
 	_ "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/xds/server"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestMethods: each method of our own API stands in the table, and the table has none that is nobody's.
 func TestMethods(t *testing.T) {
@@ -232,75 +235,128 @@ func TestTokenFiles(t *testing.T) {
 	}
 }
 
-// TestExpire: a connection ends when its client's certificate does.
-func TestExpire(t *testing.T) {
+// tlsServer is a server with an authority of its own, and what signs for it.
+type tlsServer struct {
+	t       *testing.T
+	key     *ecdsa.PrivateKey
+	root    *x509.Certificate
+	roots   *x509.CertPool
+	address string
+}
+
+func startTLS(t *testing.T, guard *Guard) *tlsServer {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sign := func(template, parent *x509.Certificate) *x509.Certificate {
-		t.Helper()
-		template.SerialNumber, template.NotBefore = big.NewInt(1), time.Now().Add(-time.Hour)
-		if parent == nil {
-			parent = template
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	root := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}, nil)
-	own := sign(&x509.Certificate{DNSNames: []string{"cp"}, NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, root)
-	ends := time.Now().Add(2 * time.Second).Truncate(time.Second)
-	client := sign(&x509.Certificate{NotAfter: ends, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, root)
-	pair := func(c *x509.Certificate) tls.Certificate {
-		return tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key}
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(root)
-
+	s := &tlsServer{t: t, key: key, roots: x509.NewCertPool()}
+	s.root = s.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	})
+	s.roots.AddCert(s.root)
+	own := s.pair(s.sign(&x509.Certificate{DNSNames: []string{"cp"}, NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer(grpc.Creds(Credentials(AuthorityConfig(fixed{pair(own), roots}))))
-	healthpb.RegisterHealthServer(s, silent{})
-	go func() { _ = s.Serve(listener) }()
-	defer s.Stop()
-	open := func(certificates ...tls.Certificate) error {
-		t.Helper()
-		conn, err := grpc.NewClient("passthrough:///"+listener.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(
-			&tls.Config{ServerName: "cp", RootCAs: roots, Certificates: certificates})))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
+	rpc := grpc.NewServer(append(guard.Options(), grpc.Creds(Credentials(AuthorityConfig(fixed{own, s.roots}))))...)
+	healthpb.RegisterHealthServer(rpc, silent{})
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = rpc.Serve(listener) }()
+	t.Cleanup(func() { rpc.Stop(); <-ended })
+	s.address = listener.Addr().String()
+	return s
+}
+
+func (s *tlsServer) sign(template *x509.Certificate) *x509.Certificate {
+	s.t.Helper()
+	template.SerialNumber, template.NotBefore = big.NewInt(1), time.Now().Add(-time.Hour)
+	parent := s.root
+	if parent == nil {
+		parent = template
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, s.key.Public(), s.key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+func (s *tlsServer) pair(c *x509.Certificate) tls.Certificate {
+	return tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: s.key}
+}
+
+// client connects when it is first used.
+func (s *tlsServer) client(certificates ...tls.Certificate) healthpb.HealthClient {
+	s.t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+s.address, grpc.WithTransportCredentials(credentials.NewTLS(
+		&tls.Config{ServerName: "cp", RootCAs: s.roots, Certificates: certificates})))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	return healthpb.NewHealthClient(conn)
+}
+
+// TestExpire: a connection ends when its client's certificate does, and no other can be had by it.
+func TestExpire(t *testing.T) {
+	methods["/grpc.health.v1.Health/Watch"] = byNode
+	defer delete(methods, "/grpc.health.v1.Health/Watch")
+	s := startTLS(t, &Guard{Mutual: true})
+	ends := time.Now().Add(2 * time.Second).Truncate(time.Second)
+	pair := s.pair(s.sign(&x509.Certificate{NotAfter: ends, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}))
+	watch := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		stream, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+		stream, err := s.client(pair).Watch(ctx, &healthpb.HealthCheckRequest{})
 		if err != nil {
-			return err
-		}
-		if _, err := stream.Header(); err != nil {
 			return err
 		}
 		_, err = stream.Recv()
 		return err
 	}
-	err = open(pair(client))
+	err := watch()
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("got %v, want the connection's end", err)
 	}
 	if now := time.Now(); now.Before(ends) {
 		t.Errorf("it ended %v before the certificate: %v", ends.Sub(now), err)
 	}
-	if err := open(pair(client)); status.Code(err) != codes.Unavailable {
+	if err := watch(); status.Code(err) != codes.Unavailable {
 		t.Errorf("with an expired certificate: got %v", err)
+	}
+}
+
+// TestStranger: who shows neither a certificate nor a token can send little; who shows one, much.
+func TestStranger(t *testing.T) {
+	s := startTLS(t, &Guard{Mutual: true, Admins: tokens(t, adminSecret)})
+	large := &healthpb.HealthCheckRequest{Service: strings.Repeat("x", 2*strangerBytes)}
+	pair := s.pair(s.sign(&x509.Certificate{NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}))
+	as := func(token string) context.Context {
+		return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+	}
+	// The method is nobody's: whoever is heard to the end is refused for that.
+	for _, c := range []struct {
+		name string
+		by   healthpb.HealthClient
+		ctx  context.Context
+		what *healthpb.HealthCheckRequest
+		want codes.Code
+	}{
+		{"a little", s.client(), t.Context(), &healthpb.HealthCheckRequest{}, codes.PermissionDenied},
+		{"much", s.client(), t.Context(), large, codes.Unavailable},
+		{"much, with a token", s.client(), as(adminSecret), large, codes.PermissionDenied},
+		{"much, with a bad token", s.client(), as(viewerSecret), large, codes.Unavailable},
+		{"much, with a certificate", s.client(pair), t.Context(), large, codes.PermissionDenied},
+	} {
+		if _, err := c.by.Check(c.ctx, c.what); status.Code(err) != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +23,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -500,9 +507,6 @@ func TestLimit(t *testing.T) {
 	l := newLimit(2, time.Minute, 3, clock.Now)
 	take := func(key string, want bool) {
 		t.Helper()
-		if l.empty(key) == want {
-			t.Errorf("%s: empty: got %v", key, !want)
-		}
 		if got := l.take(key); got != want {
 			t.Errorf("%s: got %v, want %v", key, got, want)
 		}
@@ -520,4 +524,43 @@ func TestLimit(t *testing.T) {
 		t.Errorf("got %d buckets, want at most 3", len(l.buckets))
 	}
 	take("a", false)
+}
+
+// TestEnrollLimits: whoever guesses is soon done, and is in nobody's way.
+func TestEnrollLimits(t *testing.T) {
+	clock := newClock()
+	s := NewService(open(t, options(t, clock)), nil)
+	from := func(address string) context.Context {
+		return peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP(address), Port: 1}})
+	}
+	enroll := func(address, token, id string, want codes.Code) {
+		t.Helper()
+		_, err := s.Enroll(from(address), &adminv1.EnrollRequest{Token: token, Id: id, Csr: request(t, &x509.CertificateRequest{}, newKey(t))})
+		if status.Code(err) != want {
+			t.Errorf("%s: got %v, want %v", address, err, want)
+		}
+	}
+	for range failBurst {
+		enroll("2001:db8::1", newToken([32]byte{}).Text(), "a", codes.PermissionDenied)
+	}
+	enroll("2001:db8::1", newToken([32]byte{}).Text(), "a", codes.ResourceExhausted)
+	enroll("2001:db8::2", "x", "a", codes.ResourceExhausted) // the same network
+	enroll("2001:db8:0:1::1", "x", "a", codes.PermissionDenied)
+	enroll("192.0.2.1", "x", "a", codes.PermissionDenied)
+
+	made, err := s.CreateToken(t.Context(), &adminv1.CreateTokenRequest{Fleet: "edge", Uses: enrollBurst + 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range enrollBurst {
+		enroll("2001:db8::1", made.GetToken(), fmt.Sprint(i), codes.OK)
+	}
+	enroll("2001:db8::1", made.GetToken(), "more", codes.ResourceExhausted)
+	clock.advance(enrollEvery)
+	enroll("2001:db8::1", made.GetToken(), "more", codes.OK)
+	clock.advance(2 * time.Hour)
+	for range failBurst { // one that was good once is a guess like any other
+		enroll("192.0.2.2", made.GetToken(), "last", codes.PermissionDenied)
+	}
+	enroll("192.0.2.2", made.GetToken(), "last", codes.ResourceExhausted)
 }

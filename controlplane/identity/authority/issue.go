@@ -30,10 +30,10 @@ func (n Name) String() string { return n.Fleet + "/" + n.ID }
 
 func (n Name) check() error {
 	if !fleetName.MatchString(n.Fleet) {
-		return fmt.Errorf("fleet: got %q, want a name of [a-z0-9-], of at most 63 characters", n.Fleet)
+		return fmt.Errorf("fleet: got %.64q, want a name of [a-z0-9-], of at most 63 characters", n.Fleet)
 	}
 	if !proxyID.MatchString(n.ID) {
-		return fmt.Errorf("id: got %q, want [A-Za-z0-9._-], of at most 128 characters, and no dot at the beginning", n.ID)
+		return fmt.Errorf("id: got %.128q, want [A-Za-z0-9._-], of at most 128 characters, and no dot at the beginning", n.ID)
 	}
 	return nil
 }

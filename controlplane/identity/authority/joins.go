@@ -160,52 +160,85 @@ func (j *joins) create(t Token, n Name, ttl time.Duration, uses int) (Join, erro
 // errUnknown is for a token that was never made, or long ago.
 var errUnknown = refuse("the join token is not known here: it is of another control plane, or was good long ago; want one of 'sluice token create'")
 
-// use takes one use of a token for a proxy, and tells which. done is called before that is kept, and must say until
-// when the proxy has its name.
+// look is nil for a token that is good for some proxy, now.
+func (j *joins) look(t Token) error {
+	hash := t.hash()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.kept.find(hash).look(j.now())
+}
+
+func (j *Join) look(now time.Time) error {
+	if j == nil || !now.Before(j.Expires.Add(remember)) {
+		return errUnknown
+	}
+	switch j.State(now) {
+	case "revoked":
+		return refuse("the join token %s was revoked: want another", j.Name)
+	case "used":
+		return refuse("the join token %s was used, by %v: want another", j.Name, j.Joined)
+	case "expired":
+		return refuse("the join token %s expired at %s, and it is %s here: want another", j.Name,
+			j.Expires.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// find finds a token by the hash of what was shown: how long that takes tells nothing of the secrets.
+func (k *kept) find(hash string) *Join {
+	for _, t := range k.Tokens {
+		if t.Hash == hash {
+			return t
+		}
+	}
+	return nil
+}
+
+// judge says which proxy a good token lets somebody be, who wants to be one.
+func (k *kept) judge(token *Join, wanted Name, now time.Time) (Name, error) {
+	name := Name{token.Fleet, cmp.Or(wanted.ID, token.ID)}
+	switch {
+	case wanted.Fleet != "" && wanted.Fleet != token.Fleet:
+		return name, refuse("fleet: got %.64q, want %s: the join token is for that one", wanted.Fleet, token.Fleet)
+	case name.ID == "":
+		return name, refuse("id: got none, want one (--id): the join token is for any")
+	case token.ID != "" && name.ID != token.ID:
+		return name, refuse("id: got %.128q, want %s: the join token is for that one", name.ID, token.ID)
+	}
+	if err := name.check(); err != nil {
+		return name, refusal{err}
+	}
+	if until, taken := k.Names[name.String()]; taken && token.ID == "" && now.Before(until.Add(ClockSkew)) {
+		return name, refuse("id: %s has a certificate until %s already: want another id, or a token for this one ('sluice token create --fleet %s --id %s'), which replaces it",
+			name, until.UTC().Format(time.RFC3339), name.Fleet, name.ID)
+	}
+	if len(k.Names) >= maxNames {
+		return name, refuse("got more than %d proxies", maxNames)
+	}
+	return name, nil
+}
+
+// use takes one use of a token for a proxy. done is called before that is kept, and says until when the proxy has its
+// name.
 func (j *joins) use(t Token, wanted Name, done func(Name) (until time.Time, err error)) error {
 	hash := t.hash()
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	token, now := j.kept.find(hash), j.now()
+	if err := token.look(now); err != nil {
+		return err
+	}
+	name, err := j.kept.judge(token, wanted, now)
+	if err != nil {
+		return err
+	}
 	return j.change(func(k *kept) error {
-		// Found by the hash of what was guessed: how long that takes tells nothing of the secrets.
-		i := slices.IndexFunc(k.Tokens, func(o *Join) bool { return o.Hash == hash })
-		if i < 0 {
-			return errUnknown
-		}
-		token, now := k.Tokens[i], j.now()
-		switch token.State(now) {
-		case "revoked":
-			return refuse("the join token %s was revoked: want another", token.Name)
-		case "used":
-			return refuse("the join token %s was used, by %v: want another", token.Name, token.Joined)
-		case "expired":
-			return refuse("the join token %s expired at %s, and it is %s here: want another", token.Name,
-				token.Expires.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-		}
-		name := Name{token.Fleet, cmp.Or(wanted.ID, token.ID)}
-		switch {
-		case wanted.Fleet != "" && wanted.Fleet != token.Fleet:
-			return refuse("fleet: got %s, want %s: the join token is for that one", wanted.Fleet, token.Fleet)
-		case name.ID == "":
-			return refuse("id: got none, want one (--id): the join token is for any")
-		case token.ID != "" && name.ID != token.ID:
-			return refuse("id: got %s, want %s: the join token is for that one", name.ID, token.ID)
-		}
-		if err := name.check(); err != nil {
-			return refusal{err}
-		}
-		if until, taken := k.Names[name.String()]; taken && token.ID == "" {
-			return refuse("id: %s has a certificate until %s already: want another id, or a token for this one ('sluice token create --fleet %s --id %s'), which replaces it",
-				name, until.UTC().Format(time.RFC3339), name.Fleet, name.ID)
-		}
-		if len(k.Names) >= maxNames {
-			return refuse("got more than %d proxies", maxNames)
-		}
 		until, err := done(name)
 		if err != nil {
 			return err
 		}
 		k.Names[name.String()] = until.UTC()
+		token := k.find(hash) // the copy, which is kept
 		token.Left--
 		if token.Joined = append(token.Joined, name.ID); len(token.Joined) > maxJoined {
 			token.Joined = token.Joined[1:]

@@ -41,13 +41,6 @@ func (l *limit) take(key string) bool {
 	return true
 }
 
-// empty tells whether there is none, and takes none.
-func (l *limit) empty(key string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fill(key).left < 1
-}
-
 func (l *limit) fill(key string) bucket {
 	now := l.now()
 	b, ok := l.buckets[key]

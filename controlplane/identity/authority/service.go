@@ -98,20 +98,27 @@ func (s *Service) RevokeToken(_ context.Context, r *adminv1.RevokeTokenRequest) 
 	return &adminv1.RevokeTokenResponse{}, nil
 }
 
-// Enroll gives a certificate for a join token.
+// Enroll gives a certificate for a join token. Tokens that are no good are counted by address, so who
+// has a good one is in nobody's way, and nobody in his.
 func (s *Service) Enroll(ctx context.Context, r *adminv1.EnrollRequest) (*adminv1.EnrollResponse, error) {
 	from := address(ctx)
-	if s.failures.empty(from) {
-		return nil, status.Errorf(codes.ResourceExhausted, "too many join tokens from this address were refused: try again in %v", failEvery)
+	token, err := ParseToken(r.GetToken())
+	if err == nil {
+		err = s.authority.joins.look(token)
+	} else {
+		err = refusal{err}
 	}
-	if !s.enrolls.take("") {
+	switch {
+	case err != nil && !s.failures.take(from):
+		return nil, status.Errorf(codes.ResourceExhausted, "too many join tokens from this address were refused: try again in %v", failEvery)
+	case err == nil && !s.enrolls.take(""):
 		return nil, status.Error(codes.ResourceExhausted, "too many proxies join at the same time: try again in a second")
 	}
-	response, err := s.enroll(r)
+	var response *adminv1.EnrollResponse
+	if err == nil {
+		response, err = s.enroll(token, r)
+	}
 	if err != nil {
-		if errors.As(err, new(refusal)) {
-			s.failures.take(from)
-		}
 		s.authority.opts.Logger.Warn("a proxy may not join", "from", from, "error", err)
 		return nil, s.answer("enroll", err, codes.PermissionDenied)
 	}
@@ -119,11 +126,7 @@ func (s *Service) Enroll(ctx context.Context, r *adminv1.EnrollRequest) (*adminv
 	return response, nil
 }
 
-func (s *Service) enroll(r *adminv1.EnrollRequest) (*adminv1.EnrollResponse, error) {
-	token, err := ParseToken(r.GetToken())
-	if err != nil {
-		return nil, refusal{err}
-	}
+func (s *Service) enroll(token Token, r *adminv1.EnrollRequest) (*adminv1.EnrollResponse, error) {
 	key, err := publicKey(r.GetCsr())
 	if err != nil {
 		return nil, refusal{err}

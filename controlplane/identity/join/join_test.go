@@ -168,7 +168,7 @@ func TestEnrollRefuses(t *testing.T) {
 		"want a join token":                 func(o *join.Options) { o.Token = "x" },
 		`server: got "x", want host:port`:   func(o *join.Options) { o.Bootstrap.Server = "x" },
 		"not a directory":                   func(o *join.Options) { o.Dir = file(t) },
-		"fleet: got core, want edge":        func(o *join.Options) { o.Bootstrap.Fleet = "core" },
+		`fleet: got "core", want edge`:      func(o *join.Options) { o.Bootstrap.Fleet = "core" },
 		"id: got none, want one":            func(o *join.Options) { o.Bootstrap.ID = "" },
 		"got files of secrets and a CA":     func(o *join.Options) { o.Bootstrap.CA = "x" },
 		"no control plane answers, or not ": func(o *join.Options) { o.Bootstrap.Server = "127.0.0.1:1" },
