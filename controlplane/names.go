@@ -27,8 +27,7 @@ func (b *builder) withServers(result *store.Result) (served *store.Result, waiti
 func (b *builder) nameProblems(result *store.Result) (problems []store.Problem) {
 	told := map[definition.Ref]bool{} // a Service may be in several fleets
 	for _, f := range result.Compiled.Fleets {
-		for i := range f.Clusters {
-			c := &f.Clusters[i]
+		for _, c := range f.Clusters {
 			ref := definition.Ref{Kind: "Service", Name: c.Name}
 			if c.SRV == nil || told[ref] {
 				continue

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
@@ -13,8 +14,9 @@ const maxWeight = 1<<32 - 1
 
 type service struct {
 	doc     *definition.Document
+	memo    *serviceMemo
 	msg     *sluicev1.Service // with defaults
-	cluster ir.Cluster
+	cluster *ir.Cluster
 	// used: a rule or a listener refers to it.
 	used bool
 }
@@ -34,18 +36,22 @@ func (c *compiler) resolveServices() {
 func (c *compiler) hold(d *definition.Document) { c.held[d.Ref] = d.Position }
 
 func (c *compiler) cluster(s *service) bool {
+	if s.memo.cluster != nil {
+		s.cluster = s.memo.cluster
+		return true
+	}
 	ok := true
 	m := s.msg
-	s.cluster = ir.Cluster{Name: m.GetName(), HTTP2: m.GetProtocol() == sluicev1.Service_HTTP2, ProxyProtocol: proxyVersions[m.GetProxyProtocol()]}
+	s.cluster = &ir.Cluster{Name: m.GetName(), HTTP2: m.GetProtocol() == sluicev1.Service_HTTP2, ProxyProtocol: proxyVersions[m.GetProxyProtocol()]}
 	timeout, err := definition.ParseDuration(m.GetConnectTimeout())
 	if err != nil {
 		c.errorf(s.doc, "connectTimeout", definition.CodeDuration, "%v", err)
 		ok = false
 	}
 	s.cluster.ConnectTimeout = timeout
-	balancing(&s.cluster, m.GetLoadBalancer())
+	balancing(s.cluster, m.GetLoadBalancer())
 	s.cluster.HealthCheck, s.cluster.Outliers = healthCheck(m.GetHealthCheck()), outliers(m.GetOutlierDetection())
-	circuitBreaker(&s.cluster, m.GetCircuitBreaker())
+	circuitBreaker(s.cluster, m.GetCircuitBreaker())
 	ok = c.serviceTLS(s, m.GetTls()) && ok
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
@@ -65,6 +71,11 @@ func (c *compiler) cluster(s *service) bool {
 	if sum > maxWeight {
 		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))
 		ok = false
+	}
+	if ok && m.GetTls() == nil {
+		s.memo.cluster = s.cluster
+	} else if ok {
+		s.cluster = c.sameCluster(s.cluster)
 	}
 	return ok
 }
@@ -93,7 +104,11 @@ func (c *compiler) backends(d *definition.Document, field string, list []*sluice
 	return backends, ok
 }
 
+// warnUnused tells of Services that nothing names: like warnIdle's, not beside an error.
 func (c *compiler) warnUnused() {
+	if c.flawed() {
+		return
+	}
 	for _, name := range sortedKeys(c.services) {
 		if s := c.services[name]; !s.used {
 			c.warnf(s.doc, "", definition.CodeUnusedService, "no Route and no listener uses this Service")
@@ -104,14 +119,17 @@ func (c *compiler) warnUnused() {
 // warnIdle tells of listeners that nothing joins: most often somebody forgot gateways. Beside an error it would only be
 // its echo: the Route that was to join is held back.
 func (c *compiler) warnIdle() {
-	for _, p := range c.out.Problems {
-		if p.Severity == definition.SeverityError {
-			return
-		}
+	if c.flawed() {
+		return
 	}
 	for _, l := range c.idle {
 		c.warnf(l.gateway.doc, l.field, definition.CodeIdleListener,
 			"no Route joins this listener: it answers 404 to everything; a Route joins it by gateways: [%s], and without gateways the Gateway %s",
 			l.gateway.doc.Ref.Name, definition.DefaultGateway)
 	}
+}
+
+// flawed: there is an error, here or in a document that could not even be read.
+func (c *compiler) flawed() bool {
+	return len(c.in.HeldBack) > 0 || slices.ContainsFunc(c.out.Problems, func(p definition.Problem) bool { return p.Severity == definition.SeverityError })
 }

@@ -37,7 +37,7 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 				use(l.backends)
 				continue
 			}
-			table := c.table(s, l)
+			table := c.sameTable(name, c.table(s, l))
 			for _, host := range table.Hosts {
 				for _, r := range host.Rules {
 					use(r.Backends)
@@ -49,7 +49,7 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 			out.RouteTables = append(out.RouteTables, table)
 		}
 	}
-	slices.SortFunc(out.RouteTables, func(a, b ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out.RouteTables, func(a, b *ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
 	for _, name := range sortedKeys(clusters) {
 		cluster := c.services[name].cluster
 		out.Clusters = append(out.Clusters, cluster)
@@ -76,7 +76,7 @@ type candidate struct {
 }
 
 // table makes a listener's virtual hosts.
-func (c *compiler) table(s *socket, l *listener) ir.RouteTable {
+func (c *compiler) table(s *socket, l *listener) *ir.RouteTable {
 	hosts := map[string][]candidate{}
 	for _, r := range l.joins {
 		for _, written := range r.msg.GetHosts() {
@@ -91,14 +91,14 @@ func (c *compiler) table(s *socket, l *listener) ir.RouteTable {
 	if len(hosts) == 0 && l.joinable() {
 		c.idle = append(c.idle, l)
 	}
-	table := ir.RouteTable{Name: l.name}
+	table := &ir.RouteTable{Name: l.name}
 	for _, host := range sortedKeys(hosts) {
 		table.Hosts = append(table.Hosts, c.virtualHost(host, answering(hosts[host])))
 	}
 	id := "Gateway/" + l.name
 	if l.msg.GetRedirect() != nil {
 		for _, host := range l.msg.GetHosts() {
-			table.Hosts = append(table.Hosts, ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{ID: id, Redirect: redirect(l.msg.GetRedirect())}}})
+			table.Hosts = append(table.Hosts, &ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{ID: id, Redirect: redirect(l.msg.GetRedirect())}}})
 		}
 	}
 	for _, other := range s.listeners {
@@ -106,13 +106,13 @@ func (c *compiler) table(s *socket, l *listener) ir.RouteTable {
 			continue
 		}
 		for _, host := range other.msg.GetHosts() {
-			table.Hosts = append(table.Hosts, ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{
+			table.Hosts = append(table.Hosts, &ir.VirtualHost{Name: host, Host: host, Rules: []ir.Rule{{
 				ID: id + "#misdirected", Respond: &ir.Response{Status: misdirected, Body: "this connection is not for this host\n"},
 			}}})
 		}
 		c.out.Origins[id+"#misdirected"] = l.gateway.doc.At(l.field)
 	}
-	slices.SortFunc(table.Hosts, func(a, b ir.VirtualHost) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(table.Hosts, func(a, b *ir.VirtualHost) int { return cmp.Compare(a.Host, b.Host) })
 	return table
 }
 
@@ -136,27 +136,18 @@ func answering(candidates []candidate) []*route {
 }
 
 // virtualHost makes a host's rules. Hosts with the same Routes share one list of them, which nobody changes.
-func (c *compiler) virtualHost(host string, routes []*route) ir.VirtualHost {
+func (c *compiler) virtualHost(host string, routes []*route) *ir.VirtualHost {
 	names := make([]string, len(routes))
 	for i, r := range routes {
 		names[i] = r.msg.GetName()
 	}
 	key := strings.Join(names, " ")
-	rules, known := c.shared[key]
+	_, known := c.now.rules[key]
+	memo := c.rememberRules(key, routes)
 	if !known {
-		var from []origin
-		for _, r := range routes {
-			for i := range r.rules {
-				for range r.rules[i].ir {
-					from = append(from, origin{r, i})
-				}
-				rules = append(rules, r.rules[i].ir...)
-			}
-		}
-		c.tally.host(host, rules, from)
-		c.shared[key] = rules
+		c.tally.add(host, routes, memo.verdict)
 	}
-	return ir.VirtualHost{Name: host, Host: host, Rules: rules}
+	return memo.host(host)
 }
 
 // origin is where an ir.Rule comes from.

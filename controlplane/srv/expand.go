@@ -18,15 +18,16 @@ const mostShares = 60
 // Expand puts servers in the place of the SRV names of a fleet; one without any is returned as it is. known says which
 // servers a name has, and is asked once for each name of each cluster.
 func Expand(f *ir.Fleet, known func(d *ir.DNS, name string) []Server) *ir.Fleet {
-	if !slices.ContainsFunc(f.Clusters, func(c ir.Cluster) bool { return c.SRV != nil }) {
+	if !slices.ContainsFunc(f.Clusters, func(c *ir.Cluster) bool { return c.SRV != nil }) {
 		return f
 	}
 	out := *f
 	out.Clusters = slices.Clone(f.Clusters)
-	for i := range out.Clusters {
-		if c := &out.Clusters[i]; c.SRV != nil {
-			c.Endpoints = endpoints(c, known)
-			c.SRV = nil
+	for i, c := range out.Clusters {
+		if c.SRV != nil {
+			expanded := *c
+			expanded.Endpoints, expanded.SRV = endpoints(c, known), nil
+			out.Clusters[i] = &expanded
 		}
 	}
 	return &out

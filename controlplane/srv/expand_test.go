@@ -57,7 +57,7 @@ func TestExpand(t *testing.T) {
 			"10.0.0.1:80*1@0 unix:/a*1@1 unix:/b*1@1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &ir.Fleet{Name: "edge", Clusters: []ir.Cluster{{Name: "s", SRV: &ir.DNS{}, Endpoints: c.endpoints}}}
+			f := &ir.Fleet{Name: "edge", Clusters: []*ir.Cluster{{Name: "s", SRV: &ir.DNS{}, Endpoints: c.endpoints}}}
 			out := Expand(f, func(_ *ir.DNS, name string) []Server { return known[name] })
 			var got []string
 			for _, e := range out.Clusters[0].Endpoints {
@@ -71,7 +71,7 @@ func TestExpand(t *testing.T) {
 			}
 		})
 	}
-	f := &ir.Fleet{Clusters: []ir.Cluster{{SRV: &ir.DNS{}, Endpoints: []ir.Endpoint{records("many", 0)}}}}
+	f := &ir.Fleet{Clusters: []*ir.Cluster{{SRV: &ir.DNS{}, Endpoints: []ir.Endpoint{records("many", 0)}}}}
 	out := Expand(f, func(*ir.DNS, string) []Server { return many }).Clusters[0].Endpoints
 	if last := out[len(out)-1]; len(out) != 200 || last.Priority != maxPriorities-1 || out[127].Priority != 127 || out[126].Priority != 126 {
 		t.Errorf("got %d endpoints, the last of priority %d, want 200, of at most %d", len(out), last.Priority, maxPriorities-1)
@@ -83,7 +83,7 @@ func TestExpand(t *testing.T) {
 	if sum >= 1<<32 {
 		t.Errorf("got weights of up to %d, want less than 2^32", sum)
 	}
-	plain := &ir.Fleet{Clusters: []ir.Cluster{{Endpoints: []ir.Endpoint{fixed("10.0.0.9:80", 0, 1)}}}}
+	plain := &ir.Fleet{Clusters: []*ir.Cluster{{Endpoints: []ir.Endpoint{fixed("10.0.0.9:80", 0, 1)}}}}
 	if Expand(plain, nil) != plain {
 		t.Error("got another fleet where there is nothing to look up")
 	}
@@ -92,7 +92,7 @@ func TestExpand(t *testing.T) {
 // Zones, draining and the like are those of the document's endpoint.
 func TestExpandKeeps(t *testing.T) {
 	e := ir.Endpoint{Address: ir.Address{Records: "one"}, Weight: 1, Zone: "east", Drain: true}
-	f := &ir.Fleet{Clusters: []ir.Cluster{{SRV: &ir.DNS{}, Endpoints: []ir.Endpoint{e}}}}
+	f := &ir.Fleet{Clusters: []*ir.Cluster{{SRV: &ir.DNS{}, Endpoints: []ir.Endpoint{e}}}}
 	got := Expand(f, func(*ir.DNS, string) []Server { return []Server{server("a", "10.0.0.1:80", 0, 4)} }).Clusters[0].Endpoints[0]
 	want := ir.Endpoint{Address: ir.Address{AddrPort: netip.MustParseAddrPort("10.0.0.1:80")}, Weight: 4, Zone: "east", Drain: true}
 	if got != want {

@@ -119,7 +119,7 @@ func (b *bench) want(fleet, name string, d ir.DNS) {
 	if d.Refresh == 0 {
 		d.Refresh, d.RespectTTL = 7*time.Second, true
 	}
-	b.fleets = append(b.fleets, &ir.Fleet{Name: fleet, Clusters: []ir.Cluster{{
+	b.fleets = append(b.fleets, &ir.Fleet{Name: fleet, Clusters: []*ir.Cluster{{
 		Name: "s", SRV: &d, Endpoints: []ir.Endpoint{{Address: ir.Address{Records: name}, Weight: 1}},
 	}}})
 }
@@ -147,7 +147,7 @@ func (b *bench) is(want ...string) {
 // fault compares what is wrong with the first fleet's name.
 func (b *bench) fault(want string) {
 	b.t.Helper()
-	c := &b.fleets[0].Clusters[0]
+	c := b.fleets[0].Clusters[0]
 	if got, _ := b.Fault(c.SRV, c.Endpoints[0].Address.Records); got != want {
 		b.t.Errorf("got the fault %q, want %q", got, want)
 	}

@@ -17,6 +17,7 @@ func (b *build) settle() *compile.Output {
 	for {
 		out := compile.Compile(compile.Input{
 			Documents: b.documents(), Certificates: b.certificates, Served: b.store.accepted, Sockets: b.store.sockets, HeldBack: b.held, Now: b.now,
+			Memory: &b.store.memory,
 		})
 		if b.keepNeeded(out) {
 			continue
@@ -50,7 +51,7 @@ func (b *build) documents() []*definition.Document {
 	for _, d := range b.chosen {
 		documents = append(documents, d)
 	}
-	return documents // compile sorts
+	return documents
 }
 
 // keepNeeded brings back documents that were deleted while others still refer to them.

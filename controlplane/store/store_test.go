@@ -65,7 +65,7 @@ func state(r *Result) string {
 	return strings.Join(parts, " ")
 }
 
-func endpoints(c ir.Cluster) string {
+func endpoints(c *ir.Cluster) string {
 	var list []string
 	for _, e := range c.Endpoints {
 		list = append(list, e.Address.String())

@@ -14,7 +14,7 @@ func fleets() map[string]*ir.Fleet {
 	for _, f := range all {
 		for i := range f.Clusters {
 			// As compile fills it in.
-			if c := &f.Clusters[i]; c.MaxConnections == 0 {
+			if c := f.Clusters[i]; c.MaxConnections == 0 {
 				c.MaxConnections, c.MaxPending, c.MaxRequests = 100_000, 100_000, 100_000
 				if c.Retries == (ir.RetryLimit{}) {
 					c.Retries.Max = 100_000
@@ -48,11 +48,11 @@ func written() map[string]*ir.Fleet {
 				Address: at("127.0.0.1:8081"),
 				Chains:  []ir.FilterChain{{Name: "default/quiet", HTTP: http("default/http"), Unlogged: true}},
 			}},
-			RouteTables: []ir.RouteTable{{Name: "default/http", Hosts: []ir.VirtualHost{{
+			RouteTables: []*ir.RouteTable{{Name: "default/http", Hosts: []*ir.VirtualHost{{
 				Name: "hello.localhost", Host: "hello.localhost",
 				Rules: []ir.Rule{{ID: "Route/hello#1f0c", Backends: []ir.Backend{{Cluster: "hello", Weight: 1}}}},
 			}}}},
-			Clusters: []ir.Cluster{{
+			Clusters: []*ir.Cluster{{
 				Name: "hello", ConnectTimeout: 5 * time.Second,
 				Endpoints: []ir.Endpoint{{Address: at("127.0.0.1:3000"), Weight: 1}},
 			}},
@@ -77,11 +77,11 @@ func written() map[string]*ir.Fleet {
 					Default: &ir.FilterChain{Name: "web/https/default", Certificate: "shop", HTTP: http("web/https")},
 				},
 			},
-			RouteTables: []ir.RouteTable{
-				{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+			RouteTables: []*ir.RouteTable{
+				{Name: "web/http", Hosts: []*ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
 					{ID: "Gateway/web#http", Redirect: &ir.Redirect{Scheme: "https", Port: 8443, Status: 301}},
 				}}}},
-				{Name: "web/https", Hosts: []ir.VirtualHost{
+				{Name: "web/https", Hosts: []*ir.VirtualHost{
 					{Name: "*.example.com", Host: "*.example.com", Rules: []ir.Rule{{
 						ID: "Route/shop#all", Timeout: 30 * time.Second, IdleTimeout: new(90 * time.Second), Mirrors: []ir.Mirror{{Cluster: "dice", Fraction: 125_000}},
 						Backends: []ir.Backend{{Cluster: "shop-v1", Weight: 90}, {Cluster: "shop-v2", Weight: 10}, {Cluster: "shop-v3", Weight: 0}},
@@ -91,7 +91,7 @@ func written() map[string]*ir.Fleet {
 					}}},
 				}},
 			},
-			Clusters: []ir.Cluster{
+			Clusters: []*ir.Cluster{
 				{
 					Name: "api", ConnectTimeout: 250 * time.Millisecond, HTTP2: true, Policy: ir.LeastRequest, ChoiceCount: 3,
 					Endpoints: []ir.Endpoint{
@@ -155,7 +155,7 @@ func written() map[string]*ir.Fleet {
 					Chains: []ir.FilterChain{{Name: "web/tcp", TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "v2", Weight: 1}}}}},
 				},
 			},
-			Clusters: []ir.Cluster{
+			Clusters: []*ir.Cluster{
 				{Name: "v1", ConnectTimeout: 5 * time.Second, ProxyProtocol: 1},
 				{Name: "v2", ConnectTimeout: 5 * time.Second, ProxyProtocol: 2},
 			},
@@ -180,8 +180,8 @@ func written() map[string]*ir.Fleet {
 					}}},
 				},
 			},
-			RouteTables: []ir.RouteTable{{Name: "web/http"}},
-			Clusters:    []ir.Cluster{{Name: "db", ConnectTimeout: 5 * time.Second}},
+			RouteTables: []*ir.RouteTable{{Name: "web/http"}},
+			Clusters:    []*ir.Cluster{{Name: "db", ConnectTimeout: 5 * time.Second}},
 		},
 
 		"matches": {
@@ -194,7 +194,7 @@ func written() map[string]*ir.Fleet {
 					RouteTable: "web/http", MaxHeaderBytes: 60 << 10, MaxHeaderCount: 100, HeadersTimeout: 10 * time.Second, MaxStreams: 100,
 				}}},
 			}},
-			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+			RouteTables: []*ir.RouteTable{{Name: "web/http", Hosts: []*ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
 				rule("exact", ir.Match{PathKind: ir.PathExact, Path: "/exact"}),
 				rule("prefix", ir.Match{PathKind: ir.PathPrefix, Path: "/api"}),
 				rule("raw", ir.Match{PathKind: ir.PathRawPrefix, Path: "/raw"}),
@@ -238,7 +238,7 @@ func written() map[string]*ir.Fleet {
 				{ID: "Gateway/web#421", Match: ir.Match{PathKind: ir.PathExact, Path: "/misdirected"}, Respond: &ir.Response{Status: 421, Body: "{}", ContentType: "application/json; a=%"}},
 				{ID: "Gateway/web#long", Respond: &ir.Response{Status: 404, Body: strings.Repeat("long ", 1000)}},
 			}}}}},
-			Clusters: []ir.Cluster{{Name: "web", ConnectTimeout: 5 * time.Second}},
+			Clusters: []*ir.Cluster{{Name: "web", ConnectTimeout: 5 * time.Second}},
 		},
 
 		"tls": {
@@ -252,14 +252,14 @@ func written() map[string]*ir.Fleet {
 					{Name: "web/passed", ServerNames: []string{"*.a.test", "a.test"}, Passthrough: true, TCP: &ir.TCP{Backends: []ir.Backend{{Cluster: "passed", Weight: 1}}}},
 				},
 			}},
-			Clusters:     []ir.Cluster{{Name: "passed", ConnectTimeout: 5 * time.Second}},
+			Clusters:     []*ir.Cluster{{Name: "passed", ConnectTimeout: 5 * time.Second}},
 			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
 		},
 
 		// Zones, priorities and panic, of policies that hash and that do not.
 		"zones": {
 			Name: "zones",
-			Clusters: []ir.Cluster{
+			Clusters: []*ir.Cluster{
 				{
 					Name: "hashed", ConnectTimeout: 5 * time.Second, Policy: ir.RingHash, MinRingSize: 1024, MaxRingSize: 1024,
 					HashOn: []ir.HashKey{{Kind: ir.HashSourceAddress}}, ZoneWeights: map[string]uint32{"a": 1},
@@ -285,7 +285,7 @@ func written() map[string]*ir.Fleet {
 		// Health checks of each kind, and who is taken out.
 		"health": {
 			Name: "health",
-			Clusters: []ir.Cluster{
+			Clusters: []*ir.Cluster{
 				{
 					Name: "asked", ConnectTimeout: 5 * time.Second,
 					HealthCheck: &ir.HealthCheck{
@@ -314,7 +314,7 @@ func written() map[string]*ir.Fleet {
 		"retries": {
 			Name:      "retries",
 			Listeners: []ir.Listener{{Name: "0.0.0.0:80", Address: at("0.0.0.0:80"), Chains: []ir.FilterChain{{Name: "web/http", HTTP: http("web/http")}}}},
-			RouteTables: []ir.RouteTable{{Name: "web/http", Hosts: []ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
+			RouteTables: []*ir.RouteTable{{Name: "web/http", Hosts: []*ir.VirtualHost{{Name: "*", Host: "*", Rules: []ir.Rule{
 				retrying("any-method", ir.Match{}, ir.Retry{Conditions: []string{"5xx", "retriable-4xx"}, PerTryTimeout: time.Second}),
 				retrying("get", ir.Match{Method: "GET"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
 				retrying("post", ir.Match{Method: "POST"}, ir.Retry{Conditions: []string{"5xx"}, StatusCodes: []uint32{429}}),
@@ -324,7 +324,7 @@ func written() map[string]*ir.Fleet {
 				retrying("untouched", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, SameEndpoint: true}),
 				retrying("codes", ir.Match{}, ir.Retry{Conditions: []string{"connect-failure"}, StatusCodes: []uint32{429}}),
 			}}}}},
-			Clusters: []ir.Cluster{
+			Clusters: []*ir.Cluster{
 				{Name: "web", ConnectTimeout: 5 * time.Second},
 				{Name: "web-budget", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Budget: &ir.RetryBudget{Percent: 12.5, Least: 1}}},
 				{Name: "web-max", ConnectTimeout: 5 * time.Second, Retries: ir.RetryLimit{Max: 7}},
@@ -352,15 +352,15 @@ func written() map[string]*ir.Fleet {
 					},
 				},
 			}},
-			RouteTables:  []ir.RouteTable{{Name: "web/shop"}},
-			Clusters:     []ir.Cluster{{Name: "one", ConnectTimeout: 5 * time.Second}},
+			RouteTables:  []*ir.RouteTable{{Name: "web/shop"}},
+			Clusters:     []*ir.Cluster{{Name: "one", ConnectTimeout: 5 * time.Second}},
 			Certificates: []ir.Certificate{{Name: "shop", Chain: []byte("the chain of shop\n"), Key: ir.Secret("the key of shop\n")}},
 			TrustBundles: []ir.TrustBundle{{Name: "ca", Authorities: []byte("the authorities\n")}},
 		},
 
 		"upstream-tls": {
 			Name: "edge",
-			Clusters: []ir.Cluster{
+			Clusters: []*ir.Cluster{
 				{Name: "any", ConnectTimeout: 5 * time.Second, TLS: &ir.UpstreamTLS{}},
 				{Name: "mutual", ConnectTimeout: 5 * time.Second, HTTP2: true, ProxyProtocol: 2, TLS: &ir.UpstreamTLS{
 					ServerName: "api.test", Certificate: "edge",
@@ -395,7 +395,7 @@ func written() map[string]*ir.Fleet {
 					}}},
 				},
 			},
-			Clusters: []ir.Cluster{
+			Clusters: []*ir.Cluster{
 				{Name: "postgres", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.5:5432"), Weight: 1}}},
 				{Name: "redis-a", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.6:6379"), Weight: 1}}},
 				{Name: "redis-b", ConnectTimeout: 5 * time.Second, Endpoints: []ir.Endpoint{{Address: at("10.0.0.7:6379"), Weight: 1}}},

@@ -24,7 +24,7 @@ func routeTable(t *ir.RouteTable, on socket) *routepb.RouteConfiguration {
 	}
 	longest := 0
 	for i := range t.Hosts {
-		h := &t.Hosts[i]
+		h := t.Hosts[i]
 		vh := &routepb.VirtualHost{Name: h.Name, Domains: []string{h.Host}}
 		for j := range h.Rules {
 			for _, one := range rewritten(&h.Rules[j], route(&h.Rules[j], h.Host, on)) {

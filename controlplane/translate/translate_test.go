@@ -107,7 +107,7 @@ func TestBrokenPromises(t *testing.T) {
 		want  []string
 	}{
 		"all are told": {
-			ir.Fleet{Clusters: []ir.Cluster{{Name: "a"}, {Name: "b"}}},
+			ir.Fleet{Clusters: []*ir.Cluster{{Name: "a"}, {Name: "b"}}},
 			[]string{`CDS "a"`, `CDS "b"`, "ConnectTimeout"},
 		},
 		"twice": {
@@ -115,7 +115,7 @@ func TestBrokenPromises(t *testing.T) {
 			[]string{`SDS "a": stands twice`},
 		},
 		"prefix of a fragment": {
-			ir.Fleet{RouteTables: []ir.RouteTable{{Name: "t", Hosts: []ir.VirtualHost{{
+			ir.Fleet{RouteTables: []*ir.RouteTable{{Name: "t", Hosts: []*ir.VirtualHost{{
 				Name: "*", Host: "*", Rules: []ir.Rule{rule("r", ir.Match{PathKind: ir.PathPrefix, Path: "/a#b"})},
 			}}}}},
 			[]string{`RDS "t"`, "PathSeparatedPrefix"},
