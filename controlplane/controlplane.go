@@ -16,12 +16,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
-	"github.com/sluice-proxy/sluice/controlplane/identity"
+	"github.com/sluice-proxy/sluice/controlplane/identity/entrance"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -45,11 +44,8 @@ type Options struct {
 	// StateDir keeps the last good versions and the self-signed certificates across restarts. Empty: in memory.
 	StateDir string
 
-	// TLS is for Listen. The zero value is plaintext, which is for loopback addresses alone, since private keys are
-	// served; so is TLS without ClientCA.
-	TLS identity.Files
-	// Insecure lifts that.
-	Insecure bool
+	// Identity says how proxies and people are known on Listen.
+	Identity entrance.Options
 
 	// HoldOff and MaxDelay are as in source.Options.
 	HoldOff, MaxDelay time.Duration
@@ -84,16 +80,15 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if opsListener != nil {
 		defer opsListener.Close()
 	}
-	credentials, err := opts.credentials(xdsListener.Addr())
-	if err != nil {
-		return err
-	}
-
 	documents, err := store.Open(store.Options{Dir: opts.StateDir, Logger: opts.Logger})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, documents.Close()) }()
+	who, err := entrance.Open(opts.Identity, xdsListener.Addr(), opts.StateDir, opts.Logger)
+	if err != nil {
+		return err
+	}
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
@@ -105,12 +100,13 @@ func Run(ctx context.Context, opts Options) (err error) {
 		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
-	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
-	rpc := grpc.NewServer(append(server.ServerOptions(), credentials...)...)
+	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
+	rpc := grpc.NewServer(append(server.ServerOptions(), who.ServerOptions()...)...)
 	xds.Register(rpc)
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
-		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Authorize: opts.authorizeAdmin(),
+		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest,
 	}))
+	who.Register(rpc)
 	ops := admin.NewOps(metrics, snapshots.Ready)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -158,38 +154,6 @@ func (o *Options) listen() (xds, ops net.Listener, err error) {
 		}
 	}
 	return xds, ops, nil
-}
-
-// credentials refuses to hand out private keys to whoever can reach the port.
-func (o *Options) credentials(bound net.Addr) ([]grpc.ServerOption, error) {
-	if o.TLS == (identity.Files{}) || o.TLS.ClientCA == "" {
-		tcp, ok := bound.(*net.TCPAddr)
-		if ok && !tcp.IP.IsLoopback() && !o.Insecure {
-			return nil, fmt.Errorf("control plane: got address %s, which is not loopback, without mutual TLS: anyone who reaches it could fetch the private keys of certificates; want a certificate, a key and a client CA, or a loopback address, or an explicit insecure", bound)
-		}
-	}
-	if o.TLS == (identity.Files{}) {
-		return nil, nil
-	}
-	config, err := identity.ServerConfig(o.TLS)
-	if err != nil {
-		return nil, err
-	}
-	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(config))}, nil
-}
-
-func (o *Options) authorizeProxy() func(context.Context, server.Node) error {
-	if o.TLS.ClientCA == "" {
-		return nil
-	}
-	return identity.AuthorizeProxy
-}
-
-func (o *Options) authorizeAdmin() func(context.Context) error {
-	if o.TLS.ClientCA == "" {
-		return nil
-	}
-	return identity.AuthorizeAdmin
 }
 
 func ignoreClosed(err error) error {

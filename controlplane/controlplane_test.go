@@ -25,6 +25,8 @@ import (
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
+	"github.com/sluice-proxy/sluice/controlplane/identity/authority"
+	"github.com/sluice-proxy/sluice/controlplane/identity/entrance"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/xdstest"
 )
@@ -326,9 +328,14 @@ func TestRefusals(t *testing.T) {
 		opts       Options
 	}{
 		{"plaintext for all", "private keys", Options{Listener: wide}},
-		{"TLS without a client CA", "private keys", Options{Listen: "0.0.0.0:0", TLS: identity.Files{Certificate: "a", Key: "b"}}},
-		{"a certificate that is not there", "no such file", Options{Listen: "127.0.0.1:0", TLS: identity.Files{Certificate: "/nope", Key: "/nope", ClientCA: "/nope"}}},
-		{"a certificate without its key", "want both", Options{Listen: "127.0.0.1:0", TLS: identity.Files{Certificate: "a"}}},
+		{"TLS without a client CA", "private keys", Options{Listen: "0.0.0.0:0", Identity: entrance.Options{TLS: identity.Files{Certificate: "a", Key: "b"}}}},
+		{"a certificate that is not there", "no such file", Options{Listen: "127.0.0.1:0", Identity: entrance.Options{TLS: identity.Files{Certificate: "/nope", Key: "/nope", ClientCA: "/nope"}}}},
+		{"a certificate without its key", "want both", Options{Listen: "127.0.0.1:0", Identity: entrance.Options{TLS: identity.Files{Certificate: "a"}}}},
+		{"an authority without a state folder", "want a state folder", Options{Listen: "127.0.0.1:0", Identity: entrance.Options{Authority: authority.Options{TrustDomain: "a"}}}},
+		{"two authorities", "the one or the others", Options{Listen: "127.0.0.1:0", StateDir: t.TempDir(), Identity: entrance.Options{
+			TLS: identity.Files{Certificate: "a"}, Authority: authority.Options{TrustDomain: "a"},
+		}}},
+		{"a token file that is not there", "no such file", Options{Listen: "127.0.0.1:0", Identity: entrance.Options{AdminToken: "/nope"}}},
 		{"a bad address", "control plane: listen", Options{Listen: "nowhere"}},
 		{"a state folder that is a file", "not a directory", Options{Listen: "127.0.0.1:0", StateDir: filepath.Join(state, "file")}},
 	} {

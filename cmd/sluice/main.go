@@ -94,7 +94,7 @@ Exit codes: 0 fine; 1 wrong input, or something did not come true; 2 wrong usage
 			root.AddCommand(c)
 		}
 	}
-	add("serve", newRunCommand(), newControlPlaneCommand(), newProxyCommand(), newBootstrapCommand(), newDemoUpstreamCommand())
+	add("serve", newRunCommand(), newControlPlaneCommand(), newProxyCommand(), newBootstrapCommand(), newTokenCommand(), newDemoUpstreamCommand())
 	add("write", newValidateCommand(), newExpandCommand(), newSchemaCommand(), newDocsCommand(), newXDSCommand())
 	add("ask", newExplainCommand(), newStatusCommand(), newWaitCommand())
 	add("", newVersionCommand())

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/identity"
 )
 
 // defaultServer is where `sluice controlplane` listens if nothing else is said.
@@ -24,10 +26,17 @@ const defaultServer = "127.0.0.1:18000"
 
 // serverFlags are how to reach a control plane.
 type serverFlags struct {
-	address, ca, cert, key string
+	address, ca, cert, key, tokenFile string
 }
 
 func (s *serverFlags) add(cmd *cobra.Command) {
+	s.addAddress(cmd)
+	cmd.Flags().StringVar(&s.tokenFile, "token-file", "", "`file` with the token of the control plane's API (default $SLUICE_TOKEN_FILE)")
+	cmd.Flag("ca").Usage += " (default $SLUICE_CA)"
+}
+
+// addAddress is add for who shows no token.
+func (s *serverFlags) addAddress(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.address, "server", "", "`address` of the control plane (default $SLUICE_SERVER, else "+defaultServer+")")
 	cmd.Flags().StringVar(&s.ca, "ca", "", "PEM `file` with the authorities that vouch for the control plane; asks for TLS")
 	cmd.Flags().StringVar(&s.cert, "cert", "", "PEM `file` with this client's certificate, for mutual TLS")
@@ -39,19 +48,52 @@ func (s *serverFlags) named() string { return cmp.Or(s.address, os.Getenv("SLUIC
 
 // dial makes a client. It connects when it is first used.
 func (s *serverFlags) dial() (adminv1.AdminServiceClient, *grpc.ClientConn, error) {
-	creds := insecure.NewCredentials()
-	if s.ca != "" || s.cert != "" || s.key != "" {
-		cfg, err := clientTLS(s.ca, s.cert, s.key)
+	creds, ca := insecure.NewCredentials(), cmp.Or(s.ca, os.Getenv("SLUICE_CA"))
+	secure := ca != "" || s.cert != "" || s.key != ""
+	if secure {
+		cfg, err := clientTLS(ca, s.cert, s.key)
 		if err != nil {
 			return nil, nil, err
 		}
 		creds = credentials.NewTLS(cfg)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+cmp.Or(s.named(), defaultServer), grpc.WithTransportCredentials(creds))
+	server := cmp.Or(s.named(), defaultServer)
+	options := []grpc.DialOption{grpc.WithTransportCredentials(creds)}
+	if path := cmp.Or(s.tokenFile, os.Getenv("SLUICE_TOKEN_FILE")); path != "" {
+		token, err := identity.ReadToken(path)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--token-file: %w", err)
+		}
+		if !secure && !onLoopback(server) {
+			return nil, nil, usagef("--token-file: got plaintext to %s, want --ca: the token would be read on the way", server)
+		}
+		options = append(options, grpc.WithPerRPCCredentials(bearer{token, secure}))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+server, options...)
 	if err != nil {
 		return nil, nil, err
 	}
 	return adminv1.NewAdminServiceClient(conn), conn, nil
+}
+
+// bearer sends a token with each call.
+type bearer struct {
+	token  string
+	secure bool
+}
+
+// GetRequestMetadata is part of credentials.PerRPCCredentials.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + b.token}, nil
+}
+
+// RequireTransportSecurity is part of credentials.PerRPCCredentials.
+func (b bearer) RequireTransportSecurity() bool { return b.secure }
+
+func onLoopback(server string) bool {
+	host, _, _ := net.SplitHostPort(server)
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 func clientTLS(ca, cert, key string) (*tls.Config, error) {

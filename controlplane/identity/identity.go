@@ -1,8 +1,10 @@
-// Package identity says who may be which proxy, by the TLS certificate of the client.
+// Package identity says who may be which proxy, by the TLS certificate of the client, and who may ask and change what, by
+// a certificate or a token.
 //
-// In: a TLS configuration's files, and the certificates of peers. Out: credentials, and a refusal where a certificate
-// does not match the node that a client says it is: a proxy can never fetch another fleet's secrets. It must not know
-// what is served to whom.
+// In: a TLS configuration's files or an authority, files of tokens, and the certificates and tokens of peers. Out:
+// credentials, and refusals: where a certificate does not match the node that a client says it is, so that a proxy can
+// never fetch another fleet's secrets, and of every method that one table does not allow. It must not know what is
+// served to whom, nor how certificates are made (package authority).
 package identity
 
 import (
@@ -18,7 +20,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -84,7 +85,7 @@ func (l *loader) load() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity: %s and %s: %w", l.files.Certificate, l.files.Key, err)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{cert}}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true}
 	if l.files.ClientCA != "" {
 		pem, err := os.ReadFile(l.files.ClientCA)
 		if err != nil {
@@ -99,17 +100,21 @@ func (l *loader) load() (*tls.Config, error) {
 	return config, nil
 }
 
-// AuthorizeProxy lets a client be the node that it says it is if its certificate says so too: by a URI
-// spiffe://<any>/fleet/<fleet>/proxy/<id>, or by the DNS name <id>.<fleet>.
-func AuthorizeProxy(ctx context.Context, node server.Node) error {
+// authorizeProxy lets a client be the node that it says it is if its certificate says so too: by a URI
+// spiffe://<domain>/fleet/<fleet>/proxy/<id>, or, where any domain is taken, by the DNS name <id>.<fleet>.
+func authorizeProxy(ctx context.Context, node server.Node, domain string) error {
 	leaf, err := peerCertificate(ctx)
 	if err != nil {
 		return err
 	}
 	for _, uri := range leaf.URIs {
-		if spiffe(uri) == "/fleet/"+node.Cluster+"/proxy/"+node.ID && !strings.Contains(node.Cluster+node.ID, "/") {
+		if spiffe(uri, domain) == "/fleet/"+node.Cluster+"/proxy/"+node.ID && !strings.Contains(node.Cluster+node.ID, "/") {
 			return nil
 		}
+	}
+	if domain != "" {
+		return status.Errorf(codes.PermissionDenied, "the client's certificate is for %s, and the node is %s in fleet %s: want the URI spiffe://%s/fleet/%s/proxy/%s",
+			names(leaf), node.ID, node.Cluster, domain, node.Cluster, node.ID)
 	}
 	for _, name := range leaf.DNSNames {
 		if strings.EqualFold(name, node.ID+"."+node.Cluster) && !strings.Contains(node.Cluster, ".") {
@@ -120,29 +125,9 @@ func AuthorizeProxy(ctx context.Context, node server.Node) error {
 		names(leaf), node.ID, node.Cluster, node.Cluster, node.ID, node.ID, node.Cluster)
 }
 
-// AuthorizeAdmin lets a client ask about everything if its certificate has a URI spiffe://<any>/admin, or one below it,
-// or the DNS name admin, which is no proxy's.
-func AuthorizeAdmin(ctx context.Context) error {
-	leaf, err := peerCertificate(ctx)
-	if err != nil {
-		return err
-	}
-	for _, uri := range leaf.URIs {
-		if path := spiffe(uri); path == "/admin" || strings.HasPrefix(path, "/admin/") {
-			return nil
-		}
-	}
-	for _, name := range leaf.DNSNames {
-		if strings.EqualFold(name, "admin") {
-			return nil
-		}
-	}
-	return status.Errorf(codes.PermissionDenied, "the client's certificate is for %s: want the URI spiffe://<any>/admin or the DNS name admin", names(leaf))
-}
-
-// spiffe is the path of a SPIFFE ID; "" if it is none.
-func spiffe(uri *url.URL) string {
-	if uri.Scheme != "spiffe" || uri.Host == "" || uri.RawQuery != "" || uri.Fragment != "" {
+// spiffe is the path of a SPIFFE ID of a domain, or of any if that is empty; "" if it is none.
+func spiffe(uri *url.URL, domain string) string {
+	if uri.Scheme != "spiffe" || uri.Host == "" || uri.RawQuery != "" || uri.Fragment != "" || (domain != "" && uri.Host != domain) {
 		return ""
 	}
 	return uri.Path
@@ -151,11 +136,11 @@ func spiffe(uri *url.URL) string {
 func peerCertificate(ctx context.Context) (*x509.Certificate, error) {
 	p, ok := peer.FromContext(ctx)
 	if ok {
-		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 && len(info.State.VerifiedChains[0]) > 0 {
+		if info, ok := tlsInfo(p); ok && len(info.State.VerifiedChains) > 0 && len(info.State.VerifiedChains[0]) > 0 {
 			return info.State.VerifiedChains[0][0], nil
 		}
 	}
-	return nil, status.Error(codes.Unauthenticated, "got no client certificate, want one")
+	return nil, errNoCertificate
 }
 
 func names(leaf *x509.Certificate) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"log/slog"
 	"net/url"
 	"testing"
 
@@ -53,15 +54,16 @@ func TestAuthorize(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := with(t, c.uris, c.names)
-			if err := AuthorizeProxy(ctx, server.Node{ID: c.id, Cluster: c.fleet}); status.Code(err) != c.proxy {
+			guard := &Guard{Mutual: true, Logger: slog.New(slog.DiscardHandler)}
+			if err := guard.AuthorizeProxy(ctx, server.Node{ID: c.id, Cluster: c.fleet}); status.Code(err) != c.proxy {
 				t.Errorf("as a proxy: got %v, want %s", err, c.proxy)
 			}
-			if err := AuthorizeAdmin(ctx); status.Code(err) != c.admin {
+			if err := guard.authorize(ctx, "/sluice.admin.v1.IdentityService/CreateToken"); status.Code(err) != c.admin {
 				t.Errorf("as an operator: got %v, want %s", err, c.admin)
 			}
 		})
 	}
-	if err := AuthorizeProxy(context.Background(), server.Node{ID: "one", Cluster: "edge"}); status.Code(err) != codes.Unauthenticated {
+	if err := (&Guard{Mutual: true}).AuthorizeProxy(context.Background(), server.Node{ID: "one", Cluster: "edge"}); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("without a certificate: got %v, want unauthenticated", err)
 	}
 }

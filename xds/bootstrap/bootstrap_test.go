@@ -22,6 +22,10 @@ var written = map[string]bootstrap.Options{
 		Server: "control.example.com:18000", Fleet: "edge", ID: `edge "1": {a}`,
 		CA: "ca.crt", Certificate: "proxy.crt", Key: "proxy.key",
 	},
+	"joined": {
+		Server: "control.example.com:18000", Fleet: "edge", ID: "edge-1",
+		IdentityFile: "/etc/sluice-proxy/identity.json", TrustFile: "/etc/sluice-proxy/trust.json",
+	},
 	"tls-by-address": {Server: "10.0.0.1:18000", Fleet: "edge", ID: "edge-1", CA: "ca.crt"},
 }
 
@@ -62,7 +66,7 @@ func TestWrite(t *testing.T) {
 				(o.StopRequests > 0) != (options.MaxHeap > 0) || (o.RejectConnections > 0) != (options.MaxHeap > 0) {
 				t.Errorf("read back: %+v", o)
 			}
-			if (b.ADS.Target.TLS != nil) != (options.CA != "") {
+			if (b.ADS.Target.TLS != nil) != (options.CA+options.TrustFile != "") {
 				t.Error("TLS: as it was not written")
 			}
 		})
@@ -77,6 +81,8 @@ func TestWriteRefuses(t *testing.T) {
 		`fleet and id: got "", want names`:        {Server: "a:1", Fleet: "f"},
 		`certificate and key: got one, want both`: {Server: "a:1", Fleet: "f", ID: "i", CA: "c", Key: "k"},
 		`certificate: got no CA with it`:          {Server: "a:1", Fleet: "f", ID: "i", Certificate: "c", Key: "k"},
+		`identity and trust files: got one`:       {Server: "a:1", Fleet: "f", ID: "i", TrustFile: "t"},
+		`got files of secrets and a CA`:           {Server: "a:1", Fleet: "f", ID: "i", TrustFile: "t", IdentityFile: "k", CA: "c"},
 	} {
 		if _, err := bootstrap.Write(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)

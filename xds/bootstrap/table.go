@@ -105,10 +105,19 @@ var clusterTable = merge(common, table{
 
 	"envoy.config.core.v3.TransportSocket":                         fields("typed_config", "name", ""),
 	"envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": fields("common_tls_context sni", "max_session_keys", ""),
-	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext":   fields("tls_params tls_certificates validation_context", "alpn_protocols", ""),
-	"envoy.extensions.transport_sockets.tls.v3.TlsParameters":      fields("tls_minimum_protocol_version tls_maximum_protocol_version", "", ""),
-	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":     fields("certificate_chain private_key", "", ""),
-	"envoy.config.core.v3.DataSource":                              fields("filename inline_bytes inline_string environment_variable", "", ""),
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": fields(
+		`tls_params tls_certificates validation_context tls_certificate_sds_secret_configs validation_context_sds_secret_config
+		 combined_validation_context`, "alpn_protocols", ""),
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": fields(
+		"default_validation_context validation_context_sds_secret_config", "", ""),
+	// Secrets in files: they are read for each connection, so nothing needs to be watched.
+	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": fields("name sds_config", "", ""),
+	"envoy.config.core.v3.ConfigSource":                         fields("path_config_source resource_api_version", "initial_fetch_timeout", ""),
+	"envoy.config.core.v3.PathConfigSource":                     fields("path", "watched_directory", ""),
+	"envoy.extensions.transport_sockets.tls.v3.Secret":          fields("name tls_certificate validation_context", "", ""),
+	"envoy.extensions.transport_sockets.tls.v3.TlsParameters":   fields("tls_minimum_protocol_version tls_maximum_protocol_version", "", ""),
+	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":  fields("certificate_chain private_key", "", ""),
+	"envoy.config.core.v3.DataSource":                           fields("filename inline_bytes inline_string environment_variable", "", ""),
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": fields(
 		"trusted_ca match_typed_subject_alt_names", "suppress_client_ca_list", ""),
 	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher": fields("san_type matcher", "", ""),

@@ -16,9 +16,11 @@ import (
 // tlsSource is TLS towards the control plane. Its files are read for each connection, so that renewed ones are used.
 type tlsSource struct {
 	ca, certificate, key *corepb.DataSource
-	serverName           string
-	names                []*tlspb.SubjectAltNameMatcher
-	min, max             uint16
+	// identity replaces certificate and key, trust replaces ca, where they are set.
+	identity, trust *secretFile
+	serverName      string
+	names           []*tlspb.SubjectAltNameMatcher
+	min, max        uint16
 }
 
 var versions = map[tlspb.TlsParameters_TlsProtocol]uint16{
@@ -47,6 +49,7 @@ func (r *reader) tls(field string, m *tlspb.UpstreamTlsContext) *tlsSource {
 		}
 		*v.to = version
 	}
+	s.identity = r.identity(field, common)
 	switch certificates := common.GetTlsCertificates(); len(certificates) {
 	case 0:
 	case 1:
@@ -57,12 +60,11 @@ func (r *reader) tls(field string, m *tlspb.UpstreamTlsContext) *tlsSource {
 	default:
 		r.refuse(field+".tls_certificates", "got %d, want at most 1: %s", len(certificates), notSupported)
 	}
-	field += ".validation_context"
-	validation := common.GetValidationContext()
-	if s.ca = validation.GetTrustedCa(); s.ca == nil {
+	field, validation, trust := r.validation(field, common)
+	s.ca, s.trust, s.names = validation.GetTrustedCa(), trust, validation.GetMatchTypedSubjectAltNames()
+	if s.ca == nil && s.trust == nil {
 		r.refuse(field+".trusted_ca", "got none, want one: whoever answers as the control plane could take this proxy over")
 	}
-	s.names = validation.GetMatchTypedSubjectAltNames()
 	for i, n := range s.names {
 		if !slices.Contains(sanTypes, n.SanType) {
 			r.refuse(at(field+".match_typed_subject_alt_names", i)+".san_type", "got %v, want DNS, URI or IP_ADDRESS: %s", n.SanType, notSupported)
@@ -80,6 +82,14 @@ var sanTypes = []tlspb.SubjectAltNameMatcher_SanType{
 
 // config reads the files.
 func (s *tlsSource) config() (*tls.Config, error) {
+	now := *s
+	if err := now.readSecrets(); err != nil {
+		return nil, err
+	}
+	return now.build()
+}
+
+func (s *tlsSource) build() (*tls.Config, error) {
 	ca, err := load(s.ca)
 	if err != nil {
 		return nil, fmt.Errorf("trusted_ca: %w", err)

@@ -26,6 +26,9 @@ type Options struct {
 	// CA verifies the control plane, which must have Server's host in its certificate; Certificate and Key are the proxy's
 	// own. All are file names, as the proxy sees them. Without any, the connection is plaintext.
 	CA, Certificate, Key string
+	// IdentityFile and TrustFile are files of secrets, as Identity and Trust write them, in place of CA, Certificate and Key:
+	// both kinds of proxy take it up when they are replaced.
+	IdentityFile, TrustFile string
 }
 
 //go:embed bootstrap.yaml.tmpl
@@ -58,6 +61,10 @@ func Write(o Options) ([]byte, error) {
 		return nil, errors.New("bootstrap: certificate and key: got one, want both or neither")
 	case o.CA == "" && o.Certificate != "":
 		return nil, errors.New("bootstrap: certificate: got no CA with it, want one to verify the control plane")
+	case (o.IdentityFile == "") != (o.TrustFile == ""):
+		return nil, errors.New("bootstrap: identity and trust files: got one, want both or neither")
+	case o.TrustFile != "" && (o.CA != "" || o.Certificate != ""):
+		return nil, errors.New("bootstrap: got files of secrets and a CA or a certificate, want the ones or the others")
 	}
 	var out bytes.Buffer
 	if err := file.Execute(&out, values); err != nil {

@@ -1,0 +1,127 @@
+package identity
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// Authority makes the control plane's own certificate, and vouches for its clients.
+type Authority interface {
+	ServerCertificate() (*tls.Certificate, error)
+	Roots() *x509.CertPool
+}
+
+// AuthorityConfig is TLS with an authority of our own. Clients need no certificate yet: who has none can only join.
+func AuthorityConfig(a Authority) *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.ServerCertificate() },
+		ClientAuth:     tls.VerifyClientCertIfGiven,
+		ClientCAs:      a.Roots(),
+		// A session that is resumed has the certificate of before.
+		SessionTicketsDisabled: true,
+	}
+}
+
+// Bounds on a connection whose client has shown neither a certificate nor a token: it can join, and do no harm.
+const (
+	strangerBytes = 256 << 10
+	strangerTime  = time.Minute
+)
+
+// Credentials are TLS credentials for a gRPC server, by which a connection ends when its client's certificate does: a
+// stream lives for weeks, and a certificate that was not renewed must count for no longer than it says. Who has renewed
+// it comes back with the new one. Where a client need not show one, who shows none may send little, and not for long.
+func Credentials(config *tls.Config) credentials.TransportCredentials {
+	return bounded{credentials.NewTLS(config), config.ClientAuth == tls.VerifyClientCertIfGiven}
+}
+
+type bounded struct {
+	credentials.TransportCredentials
+	strangers bool // may come
+}
+
+// Clone is part of credentials.TransportCredentials.
+func (b bounded) Clone() credentials.TransportCredentials {
+	return bounded{b.TransportCredentials.Clone(), b.strangers}
+}
+
+// info is what is known of a client, and its connection.
+type info struct {
+	credentials.TLSInfo
+	conn *boundedConn
+}
+
+// ServerHandshake is part of credentials.TransportCredentials.
+func (b bounded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, auth, err := b.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	state, ok := auth.(credentials.TLSInfo)
+	if !ok {
+		return conn, auth, nil
+	}
+	c := &boundedConn{Conn: conn}
+	// The raw connection: a close of TLS would wait for a peer that does not read.
+	end := func(in time.Duration) { c.timer = time.AfterFunc(in, func() { _ = raw.Close() }) }
+	switch chains := state.State.VerifiedChains; {
+	case len(chains) > 0:
+		until := chains[0][0].NotAfter
+		for _, cert := range chains[0] {
+			if cert.NotAfter.Before(until) {
+				until = cert.NotAfter
+			}
+		}
+		c.known.Store(true)
+		end(time.Until(until))
+	case b.strangers:
+		c.left = strangerBytes
+		end(strangerTime)
+	default:
+		c.known.Store(true)
+	}
+	return c, info{state, c}, nil
+}
+
+type boundedConn struct {
+	net.Conn
+	timer *time.Timer // nil: it ends when it ends
+	known atomic.Bool
+	left  int // only the goroutine that reads
+}
+
+var errStranger = errors.New("identity: a client without a certificate or a token sends too much")
+
+// Read is part of net.Conn.
+func (c *boundedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.known.Load() {
+		if c.left -= n; c.left < 0 {
+			return 0, errStranger
+		}
+	}
+	return n, err
+}
+
+// know lifts the bounds: the client has shown a token.
+func (c *boundedConn) know() {
+	if c.known.CompareAndSwap(false, true) {
+		c.timer.Stop()
+	}
+}
+
+// Close is part of net.Conn.
+func (c *boundedConn) Close() error {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	return c.Conn.Close()
+}
