@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/plan"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -43,7 +44,8 @@ type builder struct {
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
 	names     *srv.Resolver
 
-	latest atomic.Pointer[store.Result] // what is served, for who asks
+	latest    atomic.Pointer[store.Result]     // what is served, for who asks
+	published atomic.Pointer[map[string]built] // previous, for who asks
 
 	// Only the run goroutine.
 	files       store.Files
@@ -180,6 +182,7 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 	}
 	slices.Sort(changes)
 	b.previous = next
+	b.published.Store(&next)
 
 	snapshots, published := map[string]*snapshot.Snapshot{}, map[string]map[string]status.Published{}
 	for name, f := range next {
@@ -289,6 +292,21 @@ func (b *builder) problems() []store.Problem {
 		return r.Problems
 	}
 	return nil
+}
+
+// served is what is served now; nil before the first build.
+func (b *builder) served() *plan.Served {
+	result, fleets := b.latest.Load(), b.published.Load()
+	if result == nil {
+		return nil
+	}
+	s := &plan.Served{Result: result, Fleets: map[string]plan.Fleet{}}
+	if fleets != nil {
+		for name, f := range *fleets {
+			s.Fleets[name] = plan.Fleet{IR: f.fleet, Snapshot: f.snapshot}
+		}
+	}
+	return s
 }
 
 // explainRequest asks about what is served.

@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
+	"github.com/sluice-proxy/sluice/controlplane/plan"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -111,6 +112,10 @@ func Run(ctx context.Context, opts Options) (err error) {
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
 		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Authorize: opts.authorizeAdmin(),
 	}))
+	adminv1.RegisterDefinitionServiceServer(rpc, admin.NewDefinitions(admin.DefinitionsOptions{
+		Planner:   plan.New(plan.Options{Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known}),
+		Authorize: opts.authorizeDefinitions(),
+	}))
 	ops := admin.NewOps(metrics, snapshots.Ready)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -190,6 +195,15 @@ func (o *Options) authorizeAdmin() func(context.Context) error {
 		return nil
 	}
 	return identity.AuthorizeAdmin
+}
+
+// authorizeDefinitions: whoever may ask may also change, as long as there is one role.
+func (o *Options) authorizeDefinitions() func(context.Context, admin.Access) error {
+	authorize := o.authorizeAdmin()
+	if authorize == nil {
+		return nil
+	}
+	return func(ctx context.Context, _ admin.Access) error { return authorize(ctx) }
 }
 
 func ignoreClosed(err error) error {

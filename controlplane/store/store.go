@@ -110,13 +110,15 @@ func Open(opts Options) (*Store, error) {
 }
 
 // Update decides what is served, now that the files hold set.
-func (s *Store) Update(set Set) *Result {
+func (s *Store) Update(set Set) *Result { return s.update(set, s.certs.Reader()) }
+
+func (s *Store) update(set Set, certificates func(*definition.Document) (chain, key []byte, err error)) *Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := paths{}
 	s.respell(set, known)
 	b := &build{
-		store: s, set: set, paths: known, certificates: s.certs.Reader(), now: s.now(),
+		store: s, set: set, paths: known, certificates: certificates, now: s.now(),
 		fresh: map[definition.Ref]*definition.Document{}, chosen: map[definition.Ref]*definition.Document{},
 		held: map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
 		kept: map[definition.Ref]Problem{},

@@ -1,0 +1,63 @@
+package admin
+
+import (
+	"context"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+)
+
+// Access is what a call needs.
+type Access int
+
+// The kinds of access.
+const (
+	Read Access = iota
+	Write
+)
+
+// access says what each method of DefinitionService needs: this is the one place for it. What is not in it needs Write.
+var access = map[string]Access{
+	"Plan": Read,
+}
+
+// Planner says what would change.
+type Planner interface {
+	Plan(ctx context.Context, request *adminv1.PlanRequest) (*adminv1.PlanResponse, error)
+}
+
+// DefinitionsOptions say where the answers come from. All are required but Authorize.
+type DefinitionsOptions struct {
+	Planner Planner
+	// Authorize refuses a caller with an error that carries a gRPC status. Nil lets everyone do everything.
+	Authorize func(ctx context.Context, needs Access) error
+}
+
+// Definitions implements adminv1.DefinitionServiceServer.
+type Definitions struct {
+	adminv1.UnimplementedDefinitionServiceServer
+	opts DefinitionsOptions
+}
+
+var _ adminv1.DefinitionServiceServer = (*Definitions)(nil)
+
+// NewDefinitions makes a Definitions.
+func NewDefinitions(opts DefinitionsOptions) *Definitions { return &Definitions{opts: opts} }
+
+func (s *Definitions) authorize(ctx context.Context, method string) error {
+	if s.opts.Authorize == nil {
+		return nil
+	}
+	needs, ok := access[method]
+	if !ok {
+		needs = Write
+	}
+	return s.opts.Authorize(ctx, needs)
+}
+
+// Plan says what would change if the files were others.
+func (s *Definitions) Plan(ctx context.Context, request *adminv1.PlanRequest) (*adminv1.PlanResponse, error) {
+	if err := s.authorize(ctx, "Plan"); err != nil {
+		return nil, err
+	}
+	return s.opts.Planner.Plan(ctx, request)
+}
