@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -58,7 +57,6 @@ type builder struct {
 
 // built is a fleet as it was published.
 type built struct {
-	fleet    *ir.Fleet
 	snapshot *snapshot.Snapshot
 	err      string // why the newest could not be; "" is fine
 }
@@ -164,7 +162,7 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 			next[f.Name] = old
 			continue
 		}
-		now := b.translate(f, old)
+		now := translated(f, old)
 		next[f.Name] = now
 		if now.err != "" && now.err != old.err {
 			b.log.Error("a fleet cannot be published and keeps what it has", "fleet", f.Name, "error", now.err)
@@ -202,19 +200,13 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 	return strings.Join(changes, "; ")
 }
 
-// translate makes a fleet's snapshot; an unchanged fleet keeps the very same.
-func (b *builder) translate(f *ir.Fleet, old built) built {
-	if old.err == "" && old.fleet != nil && reflect.DeepEqual(f, old.fleet) {
-		return old
+// translated makes a fleet's snapshot; an unchanged fleet keeps the very same.
+func translated(f *ir.Fleet, old built) built {
+	s, err := snapshot.BuildEntries(translate.FleetEntries(f), old.snapshot)
+	if err != nil {
+		return built{snapshot: old.snapshot, err: err.Error()}
 	}
-	resources, err := translate.Fleet(f)
-	if err == nil {
-		var s *snapshot.Snapshot
-		if s, err = snapshot.Build(resources, old.snapshot); err == nil {
-			return built{fleet: f, snapshot: s}
-		}
-	}
-	return built{fleet: f, snapshot: old.snapshot, err: err.Error()}
+	return built{snapshot: s}
 }
 
 // changed counts the resources that differ, by type.

@@ -28,7 +28,8 @@ func soakPath(p *plan) string {
 		p.act = "never"
 		to = map[string]string{"/one": "/slow", "/two": "/slow2"}[to]
 	}
-	return fmt.Sprintf("%s/%016x", to, p.token)
+	p.path = fmt.Sprintf("%s/%016x", to, p.token)
+	return p.path
 }
 
 // received reads an answer of a plan to its end. whole tells that it came to its end, by its own account; it must be the
@@ -178,8 +179,11 @@ func (s *soak) http1One(l *soakLine) bool {
 	}
 	last := l.last
 	l.last = plans[len(plans)-1]
-	// After an origin that broke off, the proxy may end the connection, even if the answer was whole by its length.
-	clean := (last.act == "" || last.act == "answer") && p.act == "answer" && act > 4 && method != "POST" && strings.Contains(string(text[:12]), " /one")
+	// A request that its client does not disturb is answered, by the proxy if its origin does not, whatever came before: an answer
+	// that ends the connection says so. Only one that is answered before it was read may lose its answer.
+	alone := act > 4 && (p.act != "early" || p.sent < 0)
+	// One whose origin does its part is answered whole, if it may be repeated. (In HTTP/2 others break its connection off.)
+	clean := alone && p.act == "answer" && method != "POST" && strings.HasPrefix(p.path, "/one")
 	// The answer may come, and the proxy close, while we still write.
 	if len(text) > 64<<10 {
 		written := make(chan struct{})
@@ -192,8 +196,8 @@ func (s *soak) http1One(l *soakLine) bool {
 			_ = l.SetWriteDeadline(time.Now().Add(time.Second))
 			<-written
 		}()
-	} else if _, err := l.Write(text); err != nil && clean {
-		s.spoil(p, last, err)
+	} else if _, err := l.Write(text); err != nil && alone {
+		s.spoil(l, p, last, err)
 		return false
 	}
 	half, _ := l.Conn.(*net.TCPConn)
@@ -208,8 +212,8 @@ func (s *soak) http1One(l *soakLine) bool {
 		res, err := http.ReadResponse(l.r, &http.Request{Method: methods[i]})
 		if err != nil {
 			s.counts.cut.Add(1)
-			if clean {
-				s.spoil(p, last, err)
+			if alone {
+				s.spoil(l, p, last, err)
 			}
 			return false
 		}
@@ -221,7 +225,7 @@ func (s *soak) http1One(l *soakLine) bool {
 		}
 		whole := s.received(p, res, methods[i] == "HEAD")
 		if clean && (!whole || res.StatusCode != 200) {
-			s.spoil(p, last, fmt.Errorf("status %d, whole %t", res.StatusCode, whole))
+			s.spoil(l, p, last, fmt.Errorf("status %d, whole %t", res.StatusCode, whole))
 		}
 		if !whole || res.Close || half != nil {
 			return false
@@ -235,13 +239,12 @@ func (s *soak) http1One(l *soakLine) bool {
 	return true
 }
 
-// spoil notes a request that nobody disturbed, that may be repeated, and that failed all the same.
-func (s *soak) spoil(p, last plan, err error) {
+// spoil notes a request that nobody disturbed, and that was not answered, or not as it must be.
+func (s *soak) spoil(l *soakLine, p, last plan, err error) {
 	s.counts.spoilt.Add(1)
-	s.mu.Lock()
-	s.spoilt = append(s.spoilt, fmt.Sprintf("%016x", p.token), fmt.Sprintf("%016x", last.token))
-	s.mu.Unlock()
-	s.fault("nobody disturbed plan %v (after plan %v), and it failed: %v", p, last, err)
+	s.follow(p.token, last.token)
+	s.fault("%v: nobody disturbed %s of plan %v on %v, after %s of plan %v, and it failed: %v",
+		time.Now().UTC().Format(time.RFC3339Nano), p.path, p, l.raw.LocalAddr(), last.path, last, err)
 }
 
 // http2Client sends requests on streams of one connection, eight at a time.

@@ -57,7 +57,7 @@ func hashOn(list []*sluicev1.HashKey) []ir.HashKey {
 
 // hashesTCP says whether the backends of a TCP listener can do as they are told: a connection has an address, and no
 // headers, cookies or query. Without a key each would go to any endpoint, which is not what was asked for.
-func (c *compiler) hashesTCP(d *definition.Document, field string, list []*sluicev1.Backend) bool {
+func (c *compiler) hashesTCP(d *definition.Document, field string, protocol sluicev1.Listener_Protocol, list []*sluicev1.Backend) bool {
 	ok := true
 	for i, b := range list {
 		s := c.services[b.GetService()]
@@ -66,7 +66,7 @@ func (c *compiler) hashesTCP(d *definition.Document, field string, list []*sluic
 		}
 		if !slices.ContainsFunc(s.cluster.HashOn, func(k ir.HashKey) bool { return k.Kind == ir.HashSourceAddress }) {
 			c.errorf(d, fmt.Sprintf("%s[%d].service", field, i), definition.CodeInvalidValue,
-				"got %s on a listener of protocol TCP, want a Service whose hashOn has sourceAddress (%s): connections have nothing else to hash", b.GetService(), s.doc.Position)
+				"got %s on a listener of protocol %s, want a Service whose hashOn has sourceAddress (%s): connections have nothing else to hash", b.GetService(), protocol, s.doc.Position)
 			ok = false
 		}
 	}

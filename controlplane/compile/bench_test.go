@@ -46,6 +46,7 @@ func BenchmarkWarnings(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				var rules []ir.Rule
 				var from []origin
+				var places []place
 				routes := []*route{{msg: &sluicev1.Route{Name: "a"}}, {msg: &sluicev1.Route{Name: "b"}}}
 				for i := range n {
 					documents, problems := definition.Parse("a.yaml", []byte("{kind: Route, name: a, rules: [{match: "+fmt.Sprintf(match, i)+", backends: [{service: s}]}]}"))
@@ -54,11 +55,10 @@ func BenchmarkWarnings(b *testing.B) {
 					}
 					m := documents[0].Message.(*sluicev1.Route).GetRules()[0].GetMatch()
 					rules = append(rules, ir.Rule{Match: expandMatch(m)[0]})
-					from = append(from, origin{routes[i*2/n], i})
+					from, places = append(from, origin{routes[i*2/n], i}), append(places, place{i * 2 / n, i})
 				}
 				for b.Loop() {
-					var t tally
-					t.host("*", rules, from)
+					judge(rules, from, places)
 				}
 			})
 		}

@@ -111,6 +111,9 @@ func CheckCertificate(chain, key []byte) (*x509.Certificate, *CertificateError) 
 			if strings.HasSuffix(block.Type, "PRIVATE KEY") {
 				return bad(definition.CodeBadCertificate, certField, "got a private key, want certificates alone: the key goes in files.privateKey")
 			}
+			if strings.HasSuffix(block.Type, " CERTIFICATE") { // Envoy reads them, and the Go proxy does not
+				return bad(definition.CodeBadCertificate, certField, "got a PEM block %s, want CERTIFICATE", block.Type)
+			}
 			continue
 		}
 		parsed, err := x509.ParseCertificate(block.Bytes)
@@ -157,9 +160,13 @@ func checkStrength(leaf *x509.Certificate) string {
 		if key.Curve != elliptic.P256() && key.Curve != elliptic.P384() && key.Curve != elliptic.P521() {
 			return fmt.Sprintf("got an ECDSA key on %s, want P-256, P-384 or P-521", key.Curve.Params().Name)
 		}
+		// Envoy refuses it, and with it all certificates that come along.
+		if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+			return "got a certificate whose key usage has no digitalSignature, want it: that is all that an ECDSA key does in TLS"
+		}
 	case ed25519.PublicKey:
 	default:
-		return fmt.Sprintf("got a key of the kind %s, want ECDSA, RSA or Ed25519", leaf.PublicKeyAlgorithm)
+		return "got a key of another kind, want ECDSA, RSA or Ed25519"
 	}
 	return ""
 }

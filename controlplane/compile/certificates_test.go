@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,7 @@ func TestCheckCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	edwards, edwardsKey := with(edPrivate)
+	agrees, agreesKey := agreeing(t)
 	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})
 	for _, c := range []struct {
 		name, code, field, text string
@@ -69,6 +71,9 @@ func TestCheckCertificate(t *testing.T) {
 		{"Ed25519", "", "", "", edwards, edwardsKey},
 		{"RSA of 1024 bits", definition.CodeBadCertificate, "files.certificate", "got an RSA key of 1024 bits", weak, weakKey},
 		{"another curve", definition.CodeBadCertificate, "files.certificate", "got an ECDSA key on P-224", odd, oddKey},
+		{"a key that may only agree on keys", definition.CodeBadCertificate, "files.certificate", "no digitalSignature", agrees, agreesKey},
+		{"another kind of certificate", definition.CodeBadCertificate, "files.certificate", "got a PEM block TRUSTED CERTIFICATE",
+			bytes.ReplaceAll(chain, []byte(" CERTIFICATE"), []byte(" TRUSTED CERTIFICATE")), key},
 		{"cut short", definition.CodeBadCertificate, "files.certificate", "a PEM block that is cut short", cut, key},
 		{"an intermediate cut short", definition.CodeBadCertificate, "files.certificate", "a PEM block that is cut short", slices.Concat(chain, cut), key},
 		{"one cut short in the middle", definition.CodeBadCertificate, "files.certificate", "a PEM block that is cut short", slices.Concat(chain, cut, []byte("\n"), chain), key},
@@ -88,6 +93,22 @@ func TestCheckCertificate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// agreeing is an ECDSA certificate that is not for signatures.
+func agreeing(t *testing.T) (chain, key []byte) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand2.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key = pairOf(t, k, time.Now().Add(time.Hour), "a.example.com")
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.example.com"}, KeyUsage: x509.KeyUsageKeyAgreement}
+	der, err := x509.CreateCertificate(rand2.Reader, template, template, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key
 }
 
 const oneCertificate = `kind: Gateway

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -35,6 +37,8 @@ type Input struct {
 	// HeldBack are documents that exist and cannot be used, and where they stand: a reference to one is told so, and no
 	// built-in document takes its place.
 	HeldBack map[definition.Ref]definition.Position
+	// Memory is that of earlier compilations, and becomes that of this one too. Nil: all is made anew.
+	Memory *Memory
 	// Now is for the expiry of certificates. The zero value is the time of the call.
 	Now time.Time
 }
@@ -70,14 +74,19 @@ func Compile(in Input) *Output {
 	}
 	c := &compiler{
 		in:       in,
-		out:      &Output{Origins: map[string]definition.Position{}, Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
-		services: map[string]*service{},
+		out:      &Output{Origins: make(map[string]definition.Position, 3*len(in.Documents)), Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
+		services: make(map[string]*service, len(in.Documents)),
 		certs:    map[string]*certificate{},
 		trust:    map[string]*trustBundle{},
 		gateways: map[string]*gateway{},
 		fleets:   map[string]*fleet{},
-		shared:   map[string][]ir.Rule{},
 		held:     maps.Clone(in.HeldBack),
+		before:   in.Memory.turn(),
+		now: Memory{
+			services: make(map[*sluicev1.Service]*serviceMemo, len(in.Documents)), routes: make(map[proto.Message]*routeMemo, len(in.Documents)),
+			rules:    make(map[string]*rulesMemo, len(in.Documents)),
+			clusters: map[string]*ir.Cluster{}, tables: map[string]*ir.RouteTable{},
+		},
 	}
 	if c.held == nil {
 		c.held = map[definition.Ref]definition.Position{}
@@ -104,6 +113,9 @@ func Compile(in Input) *Output {
 		slices.SortFunc(by, compareRefs)
 		c.out.Missing[missing] = slices.Compact(by)
 	}
+	if in.Memory != nil {
+		*in.Memory = c.now
+	}
 	return c.out
 }
 
@@ -124,7 +136,8 @@ type compiler struct {
 	docs     []*definition.Document // Routes, before resolveRoutes
 	tally    tally                  // for warnUnreachable
 	idle     []*listener            // for warnIdle
-	shared   map[string][]ir.Rule   // by the names of the Routes that they are of
+
+	before, now Memory
 }
 
 // builtin is parsed once.
@@ -141,7 +154,8 @@ func (c *compiler) byName(documents []*definition.Document) {
 func (c *compiler) add(d *definition.Document) {
 	switch m := d.Message.(type) {
 	case *sluicev1.Service:
-		c.services[d.Ref.Name] = &service{doc: d, msg: definition.WithDefaults(m)}
+		memo := c.rememberService(m)
+		c.services[d.Ref.Name] = &service{doc: d, memo: memo, msg: memo.msg}
 	case *sluicev1.Certificate:
 		c.certs[d.Ref.Name] = &certificate{doc: d, msg: definition.WithDefaults(m)}
 	case *sluicev1.TrustBundle:

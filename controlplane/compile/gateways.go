@@ -100,7 +100,7 @@ func (c *compiler) listener(l *listener) bool {
 	if l.tcp() {
 		var good bool
 		l.backends, good = c.backends(d, l.field+".backends", m.GetBackends())
-		ok = c.hashesTCP(d, l.field+".backends", m.GetBackends()) && ok && good
+		ok = c.hashesTCP(d, l.field+".backends", m.GetProtocol(), m.GetBackends()) && ok && good
 	}
 	if l.tls() && !l.passes() {
 		// A certificate that cannot be had leaves the others to serve.

@@ -11,9 +11,9 @@ import (
 // edited since or moved; on a cold start, the first by path.
 func Unique(documents []*definition.Document, served map[definition.Ref]*definition.Document) ([]*definition.Document, []definition.Problem) {
 	sorted := slices.Clone(documents)
-	slices.SortStableFunc(sorted, func(a, b *definition.Document) int {
+	slices.SortFunc(sorted, func(a, b *definition.Document) int {
 		return cmp.Or(compareRefs(a.Ref, b.Ref), cmp.Compare(claim(a, served[a.Ref]), claim(b, served[b.Ref])),
-			comparePositions(a.Position, b.Position))
+			comparePositions(a.Position, b.Position), cmp.Compare(a.Hash, b.Hash))
 	})
 	var problems []definition.Problem
 	unique := sorted[:0]

@@ -13,8 +13,9 @@ import (
 // route is a Route, or the one that a Service with hosts stands for.
 type route struct {
 	// doc is where it is written: a Route or a Service.
-	doc *definition.Document
-	msg *sluicev1.Route // with defaults
+	doc  *definition.Document
+	memo *routeMemo
+	msg  *sluicev1.Route // with defaults
 	// rules are the rules of the language; each stands for one or more ir.Rules.
 	rules []rule
 	// listeners that it joins, sorted by name.
@@ -30,21 +31,16 @@ type rule struct {
 // resolveRoutes makes the rules of every Route, and of every Service that publishes itself. A Route with a fault is left
 // out as a whole: without one of its rules, requests would go to a later one that was not meant for them.
 func (c *compiler) resolveRoutes() {
-	type source struct {
-		doc *definition.Document
-		msg *sluicev1.Route
-	}
-	byName := map[string]source{}
+	byName := map[string]routeSource{}
 	for _, d := range c.docs {
-		byName[d.Ref.Name] = source{d, d.Message.(*sluicev1.Route)}
+		byName[d.Ref.Name] = routeSource{doc: d}
 	}
 	for _, name := range sortedKeys(c.services) {
 		s := c.services[name]
-		published := definition.RouteOf(s.msg)
-		if published == nil {
+		if s.memo.published == nil {
 			continue
 		}
-		short := source{s.doc, published}
+		short := routeSource{s.doc, s.memo.published}
 		long, twice := byName[name]
 		if twice {
 			loser, winner := long, short
@@ -63,11 +59,18 @@ func (c *compiler) resolveRoutes() {
 		byName[name] = short
 	}
 	for _, name := range sortedKeys(byName) {
-		r := &route{doc: byName[name].doc, msg: definition.WithDefaults(byName[name].msg)}
+		r := &route{doc: byName[name].doc, memo: c.rememberRoute(byName[name])}
+		r.msg = r.memo.msg
 		if c.route(r) {
 			c.routes = append(c.routes, r)
 		}
 	}
+}
+
+// routeSource is where a Route comes from: a document, and, if that is a Service, what it stands for.
+type routeSource struct {
+	doc       *definition.Document
+	published *sluicev1.Route // with defaults
 }
 
 // publishes says whether the Service, as it is served now, has hosts.
@@ -101,14 +104,9 @@ func (c *compiler) route(r *route) bool {
 		}
 		ok = false
 	}
-	for i, m := range r.msg.GetRules() {
-		field := fmt.Sprintf("rules[%d]", i)
-		if r.short() {
-			field = ""
-		}
-		rule, good := c.rule(r, field, m)
-		ok = ok && good
-		r.rules = append(r.rules, rule)
+	if !c.recall(r) {
+		right := c.rules(r)
+		ok = ok && right
 	}
 	if !ok || !c.affordable(r) {
 		return false
@@ -120,6 +118,24 @@ func (c *compiler) route(r *route) bool {
 		c.out.Origins[rule.id] = r.doc.At(rule.field)
 	}
 	return true
+}
+
+// rules makes a Route's rules.
+func (c *compiler) rules(r *route) bool {
+	ok, problems := true, len(c.out.Problems)
+	for i, m := range r.msg.GetRules() {
+		field := fmt.Sprintf("rules[%d]", i)
+		if r.short() {
+			field = ""
+		}
+		rule, good := c.rule(r, field, m)
+		ok = ok && good
+		r.rules = append(r.rules, rule)
+	}
+	if ok && len(c.out.Problems) == problems {
+		c.keepRules(r)
+	}
+	return ok
 }
 
 // maxProduct is how many rules one Route may stand for on one listener: a proxy has each match for each host. Some

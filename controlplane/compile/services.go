@@ -13,8 +13,9 @@ const maxWeight = 1<<32 - 1
 
 type service struct {
 	doc     *definition.Document
+	memo    *serviceMemo
 	msg     *sluicev1.Service // with defaults
-	cluster ir.Cluster
+	cluster *ir.Cluster
 	// used: a rule or a listener refers to it.
 	used bool
 }
@@ -34,18 +35,22 @@ func (c *compiler) resolveServices() {
 func (c *compiler) hold(d *definition.Document) { c.held[d.Ref] = d.Position }
 
 func (c *compiler) cluster(s *service) bool {
+	if s.memo.cluster != nil {
+		s.cluster = s.memo.cluster
+		return true
+	}
 	ok := true
 	m := s.msg
-	s.cluster = ir.Cluster{Name: m.GetName(), HTTP2: m.GetProtocol() == sluicev1.Service_HTTP2, ProxyProtocol: proxyVersions[m.GetProxyProtocol()]}
+	s.cluster = &ir.Cluster{Name: m.GetName(), HTTP2: m.GetProtocol() == sluicev1.Service_HTTP2, ProxyProtocol: proxyVersions[m.GetProxyProtocol()]}
 	timeout, err := definition.ParseDuration(m.GetConnectTimeout())
 	if err != nil {
 		c.errorf(s.doc, "connectTimeout", definition.CodeDuration, "%v", err)
 		ok = false
 	}
 	s.cluster.ConnectTimeout = timeout
-	balancing(&s.cluster, m.GetLoadBalancer())
+	balancing(s.cluster, m.GetLoadBalancer())
 	s.cluster.HealthCheck, s.cluster.Outliers = healthCheck(m.GetHealthCheck()), outliers(m.GetOutlierDetection())
-	circuitBreaker(&s.cluster, m.GetCircuitBreaker())
+	circuitBreaker(s.cluster, m.GetCircuitBreaker())
 	ok = c.serviceTLS(s, m.GetTls()) && ok
 	var sum uint64
 	for i, e := range m.GetEndpoints() {
@@ -65,6 +70,11 @@ func (c *compiler) cluster(s *service) bool {
 	if sum > maxWeight {
 		c.errorf(s.doc, "endpoints", definition.CodeInvalidValue, "got weights that sum to %d, want at most %d", sum, uint64(maxWeight))
 		ok = false
+	}
+	if ok && m.GetTls() == nil {
+		s.memo.cluster = s.cluster
+	} else if ok {
+		s.cluster = c.sameCluster(s.cluster)
 	}
 	return ok
 }

@@ -37,7 +37,7 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 				use(l.backends)
 				continue
 			}
-			table := c.table(s, l)
+			table := c.sameTable(name, c.table(s, l))
 			for _, host := range table.Hosts {
 				for _, r := range host.Rules {
 					use(r.Backends)
@@ -52,7 +52,7 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 	slices.SortFunc(out.RouteTables, func(a, b *ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
 	for _, name := range sortedKeys(clusters) {
 		cluster := c.services[name].cluster
-		out.Clusters = append(out.Clusters, &cluster)
+		out.Clusters = append(out.Clusters, cluster)
 		if t := cluster.TLS; t != nil && t.Certificate != "" {
 			certs[t.Certificate] = true
 		}
@@ -142,21 +142,12 @@ func (c *compiler) virtualHost(host string, routes []*route) *ir.VirtualHost {
 		names[i] = r.msg.GetName()
 	}
 	key := strings.Join(names, " ")
-	rules, known := c.shared[key]
+	_, known := c.now.rules[key]
+	memo := c.rememberRules(key, routes)
 	if !known {
-		var from []origin
-		for _, r := range routes {
-			for i := range r.rules {
-				for range r.rules[i].ir {
-					from = append(from, origin{r, i})
-				}
-				rules = append(rules, r.rules[i].ir...)
-			}
-		}
-		c.tally.host(host, rules, from)
-		c.shared[key] = rules
+		c.tally.add(host, routes, memo.verdict)
 	}
-	return &ir.VirtualHost{Name: host, Host: host, Rules: rules}
+	return memo.host(host)
 }
 
 // origin is where an ir.Rule comes from.

@@ -22,49 +22,96 @@ type overlapping struct {
 	host  string
 }
 
-// host looks at one virtual host; from says where each rule comes from.
-func (t *tally) host(host string, rules []ir.Rule, from []origin) {
+// verdict is what tally says of some rules, in terms of their places among the Routes.
+type verdict struct {
+	reached  []place
+	hidden   [][2]place // who, and what takes its requests
+	overlaps []touch
+}
+
+// place is a Route, by its index, and one of its rules.
+type place struct{ route, rule int }
+
+// touch is a Route that has requests in common with one that is asked before it.
+type touch struct {
+	route      int
+	first, own place
+}
+
+// add notes a verdict on the Routes of a host.
+func (t *tally) add(host string, routes []*route, v verdict) {
 	if t.reached == nil {
 		t.reached, t.hidden, t.overlaps = map[origin]bool{}, map[origin]origin{}, map[*route]overlapping{}
 	}
+	at := func(p place) origin { return origin{routes[p.route], p.rule} }
+	for _, p := range v.reached {
+		t.reached[at(p)] = true
+	}
+	for _, pair := range v.hidden {
+		if _, known := t.hidden[at(pair[0])]; !known {
+			t.hidden[at(pair[0])] = at(pair[1])
+		}
+	}
+	for _, o := range v.overlaps {
+		if _, known := t.overlaps[routes[o.route]]; !known {
+			t.overlaps[routes[o.route]] = overlapping{first: at(o.first), own: o.own.rule, host: host}
+		}
+	}
+}
+
+// judge looks at the rules of one virtual host; from and places say where each comes from.
+func judge(rules []ir.Rule, from []origin, places []place) verdict {
+	var v verdict
+	if len(rules) == 1 {
+		v.reached = places
+		return v
+	}
+	reached, hidden := map[place]bool{}, map[place]bool{}
 	reaching := newPathIndex() // what is covered by another covers nothing that this one does not
 	for i, r := range rules {
 		covered := false
 		reaching.covering(r.Match, func(j int) bool {
 			covered = from[j] != from[i] && matchCovers(rules[j].Match, r.Match)
-			if covered {
-				if _, known := t.hidden[from[i]]; !known {
-					t.hidden[from[i]] = from[j]
-				}
+			if covered && !hidden[places[i]] {
+				hidden[places[i]] = true
+				v.hidden = append(v.hidden, [2]place{places[i], places[j]})
 			}
 			return !covered
 		})
-		if !covered {
-			t.reached[from[i]] = true
-			reaching.add(r.Match, i)
+		if covered {
+			continue
 		}
+		if !reached[places[i]] {
+			reached[places[i]] = true
+			v.reached = append(v.reached, places[i])
+		}
+		reaching.add(r.Match, i)
 	}
-	t.overlap(host, rules, from, reaching)
+	v.overlaps = overlaps(rules, from, places, reaching)
+	return v
 }
 
-// overlap finds Routes of equal priority whose rules have requests in common. Two paths have some in common only if one
+// overlaps finds Routes of equal priority whose rules have requests in common. Two paths have some in common only if one
 // covers the other, so it is enough to look for what covers each rule.
-func (t *tally) overlap(host string, rules []ir.Rule, from []origin, all *pathIndex) {
+func overlaps(rules []ir.Rule, from []origin, places []place, all *pathIndex) (found []touch) {
 	if len(from) == 0 || from[0].route == from[len(from)-1].route {
-		return // Routes stand one after another: there is but one
+		return nil // there is but one Route
 	}
+	known := map[int]bool{}
 	for i, r := range rules {
 		all.touching(r.Match, func(j int) bool {
-			a, b := from[min(i, j)], from[max(i, j)]
-			if a.route == b.route || a.route.msg.GetPriority() != b.route.msg.GetPriority() || !matchOverlaps(r.Match, rules[j].Match) {
+			a, b := min(i, j), max(i, j)
+			if from[a].route == from[b].route || from[a].route.msg.GetPriority() != from[b].route.msg.GetPriority() || !matchOverlaps(r.Match, rules[j].Match) {
 				return true
 			}
-			if _, known := t.overlaps[b.route]; !known {
-				t.overlaps[b.route] = overlapping{first: a, own: b.rule, host: host}
+			if !known[places[b].route] {
+				known[places[b].route] = true
+				found = append(found, touch{places[b].route, places[a], places[b]})
 			}
 			return false
 		})
 	}
+	return found
 }
 
 // warnUnreachable reports rules that can match nowhere, and overlaps.

@@ -41,7 +41,7 @@ func checkBalancing(s *sluicev1.Service, report reporter) {
 		if key != "" && !hashes {
 			report(itemPath("endpoints", i)+".hashKey", CodeExclusive, "got a hashKey in a Service that does not hash, want loadBalancer ringHash or maglev, or no hashKey")
 		}
-		if e.Weight != nil && l.GetRandom() != nil {
+		if e.Weight != nil && e.GetWeight() != defaultWeight && l.GetRandom() != nil {
 			report(itemPath("endpoints", i)+".weight", CodeExclusive, "got a weight with loadBalancer random, to which weights mean nothing, want roundRobin, or no weight")
 		}
 	}

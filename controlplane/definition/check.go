@@ -5,9 +5,11 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -102,21 +104,14 @@ func checkRoute(r *sluicev1.Route, report reporter) {
 		}
 		checkDuration(rule.GetTimeout(), at+".timeout", report)
 		checkDuration(rule.GetIdleTimeout(), at+".idleTimeout", report)
-		if !forwards(rule) && rule.GetIdleTimeout() != "" {
-			report(at+".idleTimeout", CodeExclusive, "got idleTimeout without backends, want idleTimeout only where there are backends")
-		}
-		if !forwards(rule) && len(rule.GetMirror()) > 0 {
-			report(at+".mirror", CodeExclusive, "got mirror without backends, want mirror only where there are backends")
-		}
+		checkForwards(rule, at, report)
 		checkServiceFromHeader(rule.GetServiceFromHeader(), at+".serviceFromHeader", report)
 		checkMirrors(rule.GetMirror(), at+".mirror", report)
 		checkWeights(rule.GetBackends(), at+".backends", report)
 		checkUpgrades(rule.GetUpgrades(), at+".upgrades", report)
 		checkRetry(rule.GetRetry(), cmp.Or(rule.GetTimeout(), r.GetTimeout()), at+".retry", report)
+		checkRetryHolds(rule, at+".retry", report)
 		checkRewrite(rule, at+".rewrite", report)
-		if !forwards(rule) && rule.GetUpgrades() != nil {
-			report(at+".upgrades", CodeExclusive, "got upgrades without backends, want upgrades only where there are backends")
-		}
 		checkRedirect(rule, at+".redirect", report)
 		checkRequestHeaders(rule.GetRequestHeaders(), at+".requestHeaders", report)
 		checkHeaders(rule.GetResponseHeaders(), at+".responseHeaders", operator.OfResponse, report)
@@ -221,6 +216,14 @@ func checkTest(t *sluicev1.Test, report reporter) {
 		report("request.url", CodeURL, fmt.Sprintf("got %q, want %s", shorten(raw), wantedURL))
 	case u.User != nil || u.Fragment != "":
 		report("request.url", CodeURL, fmt.Sprintf("got %q, want a URL without user and fragment: clients do not send them in it", shorten(raw)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.GetRequest().GetHeaders())) {
+		at, value := keyPath("request.headers", name), t.GetRequest().GetHeaders()[name]
+		if !headerName.MatchString(strings.ToLower(name)) {
+			report(at, CodeInvalidValue, fmt.Sprintf("got %q, want a header's name", shorten(name)))
+		} else if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			report(at, CodeInvalidValue, fmt.Sprintf("got %q, want a value as a request can have it: no control characters", shorten(value)))
+		}
 	}
 }
 

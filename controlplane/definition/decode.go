@@ -181,10 +181,7 @@ func (d *decoder) list(n *yaml.Node, m protoreflect.Message, fd protoreflect.Fie
 			}
 			continue
 		}
-		value := fd.Default()
-		if fd.Kind() == protoreflect.StringKind {
-			value = protoreflect.ValueOfString("")
-		}
+		value := list.NewElement() // not fd.Default(): a list has none
 		if d.sound(item, at) {
 			if read, ok := d.scalar(item, fd, at); ok {
 				value = read

@@ -91,6 +91,23 @@ func limitDefaults(l *sluicev1.Limits) {
 	orNumber(&l.Streams, defaultStreams)
 }
 
+// forwardDefaults are those of a rule that sends requests on; to others they would mean nothing.
+func forwardDefaults(rule *sluicev1.Rule, r *sluicev1.Route) {
+	orText(&rule.Timeout, r.GetTimeout())
+	orText(&rule.IdleTimeout, r.GetIdleTimeout())
+	if rule.Upgrades == nil {
+		rule.Upgrades = proto.CloneOf(r.GetUpgrades())
+	}
+	upgradeDefaults(&rule.Upgrades)
+	if rule.Retry == nil {
+		rule.Retry = proto.CloneOf(r.GetRetry())
+	}
+	retryDefaults(rule.GetRetry())
+	if rule.RequestHeaders == nil {
+		rule.RequestHeaders = proto.CloneOf(r.GetRequestHeaders())
+	}
+}
+
 func routeDefaults(r *sluicev1.Route) {
 	orList(&r.Gateways, DefaultGateway)
 	orList(&r.Hosts, "*")
@@ -100,24 +117,10 @@ func routeDefaults(r *sluicev1.Route) {
 	names := RuleNames(r)
 	for i, rule := range r.GetRules() {
 		rule.Name = names[i]
-		orText(&rule.Timeout, r.GetTimeout())
 		if forwards(rule) {
-			orText(&rule.IdleTimeout, r.GetIdleTimeout())
+			forwardDefaults(rule, r)
 		}
-		if rule.GetRedirect() == nil {
-			if rule.Upgrades == nil {
-				rule.Upgrades = proto.CloneOf(r.GetUpgrades())
-			}
-			upgradeDefaults(&rule.Upgrades)
-		}
-		if rule.Retry == nil && forwards(rule) {
-			rule.Retry = proto.CloneOf(r.GetRetry())
-		}
-		retryDefaults(rule.GetRetry())
 		redirectDefaults(rule.GetRedirect())
-		if rule.RequestHeaders == nil {
-			rule.RequestHeaders = proto.CloneOf(r.GetRequestHeaders())
-		}
 		if rule.ResponseHeaders == nil {
 			rule.ResponseHeaders = proto.CloneOf(r.GetResponseHeaders())
 		}

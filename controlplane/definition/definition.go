@@ -105,8 +105,9 @@ type Document struct {
 	// Dir is the folder that relative file names are relative to.
 	Dir string
 
-	// positions are those of the values, by field path.
+	// positions are those of the values, by field path, but that the text has moved down by lines since.
 	positions map[string]Position
+	lines     int
 }
 
 // At is the position of the value of a field, such as "rules[0].backends[1].service"; where that is not written, of the
@@ -114,6 +115,7 @@ type Document struct {
 func (d *Document) At(field string) Position {
 	for field != "" {
 		if p, ok := d.positions[field]; ok {
+			p.Line += d.lines
 			return p
 		}
 		field = parentPath(field)

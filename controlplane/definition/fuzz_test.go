@@ -9,7 +9,7 @@ import (
 )
 
 // FuzzParse: no bytes make the parser panic, every problem says where it is, and what parses is the same document when
-// its Text is parsed again, and when what Expand prints of it is.
+// its Text is parsed again, or the file after an edit, and when what Expand prints of it is.
 func FuzzParse(f *testing.F) {
 	paths, err := filepath.Glob("testdata/*/*.txtar")
 	if err != nil || len(paths) == 0 {
@@ -33,6 +33,8 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("got %+v, want a place, a message and a known code", p)
 			}
 		}
+		moved := append([]byte("{kind: Service, name: x}\n---\n"), data...)
+		sameAsParse(t, moved, Reparse("x.yaml", moved, Reparse("x.yaml", data, nil)))
 		for _, d := range documents {
 			again, problems := Parse("y.yaml", d.Text)
 			if len(problems) > 0 || len(again) != 1 || again[0].Hash != d.Hash || again[0].Ref != d.Ref {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
+	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
 const (
@@ -45,6 +46,32 @@ func checkRetry(r *sluicev1.Retry, timeout, at string, report reporter) {
 	if n, err := ParseSize(r.GetBodyBytes()); err == nil && r.GetBodyBytes() != "" && (n < leastBodyBytes || n > mostBodyBytes) {
 		report(at+".bodyBytes", CodeInvalidValue, fmt.Sprintf("got %s, want 1Ki to 8Mi", r.GetBodyBytes()))
 	}
+}
+
+// checkRetryHolds refuses a rule's own retry of which nothing is left for the methods that the rule takes.
+func checkRetryHolds(rule *sluicev1.Rule, at string, report reporter) {
+	r := rule.GetRetry()
+	if r == nil || r.GetDisabled() || r.GetNonIdempotent() {
+		return
+	}
+	matches := rule.GetMatches()
+	if rule.GetMatch() != nil {
+		matches = append(slices.Clone(matches), rule.GetMatch())
+	}
+	conditions := r.GetConditions()
+	if len(conditions)+len(r.GetStatusCodes()) == 0 {
+		conditions = []string{defaultCondition}
+	}
+	if len(matches) == 0 || slices.ContainsFunc(matches, takesIdempotent) || len(ir.SafeConditions(conditions)) > 0 {
+		return
+	}
+	report(at, CodeExclusive, "got conditions that never hold: the rule takes only methods that are not idempotent, which are not sent again once an endpoint may have begun with them, want one of connect-failure, refused-stream and reset-before-request among the conditions, or nonIdempotent: true")
+}
+
+// takesIdempotent says whether a request fits whose method is idempotent.
+func takesIdempotent(m *sluicev1.Match) bool {
+	idempotent := func(method string) bool { return slices.Contains(ir.IdempotentMethods, method) }
+	return m.GetGrpc() == nil && (len(m.GetMethods()) == 0 || slices.ContainsFunc(m.GetMethods(), idempotent))
 }
 
 func checkBackOff(b *sluicev1.BackOff, at string, report reporter) {

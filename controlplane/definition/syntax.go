@@ -127,9 +127,9 @@ func wordSyntax(reason string) string {
 	case strings.Contains(reason, "did not find expected '-' indicator"):
 		return "got text that is no item of this list, want '- ' in the column of the items above"
 	case strings.Contains(reason, "did not find expected ',' or ']'"):
-		return "got a list that is not closed, want ',' or ']'"
+		return "got a list that is not closed, want ',' or ']', and quotes around text that has one of ?[]{}, in it"
 	case strings.Contains(reason, "did not find expected ',' or '}'"):
-		return "got a mapping that is not closed, want ',' or '}'"
+		return "got a mapping that is not closed, want ',' or '}', and quotes around text that has one of ?[]{}, in it"
 	case strings.Contains(reason, "unexpected end of stream"):
 		return "got text in quotes that does not end, want the closing quote"
 	case strings.Contains(reason, "did not find expected <document start>"):

@@ -72,7 +72,7 @@ func checkZones(s *sluicev1.Service, report reporter) {
 	}
 	for _, zone := range slices.Sorted(maps.Keys(weights)) {
 		if zone == "" || !inhabited[zone] {
-			report(keyPath(at, zone), CodeInvalidValue, fmt.Sprintf("got a weight for %s, where no endpoint is, want zones of endpoints", zone))
+			report(keyPath(at, zone), CodeInvalidValue, fmt.Sprintf("got a weight for %q, where no endpoint is, want zones of endpoints", zone))
 		}
 	}
 	for _, priority := range slices.Sorted(maps.Keys(sums)) {

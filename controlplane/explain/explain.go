@@ -74,6 +74,15 @@ type Verdict struct {
 	Timeout, Retries string
 	// Rewritten is the host and path that the backends see, if not those of the request.
 	Rewritten string
+	// Copies are where copies of the request may go too.
+	Copies []Copy
+}
+
+// Copy is a Service that gets copies of a share of the requests.
+type Copy struct {
+	Service string `json:"service"`
+	// Percent is the share, above 0.
+	Percent float64 `json:"percent"`
 }
 
 // Redirect is an answer with a Location.
@@ -116,6 +125,7 @@ type Result struct {
 	Retries string `json:"retries,omitempty"`
 	// Rewritten is the host and path that the services see, if not those of the request.
 	Rewritten string    `json:"rewritten,omitempty"`
+	Copies    []Copy    `json:"copies,omitempty"`
 	Skipped   []Skipped `json:"skipped,omitempty"`
 	Notes     []string  `json:"notes,omitempty"`
 }
@@ -137,8 +147,9 @@ type Service struct {
 	At      string  `json:"at,omitempty"`
 	Weight  uint32  `json:"weight"`
 	Percent float64 `json:"percent"`
-	// Endpoints are the addresses; none answers 503.
+	// Endpoints are the addresses that new requests go to; none answers 503. Draining are those that get nothing new.
 	Endpoints []string `json:"endpoints"`
+	Draining  []string `json:"draining,omitempty"`
 }
 
 // Explain says where a request goes. An error is a fault of the request as it was asked: a URL that is none, a fleet
@@ -276,6 +287,7 @@ func (e *explainer) explain(c candidate) (*Result, int, error) {
 		r.Path = v.Path
 	}
 	r.Host, r.Rule, r.RuleAt, r.Timeout, r.Retries, r.Rewritten = v.Host, v.Rule, e.at(v.Rule), v.Timeout, v.Retries, v.Rewritten
+	r.Copies = v.Copies
 	for _, s := range v.Skipped {
 		s.At = e.at(s.Rule)
 		r.Skipped = append(r.Skipped, s)
@@ -315,7 +327,11 @@ func (e *explainer) services(fleet *ir.Fleet, backends []ir.Backend) []Service {
 				continue
 			}
 			for _, ep := range fleet.Clusters[i].Endpoints {
-				s.Endpoints = append(s.Endpoints, ep.Address.String())
+				if ep.Drain {
+					s.Draining = append(s.Draining, ep.Address.String())
+				} else {
+					s.Endpoints = append(s.Endpoints, ep.Address.String())
+				}
 			}
 		}
 		services = append(services, s)

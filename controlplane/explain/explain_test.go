@@ -28,6 +28,9 @@ func (f *fake) Match(fleet *ir.Fleet, table string, q Question) (*Verdict, error
 			}
 			v.Host, v.Rule = h.Name, h.Rules[0].ID
 			v.Backends = h.Rules[0].Backends
+			for _, m := range h.Rules[0].Mirrors {
+				v.Copies = append(v.Copies, Copy{m.Cluster, float64(m.Fraction) / 10_000})
+			}
 			if r := h.Rules[0].Redirect; r != nil {
 				v.Redirect = &Redirect{Status: 301, Location: "https://" + q.Authority + q.Path}
 			}
@@ -58,9 +61,9 @@ kind: Route
 name: shop
 gateways: [web, edge]
 hosts: [shop.example.com, a.example.com]
-rules: [{name: all, backends: [{service: v1, weight: 90}, {service: v2, weight: 10}]}]
+rules: [{name: all, backends: [{service: v1, weight: 90}, {service: v2, weight: 10}], mirror: [{service: v2, fraction: 0.0125%}]}]
 ---
-{kind: Service, name: v1, endpoints: [10.0.0.1:80]}
+{kind: Service, name: v1, endpoints: [10.0.0.1:80, {address: "10.0.0.2:80", drain: true}]}
 ---
 {kind: Service, name: v2}
 ---
@@ -119,8 +122,8 @@ func TestExplain(t *testing.T) {
 			name: "https", req: Request{URL: "https://shop.example.com:8443/x?y"},
 			want: []string{
 				"GET https://shop.example.com:8443/x?y", "listener    0.0.0.0:8443, web/https/shop  (a.yaml:5:5)",
-				"rule        Route/shop#all  (a.yaml:22:9)", "goes to       90% Service/v1: 10.0.0.1:80", "10% Service/v2: no endpoint: answers 503",
-				"timeout     none",
+				"rule        Route/shop#all  (a.yaml:22:9)", "goes to       90% Service/v1: 10.0.0.1:80; drained: 10.0.0.2:80", "10% Service/v2: no endpoint: answers 503",
+				"timeout     none", "copies      0.0125% to Service/v2",
 			},
 		},
 		{name: "wildcard certificate", req: Request{URL: "https://a.example.com:8443/"}, want: []string{"web/https/wild", "certificate wild"}},

@@ -48,6 +48,9 @@ func (r *Result) Write(w io.Writer) error {
 		if endpoints == "" {
 			endpoints = "no endpoint: answers 503"
 		}
+		if len(s.Draining) > 0 {
+			endpoints += "; drained: " + strings.Join(s.Draining, " ")
+		}
 		row(name, fmt.Sprintf("%4s%% Service/%s: %s", percent(s.Percent), s.Name, endpoints), s.At)
 	}
 	if r.Redirect != nil {
@@ -67,6 +70,9 @@ func (r *Result) Write(w io.Writer) error {
 		}
 		if r.Rewritten != "" {
 			row("rewritten", r.Rewritten, "as the services see it")
+		}
+		for _, c := range r.Copies {
+			row("copies", percentFine(c.Percent)+"% to Service/"+c.Service, "")
 		}
 	}
 	if len(r.Skipped) > 0 {
@@ -90,3 +96,6 @@ func (r *Result) Write(w io.Writer) error {
 func percent(p float64) string {
 	return strings.TrimSuffix(strconv.FormatFloat(p, 'f', 1, 64), ".0")
 }
+
+// percentFine has all decimals that a fraction may have: four.
+func percentFine(p float64) string { return strconv.FormatFloat(p, 'f', -1, 64) }

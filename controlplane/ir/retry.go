@@ -1,6 +1,9 @@
 package ir
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Retry says when a request that failed is sent again.
 type Retry struct {
@@ -19,6 +22,25 @@ type Retry struct {
 	NonIdempotent bool
 	// BodyBytes is how much of a body is kept.
 	BodyBytes uint64
+}
+
+// IdempotentMethods are those of which one request and two of it come to the same (RFC 9110, 9.2.2).
+var IdempotentMethods = []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}
+
+// untouched are the conditions under which an endpoint has certainly not begun with a request. Envoy's conditions that
+// count every request without an answer as a failure have them in them.
+var (
+	untouched = []string{"connect-failure", "refused-stream", "reset-before-request"}
+	anyReset  = []string{"5xx", "gateway-error", "reset"}
+)
+
+// SafeConditions are those of all of which an endpoint has not begun with the request: what is left of them for methods that are
+// not idempotent.
+func SafeConditions(all []string) []string {
+	if slices.ContainsFunc(all, func(c string) bool { return slices.Contains(anyReset, c) }) {
+		return untouched
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c string) bool { return !slices.Contains(untouched, c) })
 }
 
 // RetryLimit limits a cluster's requests that are being sent again, in one proxy.

@@ -13,9 +13,8 @@ type Files struct {
 }
 
 type parsed struct {
-	data      []byte
-	documents []*definition.Document
-	problems  []definition.Problem
+	data []byte
+	*definition.Parsed
 }
 
 // Set parses files.
@@ -33,13 +32,12 @@ func (f *Files) Set(files []source.File) Set {
 		}
 		p, ok := f.parsed[file.Path]
 		if !ok || !bytes.Equal(p.data, file.Data) {
-			p = parsed{data: file.Data}
-			p.documents, p.problems = definition.Parse(file.Path, file.Data)
+			p = parsed{file.Data, definition.Reparse(file.Path, file.Data, p.Parsed)}
 		}
 		next[file.Path] = p
-		set.Documents = append(set.Documents, p.documents...)
-		set.Problems = append(set.Problems, p.problems...)
-		for _, problem := range p.problems {
+		set.Documents = append(set.Documents, p.Documents...)
+		set.Problems = append(set.Problems, p.Problems...)
+		for _, problem := range p.Problems {
 			// A document whose name cannot be read may be any of those that stood here, and a text that breaks off may have
 			// had more behind it.
 			if problem.Severity == definition.SeverityError && (problem.Ref.Name == "" || problem.Code == definition.CodeSyntax) {

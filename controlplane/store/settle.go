@@ -17,6 +17,7 @@ func (b *build) settle() *compile.Output {
 	for {
 		out := compile.Compile(compile.Input{
 			Documents: b.documents(), Certificates: b.certificates, Served: b.store.accepted, Sockets: b.store.sockets, HeldBack: b.held, Now: b.now,
+			Memory: &b.store.memory,
 		})
 		if b.keepNeeded(out) {
 			continue

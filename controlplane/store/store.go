@@ -79,6 +79,8 @@ type Store struct {
 	accepted map[definition.Ref]*definition.Document
 	partial  map[definition.Ref]bool
 	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
+	// memory is what builds have in common.
+	memory compile.Memory
 	// tickets are session ticket keys by fleet.
 	tickets map[string]*tickets
 	// answers are those of name servers, by name.
@@ -189,7 +191,9 @@ func (b *build) result(out *compile.Output) *Result {
 	for _, d := range b.chosen {
 		r.Documents = append(r.Documents, d)
 	}
-	slices.SortFunc(r.Documents, func(x, y *definition.Document) int { return cmp.Compare(x.Ref.String(), y.Ref.String()) })
+	slices.SortFunc(r.Documents, func(x, y *definition.Document) int {
+		return cmp.Or(cmp.Compare(x.Ref.Kind, y.Ref.Kind), cmp.Compare(x.Ref.Name, y.Ref.Name))
+	})
 	return r
 }
 

@@ -18,16 +18,6 @@ const previousHostsName = "envoy.retry_host_predicates.previous_hosts"
 // hostSelections is how often an endpoint is picked again that has failed already, until it is taken all the same.
 const hostSelections = 20
 
-// idempotent are the methods of which one request and two of it come to the same (RFC 9110, 9.2.2).
-var idempotent = []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}
-
-// untouched are the conditions under which an endpoint has certainly not begun with a request. Envoy's conditions that
-// count every request without an answer as a failure have them in them.
-var (
-	untouched = []string{"connect-failure", "refused-stream", "reset-before-request"}
-	anyReset  = []string{"5xx", "gateway-error", "reset"}
-)
-
 // retried adds a rule's retries to its route, which may take two routes.
 //
 // What may be sent again depends on its method: a POST only if no endpoint has begun with it. Envoy has one list of
@@ -39,10 +29,10 @@ func retried(r *ir.Rule, m *routepb.Route) []*routepb.Route {
 		return []*routepb.Route{m}
 	}
 	all := retryConditions(r.Retry)
-	safe := safeConditions(all)
+	safe := ir.SafeConditions(all)
 	method, known := methodOf(&r.Match)
 	switch {
-	case r.Retry.NonIdempotent || slices.Equal(all, safe) || known && slices.Contains(idempotent, method):
+	case r.Retry.NonIdempotent || slices.Equal(all, safe) || known && slices.Contains(ir.IdempotentMethods, method):
 		setRetry(m, r.Retry, all)
 		return []*routepb.Route{m}
 	case known:
@@ -51,7 +41,7 @@ func retried(r *ir.Rule, m *routepb.Route) []*routepb.Route {
 	}
 	first := proto.CloneOf(m)
 	first.Match.Headers = append(first.Match.Headers,
-		header(ir.HeaderMatch{Name: ":method", Text: ir.Text{Kind: ir.TextRegex, Value: strings.Join(idempotent, "|")}}))
+		header(ir.HeaderMatch{Name: ":method", Text: ir.Text{Kind: ir.TextRegex, Value: strings.Join(ir.IdempotentMethods, "|")}}))
 	setRetry(first, r.Retry, all)
 	setRetry(m, r.Retry, safe)
 	return []*routepb.Route{first, m}
@@ -71,14 +61,6 @@ func retryConditions(r *ir.Retry) []string {
 		all = append(all, "retriable-status-codes")
 	}
 	return all
-}
-
-// safeConditions are those of which an endpoint has not begun with the request.
-func safeConditions(all []string) []string {
-	if slices.ContainsFunc(all, func(c string) bool { return slices.Contains(anyReset, c) }) {
-		return untouched
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(c string) bool { return !slices.Contains(untouched, c) })
 }
 
 // setRetry gives a route its policy; without a condition it has none.

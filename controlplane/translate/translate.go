@@ -17,71 +17,95 @@ import (
 
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/xds/resource"
+	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
 
 // Resources are Envoy v3 messages by type URL and then by name. All five types are there, empty ones too.
 type Resources map[string]map[string]proto.Message
 
-// Fleet says in Envoy's words what f says. It is pure, and equal input gives equal bytes. An error means that f breaks
-// a promise of package ir; it names the resource, and nothing is returned.
+// Entries are what f says in Envoy's words, by type URL, to be made where it is needed: an entry has a key if all that it is
+// made of is known by it, so that what did not change is not made again. Making is pure, and equal input gives equal bytes;
+// an error means that f breaks a promise of package ir, and names the resource.
+type Entries map[string][]snapshot.Entry
+
+// Fleet is all that Entries make. With an error nothing is returned.
 func Fleet(f *ir.Fleet) (Resources, error) {
-	b := builder{resources: Resources{}}
+	out := Resources{}
+	var errs []error
+	entries := FleetEntries(f)
 	for _, t := range resource.PushOrder {
-		b.resources[t.URL] = map[string]proto.Message{}
+		out[t.URL] = map[string]proto.Message{}
+		for _, e := range entries[t.URL] {
+			m, err := e.Make()
+			switch _, twice := out[t.URL][e.Name]; {
+			case twice:
+				errs = append(errs, fmt.Errorf("translate: %s %q: stands twice", t.Short, e.Name))
+			case err != nil:
+				errs = append(errs, err)
+			default:
+				out[t.URL][e.Name] = m
+			}
+		}
 	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// FleetEntries reads f, and keeps it.
+func FleetEntries(f *ir.Fleet) Entries {
+	out := Entries{}
 	for _, c := range f.Clusters {
-		b.add(resource.ClusterType, c.Name, cluster(c))
+		out.add(resource.ClusterType, c.Name, c, func() proto.Message { return cluster(c) })
 		if c.DNS == nil {
-			b.add(resource.EndpointType, c.Name, assignment(c))
+			out.add(resource.EndpointType, c.Name, c, func() proto.Message { return assignment(c) })
 		}
 	}
 	for i := range f.Certificates {
 		c := &f.Certificates[i]
-		b.add(resource.SecretType, c.Name, secret(c))
+		out.add(resource.SecretType, c.Name, nil, func() proto.Message { return secret(c) })
 	}
 	for i := range f.TrustBundles {
 		t := &f.TrustBundles[i]
-		b.add(resource.SecretType, trustSecret(t.Name), trust(t))
+		out.add(resource.SecretType, trustSecret(t.Name), nil, func() proto.Message { return trust(t) })
 	}
 	shared := len(f.TicketKeys) > 0
 	if shared {
-		b.add(resource.SecretType, ticketKeysName, ticketKeys(f.TicketKeys))
+		out.add(resource.SecretType, ticketKeysName, nil, func() proto.Message { return ticketKeys(f.TicketKeys) })
 	}
 	bySource := tablesBySource(f)
 	for i := range f.Listeners {
 		l := &f.Listeners[i]
-		b.add(resource.ListenerType, l.Name, listener(l, shared, bySource))
+		out.add(resource.ListenerType, l.Name, nil, func() proto.Message { return listener(l, shared, bySource) })
 	}
 	sockets := socketsOf(f)
 	for _, t := range f.RouteTables {
-		b.add(resource.RouteType, t.Name, routeTable(t, sockets[t.Name]))
+		on := sockets[t.Name]
+		out.add(resource.RouteType, t.Name, tableKey{t, on}, func() proto.Message { return routeTable(t, on) })
 	}
-	if err := errors.Join(b.errs...); err != nil {
-		return nil, err
-	}
-	return b.resources, nil
+	return out
 }
 
-// builder collects resources, and what is wrong with them.
-type builder struct {
-	resources Resources
-	errs      []error
+// tableKey is all that a route table's resource is made of.
+type tableKey struct {
+	table *ir.RouteTable
+	on    socket
 }
 
-// add checks m as Envoy would on arrival (names set, numbers in range), so that a mistake is seen here and not as a NACK.
-func (b *builder) add(typeURL, name string, m proto.Message) {
-	t, _ := resource.ByURL(typeURL)
-	if _, twice := b.resources[typeURL][name]; twice {
-		b.errs = append(b.errs, fmt.Errorf("translate: %s %q: stands twice", t.Short, name))
-		return
-	}
-	if v, ok := m.(interface{ ValidateAll() error }); ok {
-		if err := v.ValidateAll(); err != nil {
-			b.errs = append(b.errs, fmt.Errorf("translate: %s %q: %w", t.Short, name, err))
-			return
+// add checks what it makes as Envoy would on arrival (names set, numbers in range), so that a mistake is seen here and not as
+// a NACK.
+func (e Entries) add(typeURL, name string, key any, create func() proto.Message) {
+	e[typeURL] = append(e[typeURL], snapshot.Entry{Name: name, Key: key, Make: func() (proto.Message, error) {
+		m := create()
+		if v, ok := m.(interface{ ValidateAll() error }); ok {
+			if err := v.ValidateAll(); err != nil {
+				t, _ := resource.ByURL(typeURL)
+				return nil, fmt.Errorf("translate: %s %q: %w", t.Short, name, err)
+			}
 		}
-	}
-	b.resources[typeURL][name] = m
+		return m, nil
+	}})
 }
 
 // pack puts an extension's configuration into an Any. Bytes are deterministic, maps included, so that an unchanged

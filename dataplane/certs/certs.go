@@ -34,31 +34,13 @@ func Parse(c *config.Certificate) (*tls.Certificate, error) {
 }
 
 func parse(c *config.Certificate) (*tls.Certificate, error) {
-	made := &tls.Certificate{}
-	blocks := 0
-	for rest := c.Chain; ; blocks++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		// Other blocks, and text around them, are passed by, as Envoy does: `openssl x509 -text` writes some.
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		parsed, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("chain: certificate %d: %w", len(made.Certificate)+1, err)
-		}
-		if made.Leaf == nil {
-			made.Leaf = parsed
-		}
-		made.Certificate = append(made.Certificate, block.Bytes)
+	chain, err := parseCertificates(c.Chain)
+	if err != nil {
+		return nil, fmt.Errorf("chain: %w", err)
 	}
-	if bytes.Count(c.Chain, []byte("-----BEGIN ")) > blocks { // the decoder passes them by
-		return nil, errors.New("chain: a PEM block is cut short or damaged")
-	}
-	if made.Leaf == nil {
-		return nil, errors.New("chain: no PEM block CERTIFICATE")
+	made := &tls.Certificate{Leaf: chain[0]}
+	for _, c := range chain {
+		made.Certificate = append(made.Certificate, c.Raw)
 	}
 	block, err := keyBlock(c.Key)
 	if err != nil {
@@ -70,6 +52,34 @@ func parse(c *config.Certificate) (*tls.Certificate, error) {
 	}
 	made.PrivateKey = key
 	return made, matches(made.Leaf, key)
+}
+
+// parseCertificates reads the certificates of a PEM text: at least one. Other blocks, and text around them, are passed by, as Envoy
+// does: `openssl x509 -text` writes some.
+func parseCertificates(text []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	blocks := 0
+	for rest := text; ; blocks++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		parsed, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
+		}
+		all = append(all, parsed)
+	}
+	if bytes.Count(text, []byte("-----BEGIN ")) > blocks { // the decoder passes them by
+		return nil, errors.New("a PEM block is cut short or damaged")
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no PEM block CERTIFICATE")
+	}
+	return all, nil
 }
 
 // keyBlock is the first block with a key: `openssl ecparam -genkey` writes EC PARAMETERS before it.

@@ -1,12 +1,10 @@
 package certs
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,27 +53,9 @@ func NewTrust(own, secret *config.Validation) (*Trust, error) {
 
 // ParseAuthorities reads certificates in PEM: at least one.
 func ParseAuthorities(text []byte) ([]*x509.Certificate, error) {
-	var all []*x509.Certificate
-	blocks := 0
-	for rest := text; ; blocks++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		parsed, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("authorities: certificate %d: %w", len(all)+1, err)
-		}
-		all = append(all, parsed)
-	}
-	if bytes.Count(text, []byte("-----BEGIN ")) > blocks { // the decoder passes them by
-		return nil, errors.New("authorities: a PEM block is cut short or damaged")
-	}
-	if len(all) == 0 {
-		return nil, errors.New("authorities: no PEM block CERTIFICATE")
+	all, err := parseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("authorities: %w", err)
 	}
 	return all, nil
 }

@@ -33,9 +33,13 @@ func (c *Cluster) Refresh() {
 }
 
 func (c *Cluster) refresh() {
-	// Of two at once the later sees all that the earlier saw.
+	c.stale.Store(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// Many may come at once, as when all endpoints are asked for the first time: who looks, looks for all who wait.
+	if !c.stale.Swap(false) {
+		return
+	}
 	c.choice.Store(c.choose())
 	c.schedule()
 }

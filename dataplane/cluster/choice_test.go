@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
@@ -45,6 +47,41 @@ func picked(t *testing.T, c *Cluster, want ...string) {
 	for _, address := range want {
 		if !got[address] {
 			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+}
+
+// Of many who come at once few look: a table may take long to make.
+func TestRefreshForAll(t *testing.T) {
+	c := New(&config.Cluster{}, []config.Endpoint{endpoint("10.0.0.1:80", 1), endpoint("10.0.0.2:80", 1)}, nil)
+	const crowd = 64
+	var here, done sync.WaitGroup
+	here.Add(crowd)
+	made := sync.Map{}
+	c.mu.Lock()
+	for range crowd {
+		done.Go(func() {
+			here.Done()
+			c.Refresh()
+			made.Store(c.choice.Load(), true)
+		})
+	}
+	here.Wait()
+	runtime.Gosched()
+	c.mu.Unlock()
+	done.Wait()
+	n := 0
+	for range made.Range {
+		n++
+	}
+	if n > crowd/2 {
+		t.Errorf("%d who came at once made %d choices, want a few", crowd, n)
+	}
+	c.Endpoints[0].Fall(FailedCheck)
+	c.Refresh()
+	for range 4 {
+		if e := c.Pick(); e != c.Endpoints[1] {
+			t.Fatalf("got %v, want the one that is well", e.Address)
 		}
 	}
 }

@@ -23,6 +23,8 @@ type Cluster struct {
 	// choice is replaced by Refresh.
 	choice   atomic.Pointer[choice]
 	versions *versions
+	// stale: something has changed since choice was made.
+	stale atomic.Bool
 	// mu is for Refresh and Close.
 	mu     sync.Mutex
 	timer  *time.Timer // guarded by mu; nil if there is nothing to wait for

@@ -56,17 +56,17 @@ func (d *decoder) listener() *config.Listener {
 	if len(m.GetFilterChains()) == 0 && m.GetDefaultFilterChain() == nil {
 		d.refuse("filter_chains", "got none, want a filter chain")
 	}
-	seen := map[string]int{}
+	seen := map[chainKey]int{}
 	for i, c := range m.GetFilterChains() {
 		at := fmt.Sprintf("filter_chains[%d]", i)
 		chain := d.filterChain(at, c, l)
 		l.Chains = append(l.Chains, chain)
-		// As Envoy: two chains that take the same connections are a mistake.
-		key := fmt.Sprintf("%q", chain.Match)
-		if first, twice := seen[key]; twice {
-			d.refuse(at+".filter_chain_match", "matches the same as filter_chains[%d]", first)
+		for _, key := range matchKeys(chain.Match) {
+			if first, twice := seen[key]; twice {
+				d.refuse(at+".filter_chain_match", "got the server name %s, which filter_chains[%d] takes already, with the same transport and application protocol", quote(key.serverName), first)
+			}
+			seen[key] = i
 		}
-		seen[key] = i
 	}
 	if c := m.GetDefaultFilterChain(); c != nil {
 		l.Default = d.filterChain("default_filter_chain", c, l)
@@ -161,6 +161,27 @@ func (d *decoder) chainMatch(at string, m *listenerpb.FilterChainMatch) config.C
 		match.ServerNames = append(match.ServerNames, name)
 	}
 	return match
+}
+
+// chainKey is one kind of connections. As Envoy has it, two chains that take one are a mistake.
+type chainKey struct{ serverName, transport, application string }
+
+func matchKeys(m config.ChainMatch) []chainKey {
+	var keys []chainKey
+	for _, name := range orAny(m.ServerNames) {
+		for _, protocol := range orAny(m.ApplicationProtocols) {
+			keys = append(keys, chainKey{name, m.TransportProtocol, protocol})
+		}
+	}
+	return keys
+}
+
+// orAny stands "" for a list without items.
+func orAny(list []string) []string {
+	if len(list) == 0 {
+		return []string{""}
+	}
+	return list
 }
 
 // address reads a TCP address.

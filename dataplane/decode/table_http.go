@@ -40,7 +40,10 @@ var httpTable = []messageRules{
 		only("stream_error_on_invalid_http_message", "false"),
 		only("append_x_forwarded_port", "false"),
 		only("append_local_overload", "false"),
-		harmless("add_proxy_protocol_connection_state", "there is no PROXY protocol"),
+		{
+			Name: "add_proxy_protocol_connection_state", Support: Implemented, Values: []string{"true"},
+			Note: "the header to an upstream has the client's addresses",
+		},
 		harmless("record_route_resolution_stats", forStats),
 	}},
 	{message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig", fields: []Field{

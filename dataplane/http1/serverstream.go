@@ -346,6 +346,11 @@ func (s *ServerStream) finish() (goOn bool) {
 		}
 		return false
 	}
+	if s.responded && !s.ended && !s.broken.Load() && c.out.whole() {
+		// The client knows by the answer's length that it has all of it, and may ask for more already. An upstream that broke
+		// off behind the last byte, as in HTTP/2 before it said that it was the last, does not cost it the connection.
+		_ = s.End(nil)
+	}
 	if s.broken.Load() || !s.responded || !s.ended {
 		if s.responded {
 			// What is there already may still be sent, but not as a whole.

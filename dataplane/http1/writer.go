@@ -137,6 +137,9 @@ func (w *writer) flush() error {
 	return w.err
 }
 
+// whole tells whether a body whose length the head told has been written to its end.
+func (w *writer) whole() bool { return w.err == nil && !w.chunked && w.left == 0 }
+
 // end ends the body and flushes.
 func (w *writer) end(trailer message.Header) error {
 	if w.err != nil {

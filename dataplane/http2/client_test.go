@@ -596,3 +596,36 @@ func TestClientTimes(t *testing.T) {
 		})
 	})
 }
+
+// TestCloseBeforeTheRequest: who waits for an answer already is woken when the request is never sent, or cannot be.
+func TestCloseBeforeTheRequest(t *testing.T) {
+	for name, end := range map[string]func(c *ClientConn, x *ClientStream){
+		"closed": func(_ *ClientConn, x *ClientStream) { x.Close(false) },
+		"not sent": func(c *ClientConn, x *ClientStream) {
+			c.Close()
+			if err := x.WriteRequest(get("/"), true); err == nil {
+				t.Error("it was sent on a connection that is closed")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				c, _ := scriptedOver(t, near, far, ClientOptions{}, []xhttp2.Setting{})
+				x := c.NewExchange()
+				var err error
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					_, err = x.ReadResponse()
+				}()
+				synctest.Wait()
+				end(c, x)
+				<-done
+				want(t, "kind", asFailure(t, err).Kind, failure.Reset)
+				x.Close(false)
+				c.Close()
+			})
+		})
+	}
+}

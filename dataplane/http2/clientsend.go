@@ -59,6 +59,7 @@ func (s *ClientStream) open(head *message.Request, end bool) error {
 		if c.over != nil {
 			s.why.Kind, s.why.Err = c.over.Kind, c.over.Err
 		}
+		s.wake() // somebody may wait for the answer already
 		c.freed()
 		return s.why
 	}

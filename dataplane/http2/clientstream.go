@@ -221,6 +221,7 @@ func (s *ClientStream) Close(reuse bool) {
 	c.lock()
 	if !s.closed {
 		s.closed = true
+		s.wake()
 		if s.reserved {
 			s.reserved = false
 			c.reserved--

@@ -198,10 +198,26 @@ func (m *mirror) run() {
 		}
 	}
 	stop := context.AfterFunc(m.ctx, func() { up.Close(false) })
+	whole := m.exchange(up)
+	if !whole {
+		stats.MirrorsDropped.Add(1)
+	}
+	up.Close(stop() && whole)
+}
+
+// exchange sends the copy, and reads its answer meanwhile; true if both came to their ends.
+func (m *mirror) exchange(up upstream.Exchange) bool {
+	m.mu.Lock()
+	bodyless := m.ended == io.EOF && len(m.body) == 0 && m.request.ContentLength == 0
+	m.mu.Unlock()
+	if up.WriteRequest(&m.request, bodyless) != nil {
+		m.giveUp()
+		return false
+	}
 	sent := true
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		if sent = m.send(up); !sent {
+		if sent = bodyless || m.send(up); !sent {
 			m.giveUp()
 			m.cancel()
 		}
@@ -210,13 +226,8 @@ func (m *mirror) run() {
 	if !whole {
 		m.cancel() // who sends it waits no longer
 	}
-	if sending.Wait(); !sent {
-		whole = false
-	}
-	if !whole {
-		stats.MirrorsDropped.Add(1)
-	}
-	up.Close(stop() && whole)
+	sending.Wait()
+	return whole && sent
 }
 
 // giveUp frees what waits; nothing more is taken.
@@ -228,15 +239,9 @@ func (m *mirror) giveUp() {
 	m.body = nil
 }
 
-// send sends the copy; true if it went to its end.
+// send sends the copy's body; true if it went to its end.
 func (m *mirror) send(up upstream.Exchange) bool {
-	m.mu.Lock()
-	bodyless := m.ended == io.EOF && len(m.body) == 0 && m.request.ContentLength == 0
-	m.mu.Unlock()
-	if up.WriteRequest(&m.request, bodyless) != nil {
-		return false
-	}
-	for !bodyless {
+	for {
 		m.mu.Lock()
 		p, ended, trailer := m.body, m.ended, m.trailer
 		m.body = nil
@@ -260,7 +265,6 @@ func (m *mirror) send(up upstream.Exchange) bool {
 			return false
 		}
 	}
-	return true
 }
 
 // receive reads the answer; true if it came to its end.

@@ -33,7 +33,8 @@ var texts = map[failure.Kind]string{
 	failure.RequestTimeout:  "request timeout",
 }
 
-// reply answers for a failure; if an answer has begun, it is left unfinished, which the codecs make visible.
+// reply answers for a failure; if an answer has begun, it is left unfinished, which the codecs make visible. (In HTTP/1 one
+// that has all of its length is whole to the client, whatever is made visible.)
 func (x *exchange) reply(why *failure.Error) {
 	status := why.Status()
 	if x.responded || status == 0 {

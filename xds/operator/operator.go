@@ -116,7 +116,7 @@ func parseCommand(command string) (Part, error) {
 		case p.Name != request && p.Name != response:
 			return p, fmt.Errorf("got the length %q in %%%s%%, want none: %s and %s alone take one", length, whole, request, response)
 		case err != nil || n == 0:
-			return p, fmt.Errorf("got the length %q in %%%s%%, want a number above 0", length, whole)
+			return p, fmt.Errorf("got the length %q in %%%s%%, want 1 to 2147483647", length, whole)
 		}
 		p.Max = int(n)
 	} else if command != p.Name {

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -16,32 +16,63 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// Build makes a snapshot of messages by type URL and name. What did not change since previous, which may be nil, is
-// the very same: resource, set, and, if nothing changed at all, previous itself.
+// Entry is a resource that is made where it is needed.
+type Entry struct {
+	Name string
+	// Key, if not nil, stands for all that the message is made of: while it equals that of the resource of this name before,
+	// that resource stays, and Make is not called. It is comparable.
+	Key any
+	// Make is pure. The message is not kept.
+	Make func() (proto.Message, error)
+}
+
+// Build makes a snapshot of messages by type URL and name: see BuildEntries.
+func Build(resources map[string]map[string]proto.Message, previous *Snapshot) (*Snapshot, error) {
+	entries := map[string][]Entry{}
+	for url, messages := range resources {
+		entries[url] = []Entry{} // of an unknown type, too
+		for name, m := range messages {
+			entries[url] = append(entries[url], Entry{Name: name, Make: func() (proto.Message, error) { return m, nil }})
+		}
+	}
+	return BuildEntries(entries, previous)
+}
+
+// BuildEntries makes a snapshot of entries by type URL. What did not change since previous, which may be nil, is the very
+// same: resource, set, and, if nothing changed at all, previous itself.
 //
 // It adds an empty ClusterLoadAssignment for every EDS cluster that has none, since a service without endpoints is an
 // empty assignment and not a missing one (rule 14). Every other reference to a resource that is not in the set is an
-// error; errors are joined, and each names both ends. The messages are not kept.
-func Build(resources map[string]map[string]proto.Message, previous *Snapshot) (*Snapshot, error) {
+// error, and so is a name that stands twice; errors are joined, and each names both ends. Snapshots that descend from one
+// another are built by one goroutine at a time.
+func BuildEntries(entries map[string][]Entry, previous *Snapshot) (*Snapshot, error) {
 	if previous == nil {
 		previous = Empty
 	}
 	var errs []error
-	for url := range resources {
+	for url := range entries {
 		if _, ok := resource.ByURL(url); !ok {
 			errs = append(errs, fmt.Errorf("snapshot: type %q: got a type that is not served", url))
 		}
 	}
 	built := map[string][]*Resource{}
 	for _, t := range resource.PushOrder {
-		for _, name := range slices.Sorted(maps.Keys(resources[t.URL])) {
-			r, err := build(t, name, resources[t.URL][name], previous.Set(t.URL).Get(name))
+		sorted := slices.SortedFunc(slices.Values(entries[t.URL]), func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+		before := previous.Set(t.URL)
+		all := make([]*Resource, 0, len(sorted))
+		for i, e := range sorted {
+			if i > 0 && sorted[i-1].Name == e.Name {
+				errs = append(errs, fmt.Errorf("snapshot: %s %q: stands twice", t.Short, e.Name))
+				continue
+			}
+			r, err := e.build(t, before.Get(e.Name))
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
-			built[t.URL] = append(built[t.URL], r)
+			all = append(all, r)
 		}
+		built[t.URL] = all
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -53,6 +84,23 @@ func Build(resources map[string]map[string]proto.Message, previous *Snapshot) (*
 		return nil, err
 	}
 	return assemble(built, previous), nil
+}
+
+// build makes a resource, or takes the one before.
+func (e Entry) build(t resource.Type, old *Resource) (*Resource, error) {
+	if old != nil && e.Key != nil && old.key == e.Key {
+		return old, nil
+	}
+	m, err := e.Make()
+	if err != nil {
+		return nil, err
+	}
+	r, err := build(t, e.Name, m, old)
+	if err != nil || e.Key == nil {
+		return r, err
+	}
+	r.key = e.Key // also of the one before, if its content is the same: it is known by this from now on
+	return r, nil
 }
 
 // assemble reuses the sets that did not change, and previous if none did.

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// Resource is one serialized resource. It is immutable, and shared by every snapshot and stream that has it: the same
+// Resource is one serialized resource. It is immutable (but for key), and shared by every snapshot and stream that has it: the same
 // content under the same name is the same pointer for as long as it stays in the set.
 type Resource struct {
 	// Name is the resource's own name.
@@ -29,6 +29,9 @@ type Resource struct {
 	size    int
 	refs    [4][]string // sorted, by refIndex
 	claimed bool
+
+	// Only BuildEntries uses it, which is for one goroutine at a time in a line of snapshots.
+	key any
 }
 
 // Any is the resource as it goes into a state-of-the-world response. It must not be changed.

@@ -102,7 +102,16 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 			v.Timeout = short(r.Timeout)
 		}
 		if r.Retry != nil {
-			v.Retries = fmt.Sprintf("up to %d, on %s", r.Retry.Attempts, strings.ReplaceAll(r.Retry.On.String(), ",", ", "))
+			v.Retries = fmt.Sprintf("up to %d, on %s", r.Retry.Attempts, conditions(r.Retry))
+		}
+		for _, m := range r.Mirrors {
+			share := 100.0
+			if m.Fraction != nil {
+				share = 100 * float64(m.Fraction.Numerator) / float64(m.Fraction.Denominator)
+			}
+			if share > 0 {
+				v.Copies = append(v.Copies, explain.Copy{Service: m.Cluster, Percent: share})
+			}
 		}
 		if r.Rewrite != nil {
 			if seen := *req; route.Rewrite(r, &seen) {
@@ -112,6 +121,21 @@ func fill(v *explain.Verdict, r *config.Route, req *message.Request) {
 			}
 		}
 	}
+}
+
+// conditions are what counts as a failure, in words.
+func conditions(r *config.Retry) string {
+	var words []string
+	for word := range strings.SplitSeq(r.On.String(), ",") {
+		if word != "retriable-status-codes" {
+			words = append(words, word)
+			continue
+		}
+		for _, code := range r.StatusCodes {
+			words = append(words, fmt.Sprint(code))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // short is a duration as people write it: 1m, not 1m0s.

@@ -29,7 +29,7 @@ gateways: [web]
 hosts: [again.example.com]
 retry: {attempts: 2}
 rules:
-  - {name: a, match: {path: {prefix: /a}}, backends: [{service: v1}]}
+  - {name: a, match: {path: {prefix: /a}}, backends: [{service: v1}], retry: {statusCodes: [429, 503], conditions: [reset]}, mirror: [{service: v2, fraction: 0.5%}, {service: v1, fraction: 0%}]}
   - {name: b, backends: [{service: v1}]}
 ---
 {kind: Service, name: v1}
@@ -79,6 +79,13 @@ func TestMatch(t *testing.T) {
 			explain.Verdict{
 				Path: "/b", Host: "again.example.com", Rule: "Route/again#b", Retries: "up to 2, on connect-failure, refused-stream, reset-before-request",
 				Backends: []ir.Backend{{Cluster: "v1", Weight: 1}}, Skipped: []explain.Skipped{{Rule: "Route/again#a", Reason: "path: got /b, want /a or below it"}},
+			},
+		},
+		{
+			"copies", explain.Question{Method: "GET", Authority: "again.example.com", Path: "/a"},
+			explain.Verdict{
+				Path: "/a", Host: "again.example.com", Rule: "Route/again#a", Retries: "up to 1, on reset, 429, 503",
+				Backends: []ir.Backend{{Cluster: "v1", Weight: 1}}, Copies: []explain.Copy{{Service: "v2", Percent: 0.5}},
 			},
 		},
 		{"no host", explain.Question{Method: "GET", Authority: "other.example.com", Path: "/"}, explain.Verdict{Path: "/"}},
