@@ -16,7 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
-	"github.com/sluice-proxy/sluice/controlplane/plan"
+	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -287,16 +287,19 @@ func (b *builder) problems() []store.Problem {
 }
 
 // served is what is served now; nil before the first build.
-func (b *builder) served() *plan.Served {
-	result, fleets := b.latest.Load(), b.published.Load()
+func (b *builder) served() *served.Served {
+	result, published := b.latest.Load(), b.published.Load()
 	if result == nil {
 		return nil
 	}
-	s := &plan.Served{Result: result, Fleets: map[string]plan.Fleet{}}
-	if fleets != nil {
-		for name, f := range *fleets {
-			s.Fleets[name] = plan.Fleet{IR: f.fleet, Snapshot: f.snapshot}
+	s := &served.Served{Result: result, Fleets: map[string]served.Fleet{}}
+	if published != nil {
+		for name, f := range *published {
+			s.Fleets[name] = served.Fleet{Snapshot: f.snapshot}
 		}
+	}
+	for _, f := range result.Compiled.Fleets {
+		s.Fleets[f.Name] = served.Fleet{IR: f, Snapshot: s.Fleets[f.Name].Snapshot}
 	}
 	return s
 }

@@ -22,33 +22,22 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/controlplane/translate"
+	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
-
-// Served is what is served at one moment. It is not changed.
-type Served struct {
-	Result *store.Result
-	// Fleets are as they were published, by name.
-	Fleets map[string]Fleet
-}
-
-// Fleet is what a fleet has.
-type Fleet struct {
-	IR       *ir.Fleet
-	Snapshot *snapshot.Snapshot
-}
 
 // Options say where the answers come from. All are required.
 type Options struct {
 	// Paths are those that the control plane reads.
 	Paths   []string
 	Store   *store.Store
-	Served  func() *Served // nil before the first build
+	Served  func() *served.Served // nil before the first build
 	Proxies func(fleet string) []status.Proxy
 	// Servers are those of an SRV name, if it is looked up already.
 	Servers func(d *ir.DNS, name string) (servers []srv.Server, known bool)
@@ -77,13 +66,13 @@ func (p *Planner) Plan(ctx context.Context, request *adminv1.PlanRequest) (*admi
 		return nil, err
 	}
 	defer p.leave()
-	served := p.opts.Served()
-	if served == nil {
+	now := p.opts.Served()
+	if now == nil {
 		return nil, grpcstatus.Error(codes.Unavailable, "the first build is not done")
 	}
 	var parse store.Files
 	preview := p.opts.Store.Preview(parse.Set(files), materials, p.spelling(relatives))
-	return p.compare(served, preview), nil
+	return p.compare(now, preview), nil
 }
 
 func (p *Planner) enter(ctx context.Context) error {
@@ -98,28 +87,28 @@ func (p *Planner) enter(ctx context.Context) error {
 func (p *Planner) leave() { <-p.turn }
 
 // compare puts what is served beside what would be.
-func (p *Planner) compare(served *Served, next *store.Preview) *adminv1.PlanResponse {
+func (p *Planner) compare(now *served.Served, next *store.Preview) *adminv1.PlanResponse {
 	out := &adminv1.PlanResponse{}
 	budget := &budget{left: maxDiffs}
-	out.Documents, out.Unchanged = documents(served.Result.Documents, next.Result, budget)
+	out.Documents, out.Unchanged = documents(now.Result.Documents, next.Result, budget)
 	for _, ref := range next.Taken {
 		out.Notes = append(out.Notes, fmt.Sprintf("%s: its files cannot be read where the plan was asked for: those that are served are taken", ref))
 	}
-	planned := p.fleets(served, next, &out.Notes)
+	planned := p.fleets(now, next, &out.Notes)
 	names := slices.Sorted(maps.Keys(planned))
-	for name := range served.Fleets {
+	for name := range now.Fleets {
 		if _, stays := planned[name]; !stays {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		change := p.fleet(name, served.Fleets[name], planned[name], budget, &out.Notes)
+		change := p.fleet(name, now.Fleets[name], planned[name], budget, &out.Notes)
 		if len(change.GetResources()) > 0 || change.GetError() != "" {
 			out.Fleets = append(out.Fleets, change)
 		}
 	}
-	out.Problems = problems(served, next, planned)
+	out.Problems = problems(now, next)
 	if budget.cut {
 		out.Notes = append(out.Notes, "some differences are too long, and are not shown in full")
 	}
@@ -128,16 +117,16 @@ func (p *Planner) compare(served *Served, next *store.Preview) *adminv1.PlanResp
 
 // planned is what a fleet would have, or why it cannot.
 type planned struct {
-	Fleet
+	served.Fleet
 	err error
 }
 
 // fleets are all that would be.
-func (p *Planner) fleets(served *Served, next *store.Preview, notes *[]string) map[string]planned {
+func (p *Planner) fleets(now *served.Served, next *store.Preview, notes *[]string) map[string]planned {
 	out := map[string]planned{}
 	for _, f := range next.Compiled.Fleets {
-		old := served.Fleets[f.Name]
-		now := *srv.Expand(f, func(d *ir.DNS, name string) []srv.Server {
+		old := now.Fleets[f.Name]
+		fleet := *srv.Expand(f, func(d *ir.DNS, name string) []srv.Server {
 			servers, known := p.opts.Servers(d, name)
 			if !known {
 				if note := "srv:" + name + ": its servers are left out: it has not been looked up yet"; !slices.Contains(*notes, note) {
@@ -146,20 +135,20 @@ func (p *Planner) fleets(served *Served, next *store.Preview, notes *[]string) m
 			}
 			return servers
 		})
-		now.Certificates = slices.Clone(now.Certificates)
-		for i, c := range now.Certificates {
+		fleet.Certificates = slices.Clone(fleet.Certificates)
+		for i, c := range fleet.Certificates {
 			if other, ok := next.Other[c.Name]; ok {
-				now.Certificates[i] = other
+				fleet.Certificates[i] = other
 			}
 		}
-		if len(now.Certificates) > 0 {
-			now.TicketKeys = store.NewTicketKeys()
-			if old.IR != nil && len(old.IR.TicketKeys) > 0 {
-				now.TicketKeys = old.IR.TicketKeys
-			}
+		if len(fleet.Certificates) > 0 {
+			fleet.TicketKeys = store.NewTicketKeys()
 		}
-		one := planned{Fleet: Fleet{IR: &now, Snapshot: old.Snapshot}}
-		resources, err := translate.Fleet(&now)
+		one := planned{Fleet: served.Fleet{IR: &fleet, Snapshot: old.Snapshot}}
+		resources, err := translate.Fleet(&fleet)
+		if err == nil {
+			err = sameTickets(resources, old.Snapshot)
+		}
 		if err == nil {
 			one.Snapshot, err = snapshot.Build(resources, old.Snapshot)
 		}
@@ -167,6 +156,18 @@ func (p *Planner) fleets(served *Served, next *store.Preview, notes *[]string) m
 		out[f.Name] = one
 	}
 	return out
+}
+
+// sameTickets puts the session ticket keys that are served in the place of others: they are no part of any file.
+func sameTickets(resources translate.Resources, s *snapshot.Snapshot) error {
+	secrets := resources[resource.SecretType]
+	r := orEmpty(s).Set(resource.SecretType).Get(translate.SessionTickets)
+	if r == nil || secrets[translate.SessionTickets] == nil {
+		return nil
+	}
+	m, err := r.Any().UnmarshalNew()
+	secrets[translate.SessionTickets] = m
+	return err
 }
 
 // spelling names a file of what is served as the request does, if it is the same within the folder.

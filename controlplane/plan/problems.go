@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 )
 
 // problems are those that there would be. One is known if it is there now: where it stands may have changed.
-func problems(served *Served, next *store.Preview, _ map[string]planned) []*adminv1.PlanProblem {
+func problems(now *served.Served, next *store.Preview) []*adminv1.PlanProblem {
 	known := map[string]bool{}
-	for _, p := range served.Result.Problems {
+	for _, p := range now.Result.Problems {
 		known[identity(p)] = true
 	}
 	var out []*adminv1.PlanProblem

@@ -1,20 +1,13 @@
 package plan
 
 import (
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/pem"
 	"fmt"
 	"slices"
-	"strings"
 
-	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
-	"github.com/sluice-proxy/sluice/controlplane/translate"
+	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/xds/drain"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
@@ -24,7 +17,7 @@ import (
 const maxProxies = 1000
 
 // fleet is what changes for a fleet's proxies. One that no Gateway names any more is left with nothing.
-func (p *Planner) fleet(name string, old Fleet, next planned, b *budget, notes *[]string) *adminv1.FleetChange {
+func (p *Planner) fleet(name string, old served.Fleet, next planned, b *budget, notes *[]string) *adminv1.FleetChange {
 	out := &adminv1.FleetChange{Fleet: text(name)}
 	if next.err != nil {
 		out.Error = text(next.err.Error())
@@ -81,10 +74,10 @@ func orEmpty(s *snapshot.Snapshot) *snapshot.Snapshot {
 
 // resource is what changes in a resource.
 func (b *budget) resource(t resource.Type, was, is *snapshot.Resource) string {
-	old, err := Render(t.URL, was)
+	old, err := served.Render(t.URL, was)
 	if err == nil {
 		var next string
-		if next, err = Render(t.URL, is); err == nil {
+		if next, err = served.Render(t.URL, is); err == nil {
 			if old == next {
 				return "@@ what is secret in it changes"
 			}
@@ -92,73 +85,6 @@ func (b *budget) resource(t resource.Type, was, is *snapshot.Resource) string {
 		}
 	}
 	return text(fmt.Sprintf("@@ it cannot be shown: %v", err))
-}
-
-// Render is a resource as YAML without its secrets, its certificates in words. Nil is empty.
-func Render(typeURL string, r *snapshot.Resource) (string, error) {
-	if r == nil {
-		return "", nil
-	}
-	m, err := r.Any().UnmarshalNew()
-	if err != nil {
-		return "", err
-	}
-	rendered, err := translate.YAML(typeURL, m)
-	if err != nil || typeURL != resource.SecretType {
-		return string(rendered), err
-	}
-	var node yaml.Node
-	if err := yaml.Unmarshal(rendered, &node); err != nil {
-		return "", err
-	}
-	inWords(&node)
-	var out strings.Builder
-	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(2)
-	if err := encoder.Encode(&node); err != nil {
-		return "", err
-	}
-	return out.String(), encoder.Close()
-}
-
-// inWords puts certificates' names in the place of their bytes.
-func inWords(n *yaml.Node) {
-	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == "inline_bytes" {
-			if words := certificates(child.Value); len(words) > 0 {
-				list := &yaml.Node{Kind: yaml.SequenceNode}
-				for _, w := range words {
-					list.Content = append(list.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: w})
-				}
-				n.Content[i] = list
-			}
-			continue
-		}
-		inWords(child)
-	}
-}
-
-func certificates(encoded string) (words []string) {
-	data, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return nil
-	}
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			continue
-		}
-		names := slices.Clone(c.DNSNames)
-		for _, ip := range c.IPAddresses {
-			names = append(names, ip.String())
-		}
-		if len(names) == 0 {
-			names = []string{c.Subject.String()}
-		}
-		sum := sha256.Sum256(c.Raw)
-		words = append(words, fmt.Sprintf("%s, until %s, sha256 %s", strings.ToValidUTF8(strings.Join(names, " "), "\uFFFD"), c.NotAfter.UTC().Format("2006-01-02"), hex.EncodeToString(sum[:8])))
-	}
-	return words
 }
 
 // drainsOf says whose connections end, by kind of proxy.
