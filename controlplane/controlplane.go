@@ -21,6 +21,7 @@ import (
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/describe"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
 	"github.com/sluice-proxy/sluice/controlplane/plan"
 	"github.com/sluice-proxy/sluice/controlplane/source"
@@ -114,6 +115,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}))
 	adminv1.RegisterDefinitionServiceServer(rpc, admin.NewDefinitions(admin.DefinitionsOptions{
 		Planner:   plan.New(plan.Options{Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known}),
+		Describer: describe.New(describe.Options{Served: builder.served, Proxies: proxies.Proxies}),
 		Authorize: opts.authorizeDefinitions(),
 	}))
 	ops := admin.NewOps(metrics, snapshots.Ready)

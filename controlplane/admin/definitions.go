@@ -17,7 +17,9 @@ const (
 
 // access says what each method of DefinitionService needs: this is the one place for it. What is not in it needs Write.
 var access = map[string]Access{
-	"Plan": Read,
+	"Plan":     Read,
+	"List":     Read,
+	"Describe": Read,
 }
 
 // Planner says what would change.
@@ -25,9 +27,16 @@ type Planner interface {
 	Plan(ctx context.Context, request *adminv1.PlanRequest) (*adminv1.PlanResponse, error)
 }
 
+// Describer says what documents there are, and what became of them.
+type Describer interface {
+	List(request *adminv1.ListRequest) (*adminv1.ListResponse, error)
+	Describe(request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error)
+}
+
 // DefinitionsOptions say where the answers come from. All are required but Authorize.
 type DefinitionsOptions struct {
-	Planner Planner
+	Planner   Planner
+	Describer Describer
 	// Authorize refuses a caller with an error that carries a gRPC status. Nil lets everyone do everything.
 	Authorize func(ctx context.Context, needs Access) error
 }
@@ -60,4 +69,20 @@ func (s *Definitions) Plan(ctx context.Context, request *adminv1.PlanRequest) (*
 		return nil, err
 	}
 	return s.opts.Planner.Plan(ctx, request)
+}
+
+// List names the documents.
+func (s *Definitions) List(ctx context.Context, request *adminv1.ListRequest) (*adminv1.ListResponse, error) {
+	if err := s.authorize(ctx, "List"); err != nil {
+		return nil, err
+	}
+	return s.opts.Describer.List(request)
+}
+
+// Describe says what a document became.
+func (s *Definitions) Describe(ctx context.Context, request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error) {
+	if err := s.authorize(ctx, "Describe"); err != nil {
+		return nil, err
+	}
+	return s.opts.Describer.Describe(request)
 }

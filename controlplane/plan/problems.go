@@ -17,20 +17,13 @@ func problems(now *served.Served, next *store.Preview) []*adminv1.PlanProblem {
 	}
 	var out []*adminv1.PlanProblem
 	for _, p := range next.Problems {
-		out = append(out, &adminv1.PlanProblem{Problem: problem(p), Known: known[identity(p)]})
+		out = append(out, &adminv1.PlanProblem{Problem: served.Problem(p), Known: known[identity(p)]})
 	}
 	return out
 }
 
 func identity(p store.Problem) string {
 	return strings.Join([]string{p.Code, p.Ref.String(), p.Field}, " ")
-}
-
-func problem(p store.Problem) *adminv1.Problem {
-	return &adminv1.Problem{
-		File: text(p.File), Line: int32(p.Line), Column: int32(p.Column), Document: text(p.Ref.String()), Code: p.Code,
-		Severity: string(p.Severity), Field: text(p.Field), Message: text(p.Message), Serving: p.Serving,
-	}
 }
 
 // text is what protobuf takes for a string: it must be UTF-8, which a file's name need not be.

@@ -19,6 +19,12 @@ import (
 
 // Render is a resource as YAML without its secrets, its certificates in words. Nil is empty.
 func Render(typeURL string, r *snapshot.Resource) (string, error) {
+	return RenderPart(typeURL, r, nil)
+}
+
+// RenderPart is Render without the items of lists that keep does not want: it is asked with the list's name and the item's.
+// Virtual hosts that are left without routes are left out.
+func RenderPart(typeURL string, r *snapshot.Resource, keep func(list, name string) bool) (string, error) {
 	if r == nil {
 		return "", nil
 	}
@@ -27,14 +33,19 @@ func Render(typeURL string, r *snapshot.Resource) (string, error) {
 		return "", err
 	}
 	rendered, err := translate.YAML(typeURL, m)
-	if err != nil || typeURL != resource.SecretType {
+	if err != nil || typeURL != resource.SecretType && keep == nil {
 		return string(rendered), err
 	}
 	var node yaml.Node
 	if err := yaml.Unmarshal(rendered, &node); err != nil {
 		return "", err
 	}
-	inWords(&node)
+	if typeURL == resource.SecretType {
+		inWords(&node)
+	}
+	if keep != nil {
+		prune(&node, keep)
+	}
 	var out strings.Builder
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
@@ -42,6 +53,41 @@ func Render(typeURL string, r *snapshot.Resource) (string, error) {
 		return "", err
 	}
 	return out.String(), encoder.Close()
+}
+
+// prune leaves out what keep does not want.
+func prune(n *yaml.Node, keep func(list, name string) bool) {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && child.Kind == yaml.SequenceNode {
+			list := n.Content[i-1].Value
+			child.Content = slices.DeleteFunc(child.Content, func(item *yaml.Node) bool {
+				prune(item, keep)
+				return item.Kind == yaml.MappingNode && (!keep(list, value(item, "name")) || list == "virtual_hosts" && without(item, "routes"))
+			})
+			continue
+		}
+		prune(child, keep)
+	}
+}
+
+// value is the text of a key in a mapping; "" if there is none.
+func value(mapping *yaml.Node, key string) string {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1].Value
+		}
+	}
+	return ""
+}
+
+// without says whether a list in a mapping is there and empty.
+func without(mapping *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return len(mapping.Content[i+1].Content) == 0
+		}
+	}
+	return false
 }
 
 // inWords puts certificates' names in the place of their bytes.

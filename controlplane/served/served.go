@@ -5,6 +5,9 @@
 package served
 
 import (
+	"strings"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
@@ -24,3 +27,14 @@ type Fleet struct {
 	// Snapshot is as it was published; nil is nothing yet.
 	Snapshot *snapshot.Snapshot
 }
+
+// Problem is one in the words of the API.
+func Problem(p store.Problem) *adminv1.Problem {
+	return &adminv1.Problem{
+		File: text(p.File), Line: int32(p.Line), Column: int32(p.Column), Document: text(p.Ref.String()), Code: p.Code,
+		Severity: string(p.Severity), Field: text(p.Field), Message: text(p.Message), Serving: p.Serving,
+	}
+}
+
+// text is what protobuf takes for a string: it must be UTF-8, which a file's name need not be.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -789,6 +789,526 @@ func (x *PlanProblem) GetKnown() bool {
 	return false
 }
 
+// ListRequest asks for all kinds or one.
+type ListRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind: "Route"; empty is all.
+	Kind          string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRequest) Reset() {
+	*x = ListRequest{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRequest) ProtoMessage() {}
+
+func (x *ListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
+func (*ListRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+// ListResponse has the documents by kind and name.
+type ListResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The documents.
+	Documents     []*ListedDocument `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListResponse) Reset() {
+	*x = ListResponse{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListResponse) ProtoMessage() {}
+
+func (x *ListResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
+func (*ListResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListResponse) GetDocuments() []*ListedDocument {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+// ListedDocument is one of them.
+type ListedDocument struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document: "Route/shop".
+	Document string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	// "served", "served in part", "last good version" (the file holds something that cannot be served) or "not served".
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// The fleets that have something of it.
+	Fleets []string `protobuf:"bytes,3,rep,name=fleets,proto3" json:"fleets,omitempty"`
+	// The file.
+	File string `protobuf:"bytes,4,opt,name=file,proto3" json:"file,omitempty"`
+	// The line, from 1.
+	Line int32 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
+	// How many problems there are with it, warnings among them.
+	Problems      uint32 `protobuf:"varint,6,opt,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListedDocument) Reset() {
+	*x = ListedDocument{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListedDocument) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListedDocument) ProtoMessage() {}
+
+func (x *ListedDocument) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListedDocument.ProtoReflect.Descriptor instead.
+func (*ListedDocument) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListedDocument) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *ListedDocument) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ListedDocument) GetFleets() []string {
+	if x != nil {
+		return x.Fleets
+	}
+	return nil
+}
+
+func (x *ListedDocument) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *ListedDocument) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *ListedDocument) GetProblems() uint32 {
+	if x != nil {
+		return x.Problems
+	}
+	return 0
+}
+
+// DescribeRequest names a document.
+type DescribeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document: "Route/shop".
+	Document      string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeRequest) Reset() {
+	*x = DescribeRequest{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeRequest) ProtoMessage() {}
+
+func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
+func (*DescribeRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DescribeRequest) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+// DescribeResponse is what is known of it.
+type DescribeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document: "Route/shop".
+	Document string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	// As in ListedDocument.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// The file.
+	File string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
+	// The line, from 1.
+	Line int32 `protobuf:"varint,4,opt,name=line,proto3" json:"line,omitempty"`
+	// The version that is served, as it was written; empty if none is.
+	Text string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	// What is wrong with it.
+	Problems []*Problem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The documents that use it, if it is a Service.
+	UsedBy []string `protobuf:"bytes,7,rep,name=used_by,json=usedBy,proto3" json:"used_by,omitempty"`
+	// What it became, by fleet and in the order in which it is pushed.
+	Resources []*DescribedResource `protobuf:"bytes,8,rep,name=resources,proto3" json:"resources,omitempty"`
+	// The proxies of these fleets. At most 1,000.
+	Proxies       []*Running `protobuf:"bytes,9,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeResponse) Reset() {
+	*x = DescribeResponse{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeResponse) ProtoMessage() {}
+
+func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
+func (*DescribeResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DescribeResponse) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *DescribeResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *DescribeResponse) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *DescribeResponse) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *DescribeResponse) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetUsedBy() []string {
+	if x != nil {
+		return x.UsedBy
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetResources() []*DescribedResource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetProxies() []*Running {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// DescribedResource is an xDS resource that has something of a document.
+type DescribedResource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// The short name of the type: CDS, EDS, LDS, RDS, SDS.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// The name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The version.
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// What of it is the document's, as YAML. Secrets read "[redacted]".
+	Yaml          string `protobuf:"bytes,5,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribedResource) Reset() {
+	*x = DescribedResource{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribedResource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribedResource) ProtoMessage() {}
+
+func (x *DescribedResource) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribedResource.ProtoReflect.Descriptor instead.
+func (*DescribedResource) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DescribedResource) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *DescribedResource) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *DescribedResource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DescribedResource) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *DescribedResource) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+// Running is a proxy that has, or is to have, what a document became.
+type Running struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// xDS node.id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// What it calls itself.
+	Agent string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Whether it is connected.
+	Connected bool `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
+	// It is connected, and has accepted the newest of all types of resources that the document became.
+	Runs bool `protobuf:"varint,5,opt,name=runs,proto3" json:"runs,omitempty"`
+	// Of which types it has not, and why: "LDS ERROR: …".
+	Lacks         []string `protobuf:"bytes,6,rep,name=lacks,proto3" json:"lacks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Running) Reset() {
+	*x = Running{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Running) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Running) ProtoMessage() {}
+
+func (x *Running) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Running.ProtoReflect.Descriptor instead.
+func (*Running) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Running) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *Running) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Running) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *Running) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *Running) GetRuns() bool {
+	if x != nil {
+		return x.Runs
+	}
+	return false
+}
+
+func (x *Running) GetLacks() []string {
+	if x != nil {
+		return x.Lacks
+	}
+	return nil
+}
+
 var File_sluice_admin_v1_definitions_proto protoreflect.FileDescriptor
 
 const file_sluice_admin_v1_definitions_proto_rawDesc = "" +
@@ -848,9 +1368,47 @@ const file_sluice_admin_v1_definitions_proto_rawDesc = "" +
 	"\x05names\x18\x05 \x03(\tR\x05names\"W\n" +
 	"\vPlanProblem\x122\n" +
 	"\aproblem\x18\x01 \x01(\v2\x18.sluice.admin.v1.ProblemR\aproblem\x12\x14\n" +
-	"\x05known\x18\x02 \x01(\bR\x05known2X\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\"!\n" +
+	"\vListRequest\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\"M\n" +
+	"\fListResponse\x12=\n" +
+	"\tdocuments\x18\x01 \x03(\v2\x1f.sluice.admin.v1.ListedDocumentR\tdocuments\"\x9e\x01\n" +
+	"\x0eListedDocument\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
+	"\x06fleets\x18\x03 \x03(\tR\x06fleets\x12\x12\n" +
+	"\x04file\x18\x04 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x05 \x01(\x05R\x04line\x12\x1a\n" +
+	"\bproblems\x18\x06 \x01(\rR\bproblems\"-\n" +
+	"\x0fDescribeRequest\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\"\xc5\x02\n" +
+	"\x10DescribeResponse\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
+	"\x04file\x18\x03 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x04 \x01(\x05R\x04line\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\x124\n" +
+	"\bproblems\x18\x06 \x03(\v2\x18.sluice.admin.v1.ProblemR\bproblems\x12\x17\n" +
+	"\aused_by\x18\a \x03(\tR\x06usedBy\x12@\n" +
+	"\tresources\x18\b \x03(\v2\".sluice.admin.v1.DescribedResourceR\tresources\x122\n" +
+	"\aproxies\x18\t \x03(\v2\x18.sluice.admin.v1.RunningR\aproxies\"\x7f\n" +
+	"\x11DescribedResource\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x12\n" +
+	"\x04yaml\x18\x05 \x01(\tR\x04yaml\"\x8d\x01\n" +
+	"\aRunning\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
+	"\x05agent\x18\x03 \x01(\tR\x05agent\x12\x1c\n" +
+	"\tconnected\x18\x04 \x01(\bR\tconnected\x12\x12\n" +
+	"\x04runs\x18\x05 \x01(\bR\x04runs\x12\x14\n" +
+	"\x05lacks\x18\x06 \x03(\tR\x05lacks2\xee\x01\n" +
 	"\x11DefinitionService\x12C\n" +
-	"\x04Plan\x12\x1c.sluice.admin.v1.PlanRequest\x1a\x1d.sluice.admin.v1.PlanResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
+	"\x04Plan\x12\x1c.sluice.admin.v1.PlanRequest\x1a\x1d.sluice.admin.v1.PlanResponse\x12C\n" +
+	"\x04List\x12\x1c.sluice.admin.v1.ListRequest\x1a\x1d.sluice.admin.v1.ListResponse\x12O\n" +
+	"\bDescribe\x12 .sluice.admin.v1.DescribeRequest\x1a!.sluice.admin.v1.DescribeResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_sluice_admin_v1_definitions_proto_rawDescOnce sync.Once
@@ -864,19 +1422,26 @@ func file_sluice_admin_v1_definitions_proto_rawDescGZIP() []byte {
 	return file_sluice_admin_v1_definitions_proto_rawDescData
 }
 
-var file_sluice_admin_v1_definitions_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_sluice_admin_v1_definitions_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_sluice_admin_v1_definitions_proto_goTypes = []any{
-	(*PlanRequest)(nil),    // 0: sluice.admin.v1.PlanRequest
-	(*DefinitionFile)(nil), // 1: sluice.admin.v1.DefinitionFile
-	(*Material)(nil),       // 2: sluice.admin.v1.Material
-	(*PlanResponse)(nil),   // 3: sluice.admin.v1.PlanResponse
-	(*DocumentChange)(nil), // 4: sluice.admin.v1.DocumentChange
-	(*FleetChange)(nil),    // 5: sluice.admin.v1.FleetChange
-	(*ResourceChange)(nil), // 6: sluice.admin.v1.ResourceChange
-	(*ConcernedProxy)(nil), // 7: sluice.admin.v1.ConcernedProxy
-	(*Drain)(nil),          // 8: sluice.admin.v1.Drain
-	(*PlanProblem)(nil),    // 9: sluice.admin.v1.PlanProblem
-	(*Problem)(nil),        // 10: sluice.admin.v1.Problem
+	(*PlanRequest)(nil),       // 0: sluice.admin.v1.PlanRequest
+	(*DefinitionFile)(nil),    // 1: sluice.admin.v1.DefinitionFile
+	(*Material)(nil),          // 2: sluice.admin.v1.Material
+	(*PlanResponse)(nil),      // 3: sluice.admin.v1.PlanResponse
+	(*DocumentChange)(nil),    // 4: sluice.admin.v1.DocumentChange
+	(*FleetChange)(nil),       // 5: sluice.admin.v1.FleetChange
+	(*ResourceChange)(nil),    // 6: sluice.admin.v1.ResourceChange
+	(*ConcernedProxy)(nil),    // 7: sluice.admin.v1.ConcernedProxy
+	(*Drain)(nil),             // 8: sluice.admin.v1.Drain
+	(*PlanProblem)(nil),       // 9: sluice.admin.v1.PlanProblem
+	(*ListRequest)(nil),       // 10: sluice.admin.v1.ListRequest
+	(*ListResponse)(nil),      // 11: sluice.admin.v1.ListResponse
+	(*ListedDocument)(nil),    // 12: sluice.admin.v1.ListedDocument
+	(*DescribeRequest)(nil),   // 13: sluice.admin.v1.DescribeRequest
+	(*DescribeResponse)(nil),  // 14: sluice.admin.v1.DescribeResponse
+	(*DescribedResource)(nil), // 15: sluice.admin.v1.DescribedResource
+	(*Running)(nil),           // 16: sluice.admin.v1.Running
+	(*Problem)(nil),           // 17: sluice.admin.v1.Problem
 }
 var file_sluice_admin_v1_definitions_proto_depIdxs = []int32{
 	1,  // 0: sluice.admin.v1.PlanRequest.files:type_name -> sluice.admin.v1.DefinitionFile
@@ -887,14 +1452,22 @@ var file_sluice_admin_v1_definitions_proto_depIdxs = []int32{
 	6,  // 5: sluice.admin.v1.FleetChange.resources:type_name -> sluice.admin.v1.ResourceChange
 	7,  // 6: sluice.admin.v1.FleetChange.proxies:type_name -> sluice.admin.v1.ConcernedProxy
 	8,  // 7: sluice.admin.v1.FleetChange.drains:type_name -> sluice.admin.v1.Drain
-	10, // 8: sluice.admin.v1.PlanProblem.problem:type_name -> sluice.admin.v1.Problem
-	0,  // 9: sluice.admin.v1.DefinitionService.Plan:input_type -> sluice.admin.v1.PlanRequest
-	3,  // 10: sluice.admin.v1.DefinitionService.Plan:output_type -> sluice.admin.v1.PlanResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	17, // 8: sluice.admin.v1.PlanProblem.problem:type_name -> sluice.admin.v1.Problem
+	12, // 9: sluice.admin.v1.ListResponse.documents:type_name -> sluice.admin.v1.ListedDocument
+	17, // 10: sluice.admin.v1.DescribeResponse.problems:type_name -> sluice.admin.v1.Problem
+	15, // 11: sluice.admin.v1.DescribeResponse.resources:type_name -> sluice.admin.v1.DescribedResource
+	16, // 12: sluice.admin.v1.DescribeResponse.proxies:type_name -> sluice.admin.v1.Running
+	0,  // 13: sluice.admin.v1.DefinitionService.Plan:input_type -> sluice.admin.v1.PlanRequest
+	10, // 14: sluice.admin.v1.DefinitionService.List:input_type -> sluice.admin.v1.ListRequest
+	13, // 15: sluice.admin.v1.DefinitionService.Describe:input_type -> sluice.admin.v1.DescribeRequest
+	3,  // 16: sluice.admin.v1.DefinitionService.Plan:output_type -> sluice.admin.v1.PlanResponse
+	11, // 17: sluice.admin.v1.DefinitionService.List:output_type -> sluice.admin.v1.ListResponse
+	14, // 18: sluice.admin.v1.DefinitionService.Describe:output_type -> sluice.admin.v1.DescribeResponse
+	16, // [16:19] is the sub-list for method output_type
+	13, // [13:16] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_sluice_admin_v1_definitions_proto_init() }
@@ -909,7 +1482,7 @@ func file_sluice_admin_v1_definitions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_admin_v1_definitions_proto_rawDesc), len(file_sluice_admin_v1_definitions_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

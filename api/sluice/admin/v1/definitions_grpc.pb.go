@@ -21,7 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DefinitionService_Plan_FullMethodName = "/sluice.admin.v1.DefinitionService/Plan"
+	DefinitionService_Plan_FullMethodName     = "/sluice.admin.v1.DefinitionService/Plan"
+	DefinitionService_List_FullMethodName     = "/sluice.admin.v1.DefinitionService/List"
+	DefinitionService_Describe_FullMethodName = "/sluice.admin.v1.DefinitionService/Describe"
 )
 
 // DefinitionServiceClient is the client API for DefinitionService service.
@@ -33,6 +35,10 @@ type DefinitionServiceClient interface {
 	// Plan says what would change if the control plane's files were these. It changes nothing, and opens no file that the
 	// caller names.
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
+	// List names the documents that are served, and those that are not because of what is wrong with them.
+	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
+	// Describe says of one document what it became, and who runs that.
+	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 }
 
 type definitionServiceClient struct {
@@ -53,6 +59,26 @@ func (c *definitionServiceClient) Plan(ctx context.Context, in *PlanRequest, opt
 	return out, nil
 }
 
+func (c *definitionServiceClient) List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListResponse)
+	err := c.cc.Invoke(ctx, DefinitionService_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *definitionServiceClient) Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeResponse)
+	err := c.cc.Invoke(ctx, DefinitionService_Describe_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DefinitionServiceServer is the server API for DefinitionService service.
 // All implementations must embed UnimplementedDefinitionServiceServer
 // for forward compatibility.
@@ -62,6 +88,10 @@ type DefinitionServiceServer interface {
 	// Plan says what would change if the control plane's files were these. It changes nothing, and opens no file that the
 	// caller names.
 	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
+	// List names the documents that are served, and those that are not because of what is wrong with them.
+	List(context.Context, *ListRequest) (*ListResponse, error)
+	// Describe says of one document what it became, and who runs that.
+	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	mustEmbedUnimplementedDefinitionServiceServer()
 }
 
@@ -74,6 +104,12 @@ type UnimplementedDefinitionServiceServer struct{}
 
 func (UnimplementedDefinitionServiceServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
+}
+func (UnimplementedDefinitionServiceServer) List(context.Context, *ListRequest) (*ListResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedDefinitionServiceServer) Describe(context.Context, *DescribeRequest) (*DescribeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
 }
 func (UnimplementedDefinitionServiceServer) mustEmbedUnimplementedDefinitionServiceServer() {}
 func (UnimplementedDefinitionServiceServer) testEmbeddedByValue()                           {}
@@ -114,6 +150,42 @@ func _DefinitionService_Plan_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DefinitionService_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DefinitionServiceServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DefinitionService_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DefinitionServiceServer).List(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DefinitionService_Describe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DefinitionServiceServer).Describe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DefinitionService_Describe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DefinitionServiceServer).Describe(ctx, req.(*DescribeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DefinitionService_ServiceDesc is the grpc.ServiceDesc for DefinitionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -124,6 +196,14 @@ var DefinitionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Plan",
 			Handler:    _DefinitionService_Plan_Handler,
+		},
+		{
+			MethodName: "List",
+			Handler:    _DefinitionService_List_Handler,
+		},
+		{
+			MethodName: "Describe",
+			Handler:    _DefinitionService_Describe_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
