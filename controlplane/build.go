@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
@@ -42,6 +43,7 @@ type builder struct {
 	metrics   *admin.Metrics
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
 	names     *srv.Resolver
+	history   *revision.History
 
 	latest    atomic.Pointer[store.Result]     // what is served, for who asks
 	published atomic.Pointer[map[string]built] // previous, for who asks
@@ -71,6 +73,7 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		select {
 		case files = <-watcher.Updates():
 		case <-again.C:
+		case <-b.history.Changed():
 		case <-b.names.Changed():
 			edited = false
 		case <-ctx.Done():
@@ -78,11 +81,15 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		}
 		start := time.Now()
 		if edited {
-			b.result = b.documents.Update(b.files.Set(files))
+			b.result = b.documents.Update(b.history.Apply(b.files.Set(files)))
 		}
 		b.serve(start)
+		if edited {
+			b.history.Record()
+		}
 		watcher.SetExtra(b.result.Files)
 		b.save()
+		b.history.Saved()
 		if first {
 			tried()
 		}
@@ -271,6 +278,7 @@ func sorted(problems map[string]store.Problem) []string {
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
 func (b *builder) save() {
 	b.documents.KeepAnswers(b.names.Keep())
+	b.history.Keep()
 	err := b.documents.Save()
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)

@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/describe"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
 	"github.com/sluice-proxy/sluice/controlplane/plan"
+	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -104,7 +105,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	metrics.Names(names)
 	builder := &builder{
 		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
-		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
+		explain: opts.Explain, names: names, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
 	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
@@ -113,10 +114,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
 		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Authorize: opts.authorizeAdmin(),
 	}))
+	planner := plan.New(plan.Options{
+		Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: builder.history.Preview,
+	})
 	adminv1.RegisterDefinitionServiceServer(rpc, admin.NewDefinitions(admin.DefinitionsOptions{
-		Planner:   plan.New(plan.Options{Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known}),
-		Describer: describe.New(describe.Options{Served: builder.served, Proxies: proxies.Proxies}),
-		Authorize: opts.authorizeDefinitions(),
+		Planner: planner, Describer: describe.New(describe.Options{Served: builder.served, Proxies: proxies.Proxies}),
+		Revisions: revision.Answers{Of: builder.history, Plan: planner.Set}, Authorize: opts.authorizeDefinitions(),
 	}))
 	ops := admin.NewOps(metrics, snapshots.Ready)
 

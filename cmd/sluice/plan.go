@@ -294,7 +294,7 @@ func planProblem(p *adminv1.PlanProblem) string {
 
 func planSummary(answer *adminv1.PlanResponse) string {
 	if len(answer.GetDocuments()) == 0 && len(answer.GetFleets()) == 0 {
-		return fmt.Sprintf("No changes: %d documents are served as they stand in the files.", answer.GetUnchanged())
+		return fmt.Sprintf("No changes: %d documents stay as they are served.", answer.GetUnchanged())
 	}
 	counts := map[string]int{}
 	for _, d := range answer.GetDocuments() {

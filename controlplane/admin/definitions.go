@@ -20,6 +20,8 @@ var access = map[string]Access{
 	"Plan":     Read,
 	"List":     Read,
 	"Describe": Read,
+	"History":  Read,
+	"Undo":     Write,
 }
 
 // Planner says what would change.
@@ -33,10 +35,17 @@ type Describer interface {
 	Describe(request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error)
 }
 
+// Revisions are what was served, and what can be brought back.
+type Revisions interface {
+	History(request *adminv1.HistoryRequest) (*adminv1.HistoryResponse, error)
+	Undo(ctx context.Context, request *adminv1.UndoRequest) (*adminv1.UndoResponse, error)
+}
+
 // DefinitionsOptions say where the answers come from. All are required but Authorize.
 type DefinitionsOptions struct {
 	Planner   Planner
 	Describer Describer
+	Revisions Revisions
 	// Authorize refuses a caller with an error that carries a gRPC status. Nil lets everyone do everything.
 	Authorize func(ctx context.Context, needs Access) error
 }
@@ -85,4 +94,20 @@ func (s *Definitions) Describe(ctx context.Context, request *adminv1.DescribeReq
 		return nil, err
 	}
 	return s.opts.Describer.Describe(request)
+}
+
+// History tells the last revisions.
+func (s *Definitions) History(ctx context.Context, request *adminv1.HistoryRequest) (*adminv1.HistoryResponse, error) {
+	if err := s.authorize(ctx, "History"); err != nil {
+		return nil, err
+	}
+	return s.opts.Revisions.History(request)
+}
+
+// Undo brings a revision back.
+func (s *Definitions) Undo(ctx context.Context, request *adminv1.UndoRequest) (*adminv1.UndoResponse, error) {
+	if err := s.authorize(ctx, "Undo"); err != nil {
+		return nil, err
+	}
+	return s.opts.Revisions.Undo(ctx, request)
 }

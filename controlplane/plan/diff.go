@@ -45,6 +45,12 @@ func (b *budget) text(old, next string) string {
 	return out
 }
 
+// Difference is what changes from one text to another: lines that begin with "+", "-", " " or "@@".
+func Difference(old, next string) string {
+	b := budget{left: maxDiffs}
+	return b.text(old, next)
+}
+
 func split(text string) []string {
 	text = strings.TrimRight(strings.ToValidUTF8(text, "\uFFFD"), "\n")
 	if text == "" {

@@ -41,6 +41,8 @@ type Options struct {
 	Proxies func(fleet string) []status.Proxy
 	// Servers are those of an SRV name, if it is looked up already.
 	Servers func(d *ir.DNS, name string) (servers []srv.Server, known bool)
+	// Undone puts what was undone in the place of what stands in the files.
+	Undone func(store.Set) store.Set
 }
 
 // Planner makes plans, one at a time: each costs as much as a build of everything. Safe for concurrent use.
@@ -71,8 +73,21 @@ func (p *Planner) Plan(ctx context.Context, request *adminv1.PlanRequest) (*admi
 		return nil, grpcstatus.Error(codes.Unavailable, "the first build is not done")
 	}
 	var parse store.Files
-	preview := p.opts.Store.Preview(parse.Set(files), materials, p.spelling(relatives))
+	preview := p.opts.Store.Preview(p.opts.Undone(parse.Set(files)), materials, p.spelling(relatives))
 	return p.compare(now, preview), nil
+}
+
+// Set says what would change if what is to be served were this, of the control plane's own files.
+func (p *Planner) Set(ctx context.Context, set store.Set) (*adminv1.PlanResponse, error) {
+	if err := p.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer p.leave()
+	now := p.opts.Served()
+	if now == nil {
+		return nil, grpcstatus.Error(codes.Unavailable, "the first build is not done")
+	}
+	return p.compare(now, p.opts.Store.PreviewOwn(set)), nil
 }
 
 func (p *Planner) enter(ctx context.Context) error {

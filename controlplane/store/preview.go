@@ -48,7 +48,22 @@ type Preview struct {
 // Preview says what Update would come to, and changes nothing. No file is opened: materials says what Certificates and
 // TrustBundles hold. spell names a file of what is served as the set does.
 func (s *Store) Preview(set Set, materials map[definition.Ref]Material, spell func(file string) string) *Preview {
+	other := s.copy(spell)
+	p := &Preview{Other: map[string]ir.Certificate{}}
+	reader := &materialReader{certs: other.certs, materials: materials, preview: p}
+	p.Result = other.update(set, reader.read)
+	return p
+}
+
+// PreviewOwn is Preview of documents that are this control plane's: the files that they name are read.
+func (s *Store) PreviewOwn(set Set) *Preview {
+	return &Preview{Result: s.copy(func(file string) string { return file }).Update(set)}
+}
+
+// copy is another store that knows the same, and keeps nothing.
+func (s *Store) copy(spell func(file string) string) *Store {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	other := &Store{
 		now: s.now, log: slog.New(slog.DiscardHandler), certs: s.certs.copy(), accepted: map[definition.Ref]*definition.Document{},
 		partial: maps.Clone(s.partial), sockets: maps.Clone(s.sockets), tickets: map[string]*tickets{}, answers: map[string][]byte{},
@@ -58,11 +73,7 @@ func (s *Store) Preview(set Set, materials map[definition.Ref]Material, spell fu
 		renamed.Position.File = spell(d.Position.File)
 		other.accepted[ref] = &renamed
 	}
-	s.mu.Unlock()
-	p := &Preview{Other: map[string]ir.Certificate{}}
-	reader := &materialReader{certs: other.certs, materials: materials, preview: p}
-	p.Result = other.update(set, reader.read)
-	return p
+	return other
 }
 
 // copy is another one that knows the same.

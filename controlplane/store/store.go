@@ -7,6 +7,7 @@ package store
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -85,8 +86,10 @@ type Store struct {
 	tickets map[string]*tickets
 	// answers are those of name servers, by name.
 	answers map[string][]byte
+	// revisions are records of what was served.
+	revisions []json.RawMessage
 	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do, and so on.
-	dirty, dirtySockets, dirtyTickets, dirtyAnswers bool
+	dirty, dirtySockets, dirtyTickets, dirtyAnswers, dirtyRevisions bool
 }
 
 // Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The

@@ -1309,6 +1309,400 @@ func (x *Running) GetLacks() []string {
 	return nil
 }
 
+// HistoryRequest asks for all revisions, or for the differences of one.
+type HistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision; 0 is all, without differences.
+	Revision      uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HistoryRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// HistoryResponse is what is remembered.
+type HistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revisions, the newest first. At most 20.
+	Revisions []*Revision `protobuf:"bytes,1,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	// The documents that an undo holds back now.
+	HeldBack      []*HeldBack `protobuf:"bytes,2,rep,name=held_back,json=heldBack,proto3" json:"held_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HistoryResponse) GetRevisions() []*Revision {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetHeldBack() []*HeldBack {
+	if x != nil {
+		return x.HeldBack
+	}
+	return nil
+}
+
+// Revision is a set of documents that was served.
+type Revision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// When it was first served, RFC 3339.
+	Time string `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// "files"; "start": what had changed while the control plane was away, or all there was at first; "undo"; "lift": an undo
+	// was lifted.
+	Cause string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Who asked for an undo.
+	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	// The earlier revision that an undo brought back.
+	Like uint64 `protobuf:"varint,5,opt,name=like,proto3" json:"like,omitempty"`
+	// What changed in it, with the file of the new version, or of the old one where there is none.
+	Changes       []*DocumentChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revision) Reset() {
+	*x = Revision{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revision) ProtoMessage() {}
+
+func (x *Revision) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revision.ProtoReflect.Descriptor instead.
+func (*Revision) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Revision) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Revision) GetTime() string {
+	if x != nil {
+		return x.Time
+	}
+	return ""
+}
+
+func (x *Revision) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Revision) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Revision) GetLike() uint64 {
+	if x != nil {
+		return x.Like
+	}
+	return 0
+}
+
+func (x *Revision) GetChanges() []*DocumentChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// HeldBack is a document that an undo holds back.
+type HeldBack struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document: "Route/shop".
+	Document string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	// The revision whose version is served.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Since when, RFC 3339.
+	Since string `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// In that revision there was none: none is served.
+	Removed       bool `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldBack) Reset() {
+	*x = HeldBack{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldBack) ProtoMessage() {}
+
+func (x *HeldBack) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldBack.ProtoReflect.Descriptor instead.
+func (*HeldBack) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *HeldBack) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *HeldBack) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *HeldBack) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+func (x *HeldBack) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+// UndoRequest says what to bring back.
+type UndoRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision; 0 is the one before what is served now.
+	To uint64 `protobuf:"varint,1,opt,name=to,proto3" json:"to,omitempty"`
+	// Instead: serve the files as they stand again.
+	Lift bool `protobuf:"varint,2,opt,name=lift,proto3" json:"lift,omitempty"`
+	// Say what would change, and change nothing.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoRequest) Reset() {
+	*x = UndoRequest{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoRequest) ProtoMessage() {}
+
+func (x *UndoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
+func (*UndoRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UndoRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *UndoRequest) GetLift() bool {
+	if x != nil {
+		return x.Lift
+	}
+	return false
+}
+
+func (x *UndoRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// UndoResponse says what it came to.
+type UndoResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision that was brought back; 0 for a lift.
+	To uint64 `protobuf:"varint,1,opt,name=to,proto3" json:"to,omitempty"`
+	// What changed by it, or would.
+	Plan *PlanResponse `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The newest revision afterwards, which the undo has made; none in a dry run.
+	Revision      *Revision `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoResponse) Reset() {
+	*x = UndoResponse{}
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoResponse) ProtoMessage() {}
+
+func (x *UndoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_definitions_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
+func (*UndoResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_definitions_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UndoResponse) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *UndoResponse) GetPlan() *PlanResponse {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *UndoResponse) GetRevision() *Revision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
 var File_sluice_admin_v1_definitions_proto protoreflect.FileDescriptor
 
 const file_sluice_admin_v1_definitions_proto_rawDesc = "" +
@@ -1404,11 +1798,38 @@ const file_sluice_admin_v1_definitions_proto_rawDesc = "" +
 	"\x05agent\x18\x03 \x01(\tR\x05agent\x12\x1c\n" +
 	"\tconnected\x18\x04 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04runs\x18\x05 \x01(\bR\x04runs\x12\x14\n" +
-	"\x05lacks\x18\x06 \x03(\tR\x05lacks2\xee\x01\n" +
+	"\x05lacks\x18\x06 \x03(\tR\x05lacks\",\n" +
+	"\x0eHistoryRequest\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"\x82\x01\n" +
+	"\x0fHistoryResponse\x127\n" +
+	"\trevisions\x18\x01 \x03(\v2\x19.sluice.admin.v1.RevisionR\trevisions\x126\n" +
+	"\theld_back\x18\x02 \x03(\v2\x19.sluice.admin.v1.HeldBackR\bheldBack\"\xab\x01\n" +
+	"\bRevision\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\tR\x04time\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x12\n" +
+	"\x04like\x18\x05 \x01(\x04R\x04like\x129\n" +
+	"\achanges\x18\x06 \x03(\v2\x1f.sluice.admin.v1.DocumentChangeR\achanges\"r\n" +
+	"\bHeldBack\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\tR\x05since\x12\x18\n" +
+	"\aremoved\x18\x04 \x01(\bR\aremoved\"J\n" +
+	"\vUndoRequest\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\x04R\x02to\x12\x12\n" +
+	"\x04lift\x18\x02 \x01(\bR\x04lift\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\x88\x01\n" +
+	"\fUndoResponse\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\x04R\x02to\x121\n" +
+	"\x04plan\x18\x02 \x01(\v2\x1d.sluice.admin.v1.PlanResponseR\x04plan\x125\n" +
+	"\brevision\x18\x03 \x01(\v2\x19.sluice.admin.v1.RevisionR\brevision2\x81\x03\n" +
 	"\x11DefinitionService\x12C\n" +
 	"\x04Plan\x12\x1c.sluice.admin.v1.PlanRequest\x1a\x1d.sluice.admin.v1.PlanResponse\x12C\n" +
 	"\x04List\x12\x1c.sluice.admin.v1.ListRequest\x1a\x1d.sluice.admin.v1.ListResponse\x12O\n" +
-	"\bDescribe\x12 .sluice.admin.v1.DescribeRequest\x1a!.sluice.admin.v1.DescribeResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
+	"\bDescribe\x12 .sluice.admin.v1.DescribeRequest\x1a!.sluice.admin.v1.DescribeResponse\x12L\n" +
+	"\aHistory\x12\x1f.sluice.admin.v1.HistoryRequest\x1a .sluice.admin.v1.HistoryResponse\x12C\n" +
+	"\x04Undo\x12\x1c.sluice.admin.v1.UndoRequest\x1a\x1d.sluice.admin.v1.UndoResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_sluice_admin_v1_definitions_proto_rawDescOnce sync.Once
@@ -1422,7 +1843,7 @@ func file_sluice_admin_v1_definitions_proto_rawDescGZIP() []byte {
 	return file_sluice_admin_v1_definitions_proto_rawDescData
 }
 
-var file_sluice_admin_v1_definitions_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_sluice_admin_v1_definitions_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_sluice_admin_v1_definitions_proto_goTypes = []any{
 	(*PlanRequest)(nil),       // 0: sluice.admin.v1.PlanRequest
 	(*DefinitionFile)(nil),    // 1: sluice.admin.v1.DefinitionFile
@@ -1441,7 +1862,13 @@ var file_sluice_admin_v1_definitions_proto_goTypes = []any{
 	(*DescribeResponse)(nil),  // 14: sluice.admin.v1.DescribeResponse
 	(*DescribedResource)(nil), // 15: sluice.admin.v1.DescribedResource
 	(*Running)(nil),           // 16: sluice.admin.v1.Running
-	(*Problem)(nil),           // 17: sluice.admin.v1.Problem
+	(*HistoryRequest)(nil),    // 17: sluice.admin.v1.HistoryRequest
+	(*HistoryResponse)(nil),   // 18: sluice.admin.v1.HistoryResponse
+	(*Revision)(nil),          // 19: sluice.admin.v1.Revision
+	(*HeldBack)(nil),          // 20: sluice.admin.v1.HeldBack
+	(*UndoRequest)(nil),       // 21: sluice.admin.v1.UndoRequest
+	(*UndoResponse)(nil),      // 22: sluice.admin.v1.UndoResponse
+	(*Problem)(nil),           // 23: sluice.admin.v1.Problem
 }
 var file_sluice_admin_v1_definitions_proto_depIdxs = []int32{
 	1,  // 0: sluice.admin.v1.PlanRequest.files:type_name -> sluice.admin.v1.DefinitionFile
@@ -1452,22 +1879,31 @@ var file_sluice_admin_v1_definitions_proto_depIdxs = []int32{
 	6,  // 5: sluice.admin.v1.FleetChange.resources:type_name -> sluice.admin.v1.ResourceChange
 	7,  // 6: sluice.admin.v1.FleetChange.proxies:type_name -> sluice.admin.v1.ConcernedProxy
 	8,  // 7: sluice.admin.v1.FleetChange.drains:type_name -> sluice.admin.v1.Drain
-	17, // 8: sluice.admin.v1.PlanProblem.problem:type_name -> sluice.admin.v1.Problem
+	23, // 8: sluice.admin.v1.PlanProblem.problem:type_name -> sluice.admin.v1.Problem
 	12, // 9: sluice.admin.v1.ListResponse.documents:type_name -> sluice.admin.v1.ListedDocument
-	17, // 10: sluice.admin.v1.DescribeResponse.problems:type_name -> sluice.admin.v1.Problem
+	23, // 10: sluice.admin.v1.DescribeResponse.problems:type_name -> sluice.admin.v1.Problem
 	15, // 11: sluice.admin.v1.DescribeResponse.resources:type_name -> sluice.admin.v1.DescribedResource
 	16, // 12: sluice.admin.v1.DescribeResponse.proxies:type_name -> sluice.admin.v1.Running
-	0,  // 13: sluice.admin.v1.DefinitionService.Plan:input_type -> sluice.admin.v1.PlanRequest
-	10, // 14: sluice.admin.v1.DefinitionService.List:input_type -> sluice.admin.v1.ListRequest
-	13, // 15: sluice.admin.v1.DefinitionService.Describe:input_type -> sluice.admin.v1.DescribeRequest
-	3,  // 16: sluice.admin.v1.DefinitionService.Plan:output_type -> sluice.admin.v1.PlanResponse
-	11, // 17: sluice.admin.v1.DefinitionService.List:output_type -> sluice.admin.v1.ListResponse
-	14, // 18: sluice.admin.v1.DefinitionService.Describe:output_type -> sluice.admin.v1.DescribeResponse
-	16, // [16:19] is the sub-list for method output_type
-	13, // [13:16] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	19, // 13: sluice.admin.v1.HistoryResponse.revisions:type_name -> sluice.admin.v1.Revision
+	20, // 14: sluice.admin.v1.HistoryResponse.held_back:type_name -> sluice.admin.v1.HeldBack
+	4,  // 15: sluice.admin.v1.Revision.changes:type_name -> sluice.admin.v1.DocumentChange
+	3,  // 16: sluice.admin.v1.UndoResponse.plan:type_name -> sluice.admin.v1.PlanResponse
+	19, // 17: sluice.admin.v1.UndoResponse.revision:type_name -> sluice.admin.v1.Revision
+	0,  // 18: sluice.admin.v1.DefinitionService.Plan:input_type -> sluice.admin.v1.PlanRequest
+	10, // 19: sluice.admin.v1.DefinitionService.List:input_type -> sluice.admin.v1.ListRequest
+	13, // 20: sluice.admin.v1.DefinitionService.Describe:input_type -> sluice.admin.v1.DescribeRequest
+	17, // 21: sluice.admin.v1.DefinitionService.History:input_type -> sluice.admin.v1.HistoryRequest
+	21, // 22: sluice.admin.v1.DefinitionService.Undo:input_type -> sluice.admin.v1.UndoRequest
+	3,  // 23: sluice.admin.v1.DefinitionService.Plan:output_type -> sluice.admin.v1.PlanResponse
+	11, // 24: sluice.admin.v1.DefinitionService.List:output_type -> sluice.admin.v1.ListResponse
+	14, // 25: sluice.admin.v1.DefinitionService.Describe:output_type -> sluice.admin.v1.DescribeResponse
+	18, // 26: sluice.admin.v1.DefinitionService.History:output_type -> sluice.admin.v1.HistoryResponse
+	22, // 27: sluice.admin.v1.DefinitionService.Undo:output_type -> sluice.admin.v1.UndoResponse
+	23, // [23:28] is the sub-list for method output_type
+	18, // [18:23] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_sluice_admin_v1_definitions_proto_init() }
@@ -1482,7 +1918,7 @@ func file_sluice_admin_v1_definitions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_admin_v1_definitions_proto_rawDesc), len(file_sluice_admin_v1_definitions_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

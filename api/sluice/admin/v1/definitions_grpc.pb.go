@@ -24,6 +24,8 @@ const (
 	DefinitionService_Plan_FullMethodName     = "/sluice.admin.v1.DefinitionService/Plan"
 	DefinitionService_List_FullMethodName     = "/sluice.admin.v1.DefinitionService/List"
 	DefinitionService_Describe_FullMethodName = "/sluice.admin.v1.DefinitionService/Describe"
+	DefinitionService_History_FullMethodName  = "/sluice.admin.v1.DefinitionService/History"
+	DefinitionService_Undo_FullMethodName     = "/sluice.admin.v1.DefinitionService/Undo"
 )
 
 // DefinitionServiceClient is the client API for DefinitionService service.
@@ -39,6 +41,11 @@ type DefinitionServiceClient interface {
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Describe says of one document what it became, and who runs that.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
+	// History tells the last revisions: what was served, since when, and what had changed.
+	History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error)
+	// Undo has the documents of an earlier revision served, until they change in the files, which it does not touch. It
+	// answers when that is published.
+	Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error)
 }
 
 type definitionServiceClient struct {
@@ -79,6 +86,26 @@ func (c *definitionServiceClient) Describe(ctx context.Context, in *DescribeRequ
 	return out, nil
 }
 
+func (c *definitionServiceClient) History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HistoryResponse)
+	err := c.cc.Invoke(ctx, DefinitionService_History_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *definitionServiceClient) Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndoResponse)
+	err := c.cc.Invoke(ctx, DefinitionService_Undo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DefinitionServiceServer is the server API for DefinitionService service.
 // All implementations must embed UnimplementedDefinitionServiceServer
 // for forward compatibility.
@@ -92,6 +119,11 @@ type DefinitionServiceServer interface {
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Describe says of one document what it became, and who runs that.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
+	// History tells the last revisions: what was served, since when, and what had changed.
+	History(context.Context, *HistoryRequest) (*HistoryResponse, error)
+	// Undo has the documents of an earlier revision served, until they change in the files, which it does not touch. It
+	// answers when that is published.
+	Undo(context.Context, *UndoRequest) (*UndoResponse, error)
 	mustEmbedUnimplementedDefinitionServiceServer()
 }
 
@@ -110,6 +142,12 @@ func (UnimplementedDefinitionServiceServer) List(context.Context, *ListRequest) 
 }
 func (UnimplementedDefinitionServiceServer) Describe(context.Context, *DescribeRequest) (*DescribeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
+}
+func (UnimplementedDefinitionServiceServer) History(context.Context, *HistoryRequest) (*HistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method History not implemented")
+}
+func (UnimplementedDefinitionServiceServer) Undo(context.Context, *UndoRequest) (*UndoResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Undo not implemented")
 }
 func (UnimplementedDefinitionServiceServer) mustEmbedUnimplementedDefinitionServiceServer() {}
 func (UnimplementedDefinitionServiceServer) testEmbeddedByValue()                           {}
@@ -186,6 +224,42 @@ func _DefinitionService_Describe_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DefinitionService_History_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DefinitionServiceServer).History(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DefinitionService_History_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DefinitionServiceServer).History(ctx, req.(*HistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DefinitionService_Undo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DefinitionServiceServer).Undo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DefinitionService_Undo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DefinitionServiceServer).Undo(ctx, req.(*UndoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DefinitionService_ServiceDesc is the grpc.ServiceDesc for DefinitionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -204,6 +278,14 @@ var DefinitionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Describe",
 			Handler:    _DefinitionService_Describe_Handler,
+		},
+		{
+			MethodName: "History",
+			Handler:    _DefinitionService_History_Handler,
+		},
+		{
+			MethodName: "Undo",
+			Handler:    _DefinitionService_Undo_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
