@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-proxy/sluice/controlplane/admin"
+	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -59,14 +60,15 @@ func BenchmarkEdit(b *testing.B) {
 			defer names.Close()
 			p := &builder{
 				log: log, documents: documents, snapshots: snapshot.NewCache(), proxies: proxies, metrics: admin.NewMetrics(proxies, proxies),
-				names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
+				names: names, history: revision.New(revision.Options{Store: documents, Logger: log}), previous: map[string]built{}, reported: map[string]store.Problem{},
 			}
 			i := 0
 			build := func() {
 				files[0].Data = []byte(common + "---\n" + edit.text(i) + "\n")
 				i++
-				p.result = p.documents.Update(p.files.Set(files))
+				p.result = p.documents.Update(p.history.Apply(p.files.Set(files)))
 				p.serve(time.Now())
+				p.history.Record()
 				p.save()
 			}
 			build()

@@ -16,6 +16,8 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/revision"
+	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -41,8 +43,10 @@ type builder struct {
 	metrics   *admin.Metrics
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
 	names     *srv.Resolver
+	history   *revision.History
 
-	latest atomic.Pointer[store.Result] // what is served, for who asks
+	latest    atomic.Pointer[store.Result]     // what is served, for who asks
+	published atomic.Pointer[map[string]built] // previous, for who asks
 
 	// Only the run goroutine.
 	files       store.Files
@@ -69,6 +73,7 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		select {
 		case files = <-watcher.Updates():
 		case <-again.C:
+		case <-b.history.Changed():
 		case <-b.names.Changed():
 			edited = false
 		case <-ctx.Done():
@@ -76,11 +81,15 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		}
 		start := time.Now()
 		if edited {
-			b.result = b.documents.Update(b.files.Set(files))
+			b.result = b.documents.Update(b.history.Apply(b.files.Set(files)))
 		}
 		b.serve(start)
+		if edited {
+			b.history.Record()
+		}
 		watcher.SetExtra(b.result.Files)
 		b.save()
+		b.history.Saved()
 		if first {
 			tried()
 		}
@@ -178,6 +187,7 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 	}
 	slices.Sort(changes)
 	b.previous = next
+	b.published.Store(&next)
 
 	snapshots, published := map[string]*snapshot.Snapshot{}, map[string]map[string]status.Published{}
 	for name, f := range next {
@@ -268,6 +278,7 @@ func sorted(problems map[string]store.Problem) []string {
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
 func (b *builder) save() {
 	b.documents.KeepAnswers(b.names.Keep())
+	b.history.Keep()
 	err := b.documents.Save()
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)
@@ -281,6 +292,24 @@ func (b *builder) problems() []store.Problem {
 		return r.Problems
 	}
 	return nil
+}
+
+// served is what is served now; nil before the first build.
+func (b *builder) served() *served.Served {
+	result, published := b.latest.Load(), b.published.Load()
+	if result == nil {
+		return nil
+	}
+	s := &served.Served{Result: result, Fleets: map[string]served.Fleet{}}
+	if published != nil {
+		for name, f := range *published {
+			s.Fleets[name] = served.Fleet{Snapshot: f.snapshot}
+		}
+	}
+	for _, f := range result.Compiled.Fleets {
+		s.Fleets[f.Name] = served.Fleet{IR: f, Snapshot: s.Fleets[f.Name].Snapshot}
+	}
+	return s
 }
 
 // explainRequest asks about what is served.

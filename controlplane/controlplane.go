@@ -20,7 +20,10 @@ import (
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/describe"
 	"github.com/sluice-proxy/sluice/controlplane/identity/entrance"
+	"github.com/sluice-proxy/sluice/controlplane/plan"
+	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -97,7 +100,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	metrics.Names(names)
 	builder := &builder{
 		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
-		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
+		explain: opts.Explain, names: names, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
 	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
@@ -107,6 +110,13 @@ func Run(ctx context.Context, opts Options) (err error) {
 		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest,
 	}))
 	who.Register(rpc)
+	planner := plan.New(plan.Options{
+		Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: builder.history.Preview,
+	})
+	adminv1.RegisterDefinitionServiceServer(rpc, admin.NewDefinitions(admin.DefinitionsOptions{
+		Planner: planner, Describer: describe.New(describe.Options{Served: builder.served, Proxies: proxies.Proxies}),
+		Revisions: revision.Answers{Of: builder.history, Plan: planner.Set},
+	}))
 	ops := admin.NewOps(metrics, snapshots.Ready)
 
 	group, ctx := errgroup.WithContext(ctx)

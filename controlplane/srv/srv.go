@@ -184,6 +184,17 @@ func (r *Resolver) Fault(d *ir.DNS, name string) (fault string, servers int) {
 	return l.fault, len(l.known)
 }
 
+// Known are the servers of a name, if it is looked up already. It begins nothing.
+func (r *Resolver) Known(d *ir.DNS, name string) (servers []Server, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.lookups[questionOf(d, name)]
+	if l == nil || !l.settled {
+		return nil, false
+	}
+	return l.known, true
+}
+
 // Counts are the names that are looked up now, how many of them have a Fault, and how many lookups there were of each
 // outcome.
 func (r *Resolver) Counts() (names, faulty int, good, failed uint64) {

@@ -110,6 +110,16 @@ func (s *Store) Save() error {
 		}
 		s.dirtyAnswers = false
 	}
+	if s.dirtyRevisions {
+		var records []any
+		for _, r := range s.revisions {
+			records = append(records, r)
+		}
+		if err := writeRecords(filepath.Join(s.dir, revisionsFile), records); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		s.dirtyRevisions = false
+	}
 	c := s.certs
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,6 +240,9 @@ func (s *Store) load() error {
 	}
 	if err == nil {
 		err = s.readRecords(answersFile, s.takeAnswer)
+	}
+	if err == nil {
+		err = s.readRecords(revisionsFile, s.takeRevision)
 	}
 	if err != nil {
 		lock.close()

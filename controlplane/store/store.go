@@ -7,6 +7,7 @@ package store
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -87,8 +88,10 @@ type Store struct {
 	tickets map[string]*tickets
 	// answers are those of name servers, by name.
 	answers map[string][]byte
+	// revisions are records of what was served.
+	revisions []json.RawMessage
 	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do, and so on.
-	dirty, dirtySockets, dirtyTickets, dirtyAnswers bool
+	dirty, dirtySockets, dirtyTickets, dirtyAnswers, dirtyRevisions bool
 }
 
 // Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The
@@ -114,13 +117,15 @@ func Open(opts Options) (*Store, error) {
 }
 
 // Update decides what is served, now that the files hold set.
-func (s *Store) Update(set Set) *Result {
+func (s *Store) Update(set Set) *Result { return s.update(set, s.certs.Reader()) }
+
+func (s *Store) update(set Set, certificates func(*definition.Document) (chain, key []byte, err error)) *Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := paths{}
 	s.respell(set, known)
 	b := &build{
-		store: s, set: set, paths: known, certificates: s.certs.Reader(), now: s.now(),
+		store: s, set: set, paths: known, certificates: certificates, now: s.now(),
 		fresh: map[definition.Ref]*definition.Document{}, chosen: map[definition.Ref]*definition.Document{},
 		held: map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
 		kept: map[definition.Ref]Problem{},

@@ -1,0 +1,123 @@
+package controlplane
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
+	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+)
+
+// secure has session ticket keys, which are made, and a certificate, which is too.
+const secure = "kind: Gateway\nname: safe\nfleet: safe\nlisteners: [{name: https, port: 8443, protocol: HTTPS, certificates: [safe]}]\n---\n" +
+	"{kind: Certificate, name: safe, selfSigned: {hosts: [a.test]}}\n---\n{kind: Service, name: safe, hosts: [a.test], gateways: [safe], endpoints: [127.0.0.1:1]}\n"
+
+// plan asks for one: a plan of files: pairs of relative name and content.
+func (r *running) plan(files ...string) *adminv1.PlanResponse {
+	r.t.Helper()
+	request := &adminv1.PlanRequest{}
+	if len(files) > 0 {
+		files = append(files, "c.yaml", secure)
+	}
+	for i := 0; i < len(files); i += 2 {
+		request.Files = append(request.Files, &adminv1.DefinitionFile{Path: "mine/" + files[i], Relative: files[i], Data: []byte(files[i+1])})
+	}
+	answer, err := adminv1.NewDefinitionServiceClient(r.dial()).Plan(r.t.Context(), request)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return answer
+}
+
+// inWords is a plan in short.
+func inWords(p *adminv1.PlanResponse) string {
+	var parts []string
+	for _, d := range p.GetDocuments() {
+		parts = append(parts, d.GetChange()+" "+d.GetDocument())
+	}
+	for _, f := range p.GetFleets() {
+		parts = append(parts, "fleet "+f.GetFleet())
+		for _, r := range f.GetResources() {
+			parts = append(parts, r.GetChange()+" "+r.GetType()+" "+r.GetName())
+		}
+		for _, x := range f.GetProxies() {
+			parts = append(parts, "proxy "+x.GetId())
+		}
+		for _, d := range f.GetDrains() {
+			parts = append(parts, d.GetProxies()+" drains "+d.GetListener())
+		}
+	}
+	for _, x := range p.GetProblems() {
+		parts = append(parts, x.GetProblem().GetCode()+" "+x.GetProblem().GetFile())
+	}
+	return strings.Join(parts, ", ")
+}
+
+func TestPlan(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, nil)
+	r.write("a.yaml", gateway)
+	r.write("b.yaml", service(""))
+	r.write("c.yaml", secure)
+	subscribeAll(r.stream("edge"))
+	for name, test := range map[string]struct {
+		files []string
+		want  string
+	}{
+		"the same":           {[]string{"a.yaml", gateway, "b.yaml", service("")}, ""},
+		"a comment":          {[]string{"a.yaml", "# hello\n" + gateway, "b.yaml", service("")}, ""},
+		"in another file":    {[]string{"one.yaml", gateway + "---\n" + service("")}, ""},
+		"an endpoint":        {[]string{"a.yaml", gateway, "b.yaml", "{kind: Service, name: api, endpoints: [127.0.0.1:2]}"}, "changed Service/api, fleet edge, changed EDS api, proxy test"},
+		"a Service":          {[]string{"a.yaml", gateway, "b.yaml", service("") + "---\n{kind: Service, name: new, endpoints: [127.0.0.1:2]}"}, "added Service/new, SL0603 mine/b.yaml"},
+		"a limit":            {[]string{"a.yaml", strings.Replace(gateway, "HTTP}", "HTTP, limits: {streams: 5}}", 1), "b.yaml", service("")}, "changed Gateway/web, fleet edge, changed LDS 127.0.0.1:8080, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080"},
+		"another fleet":      {[]string{"a.yaml", strings.Replace(gateway, "edge", "core", 1), "b.yaml", service("")}, "changed Gateway/web, fleet core, added CDS api, added EDS api, added LDS 127.0.0.1:8080, added RDS web/http, fleet edge, removed CDS api, removed EDS api, removed LDS 127.0.0.1:8080, removed RDS web/http, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080"},
+		"a Route goes":       {[]string{"a.yaml", strings.Split(gateway, "---")[0], "b.yaml", service("")}, "removed Route/shop, fleet edge, removed CDS api, removed EDS api, changed RDS web/http, proxy test, SL0605 mine/a.yaml, SL0603 mine/b.yaml"},
+		"a Service in use":   {[]string{"a.yaml", gateway}, "SL0201 " + dir + "/b.yaml"},
+		"a bad document":     {[]string{"a.yaml", gateway, "b.yaml", service(", colour: red")}, "SL0107 mine/b.yaml"},
+		"a file that breaks": {[]string{"a.yaml", gateway, "b.yaml", "kind: Service\nname: [api"}, "SL0001 mine/b.yaml"},
+		"nothing at all":     {nil, "SL0401 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.t = t
+			p := r.plan(test.files...)
+			if got := inWords(p); got != test.want {
+				t.Errorf("got %q,\nwant %q", got, test.want)
+			}
+		})
+	}
+	r.t = t
+	p := r.plan("a.yaml", gateway, "b.yaml", "{kind: Service, name: api, endpoints: [127.0.0.1:2]}")
+	if got := p.GetFleets()[0].GetResources()[0].GetDiff(); !strings.Contains(got, "-              port_value: 1\n+              port_value: 2") {
+		t.Errorf("got the difference\n%s", got)
+	}
+	if got := p.GetDocuments()[0]; got.GetFile() != "mine/b.yaml" || got.GetLine() != 1 || !strings.HasPrefix(got.GetDiff(), "@@\n-{kind: Service") {
+		t.Errorf("got %v", got)
+	}
+	// It was but a question.
+	if status, err := adminv1.NewAdminServiceClient(r.dial()).Status(t.Context(), &adminv1.StatusRequest{}); err != nil || len(status.GetProblems()) > 0 {
+		t.Errorf("afterwards: got %v, %v", status.GetProblems(), err)
+	}
+}
+
+// TestBadPlans are requests that no CLI sends.
+func TestBadPlans(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	client := adminv1.NewDefinitionServiceClient(r.dial())
+	for name, request := range map[string]*adminv1.PlanRequest{
+		"no path":              {Files: []*adminv1.DefinitionFile{{Data: []byte("x")}}},
+		"a path twice":         {Files: []*adminv1.DefinitionFile{{Path: "a"}, {Path: "a"}}},
+		"a material of nobody": {Materials: []*adminv1.Material{{Document: "x"}}},
+	} {
+		if _, err := client.Plan(t.Context(), request); grpcstatus.Code(err) != codes.InvalidArgument {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.Plan(ctx, &adminv1.PlanRequest{}); grpcstatus.Code(err) != codes.Canceled {
+		t.Errorf("given up: got %v", err)
+	}
+}
