@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -140,7 +141,7 @@ func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resou
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %s %q: %w", t.Short, name, err)
 	}
-	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs}
+	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs, made: time.Now()}
 	r.wire = &discoverypb.Resource{Name: name, Version: r.Version, Resource: &anypb.Any{TypeUrl: t.URL, Value: value}}
 	r.size = proto.Size(r.wire)
 	return r, nil
