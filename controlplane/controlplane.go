@@ -105,11 +105,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
-	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
-	rpc := grpc.NewServer(append(server.ServerOptions(), credentials...)...)
+	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Refusals: proxies.Refused, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
+	proxies.Ask(xds, builder.origins)
+	rpc := grpc.NewServer(append(server.ServerOptions(), append(credentials, grpc.StatsHandler(metrics.Traffic()))...)...)
 	xds.Register(rpc)
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
-		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Authorize: opts.authorizeAdmin(),
+		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Closing: ctx.Done(), Authorize: opts.authorizeAdmin(),
 	}))
 	ops := admin.NewOps(metrics, snapshots.Ready)
 
