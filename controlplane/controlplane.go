@@ -103,11 +103,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 		explain: opts.Explain, names: names, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
-	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
-	rpc := grpc.NewServer(append(server.ServerOptions(), who.ServerOptions()...)...)
+	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Refusals: proxies.Refused, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
+	proxies.Ask(xds, builder.origins)
+	rpc := grpc.NewServer(append(server.ServerOptions(), append(who.ServerOptions(), grpc.StatsHandler(metrics.Traffic()))...)...)
 	xds.Register(rpc)
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
-		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest,
+		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Closing: ctx.Done(),
 	}))
 	who.Register(rpc)
 	planner := plan.New(plan.Options{

@@ -3,15 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	grpcstatus "google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
-	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
 // callTimeout is for a call that a running control plane answers at once.
@@ -20,8 +18,9 @@ const callTimeout = 10 * time.Second
 func newStatusCommand() *cobra.Command {
 	var server serverFlags
 	var fleet, output string
+	var watch bool
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use:   "status [PROXY]",
 		Short: "Show which proxy runs what, and which documents are in trouble",
 		Long: `status lists the proxies that are connected, or were seen, with a column per
 resource type:
@@ -31,93 +30,66 @@ resource type:
   NOT_SENT  it has not asked for any
   ERROR     it has refused the newest; its own words follow the table
 
-and then the documents in trouble, with what is served in their place.`,
+and then the documents in trouble, with what is served in their place.
+
+With the id of a proxy it lists the resources of that proxy that are not SYNCED, with
+the versions that are wanted, sent and accepted, since when, and the file and line that
+they come from; -o wide lists all of them.`,
 		Example: example(
 			"sluice status",
 			"sluice status --fleet edge -o wide     # with versions",
+			"sluice status edge-1                   # what this one has, resource by resource",
+			"sluice status --watch                  # and every change from now on",
 			"SLUICE_SERVER=10.0.0.1:18000 sluice status -o json"),
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			client, conn, err := server.dial()
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
-			defer cancel()
-			response, err := client.Status(ctx, &adminv1.StatusRequest{Fleet: fleet})
-			if err != nil {
+			request := &adminv1.StatusRequest{Fleet: fleet}
+			if len(args) > 0 {
+				request.Proxy = args[0]
+			}
+			if output != "" { // text shows what is not in order
+				request.Resources = adminv1.StatusRequest_ALL
+			}
+			write := func(response *adminv1.StatusResponse) error {
+				switch {
+				case output == "json" || output == "yaml":
+					return writeMessage(cmd.OutOrStdout(), output, response)
+				case request.GetProxy() != "":
+					return writeProxy(cmd.OutOrStdout(), response, output == "wide", time.Now())
+				}
+				return writeStatus(cmd.OutOrStdout(), response, output == "wide", time.Now())
+			}
+			if watch {
+				err = watchStatus(cmd.Context(), client, request, write, output, cmd.OutOrStdout())
+			} else {
+				err = oneStatus(cmd.Context(), client, request, write)
+			}
+			if _, ok := grpcstatus.FromError(err); ok && err != nil {
 				return server.serverError(err)
 			}
-			if output == "json" || output == "yaml" {
-				return writeMessage(cmd.OutOrStdout(), output, response)
-			}
-			return writeStatus(cmd.OutOrStdout(), response, output == "wide", time.Now())
+			return err
 		},
 	}
 	server.add(cmd)
 	cmd.Flags().StringVar(&fleet, "fleet", "", "only this `fleet` (default all)")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, with every change, until interrupted")
 	outputFlag(cmd, &output, "wide", "json", "yaml")
 	return cmd
 }
 
-func writeStatus(w io.Writer, response *adminv1.StatusResponse, wide bool, now time.Time) error {
-	var b strings.Builder
-	table := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	fmt.Fprint(table, "FLEET\tPROXY\tAGENT\tCONNECTED")
-	for _, t := range resource.PushOrder {
-		fmt.Fprintf(table, "\t%s", t.Short)
-	}
-	fmt.Fprintln(table)
-	var refusals []string
-	for _, p := range response.GetProxies() {
-		connected := "no, since " + age(p.GetSince(), now)
-		if p.GetConnected() {
-			connected = age(p.GetSince(), now)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s", p.GetFleet(), p.GetId(), p.GetAgent(), connected)
-		types := map[string]*adminv1.TypeStatus{}
-		for _, t := range p.GetTypes() {
-			types[t.GetType()] = t
-		}
-		for _, t := range resource.PushOrder {
-			s := types[t.Short]
-			if s == nil {
-				s = &adminv1.TypeStatus{State: adminv1.TypeStatus_NOT_SENT}
-			}
-			fmt.Fprintf(table, "\t%s", s.GetState())
-			if wide && s.GetAccepted() != "" {
-				fmt.Fprintf(table, " %s", s.GetAccepted())
-				if s.GetSent() != s.GetAccepted() {
-					fmt.Fprintf(table, "→%s", s.GetSent())
-				}
-			}
-			if s.GetState() == adminv1.TypeStatus_ERROR {
-				refusals = append(refusals, fmt.Sprintf("%s/%s refuses %s since %s: %s", p.GetFleet(), p.GetId(), t.Short, age(s.GetSince(), now), s.GetError()))
-			}
-		}
-		fmt.Fprintln(table)
-	}
-	if err := table.Flush(); err != nil {
+func oneStatus(ctx context.Context, client adminv1.AdminServiceClient, request *adminv1.StatusRequest, write func(*adminv1.StatusResponse) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	response, err := client.Status(ctx, request)
+	if err != nil {
 		return err
 	}
-	if len(response.GetProxies()) == 0 {
-		b.WriteString("(no proxy has connected yet: start one with the file that 'sluice bootstrap' writes)\n")
-	}
-	section(&b, refusals)
-	var problems []string
-	for _, p := range response.GetProblems() {
-		problems = append(problems, describeProblem(p))
-	}
-	section(&b, problems)
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func section(b *strings.Builder, lines []string) {
-	if len(lines) > 0 {
-		b.WriteString("\n" + strings.Join(lines, "\n") + "\n")
-	}
+	return write(response)
 }
 
 // describeProblem is file:line:col: kind/name: field: message, and what is served in its place.

@@ -22,6 +22,9 @@ type Metrics struct {
 	duration            prometheus.Histogram
 	lastBuild           prometheus.Gauge
 	documents, problems *prometheus.GaugeVec
+	proxies             Proxies
+	queued, converged   *prometheus.HistogramVec
+	bytes               *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics. Everything that is observed is counted and goes on to next.
@@ -32,13 +35,21 @@ func NewMetrics(next server.Observer, proxies Proxies) *Metrics {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "controlplane", Name: name, Help: help}, labels)
 	}
+	travel := func(name, help string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "sluice", Subsystem: "controlplane", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
+		}, []string{"type"})
+	}
 	m := &Metrics{
-		Observer: next,
-		registry: prometheus.NewRegistry(),
-		pushes:   counter("pushes_total", "Versions of a type that a proxy was sent in full.", "type"),
-		acks:     counter("acks_total", "Versions of a type that a proxy accepted in full.", "type"),
-		nacks:    counter("nacks_total", "xDS responses that proxies refused.", "type"),
-		builds:   counter("builds_total", "Builds: whether they changed what is served.", "result"),
+		Observer: next, proxies: proxies,
+		queued:    travel("queue_duration_seconds", "From the publishing of a change until a proxy was sent all of it, in seconds."),
+		converged: travel("convergence_duration_seconds", "From the publishing of a change until a proxy accepted it, in seconds."),
+		bytes:     counter("sent_bytes_total", "Bytes of xDS responses, as they are before TLS.", "type"),
+		registry:  prometheus.NewRegistry(),
+		pushes:    counter("pushes_total", "Versions of a type that a proxy was sent in full.", "type"),
+		acks:      counter("acks_total", "Versions of a type that a proxy accepted in full.", "type"),
+		nacks:     counter("nacks_total", "xDS responses that proxies refused.", "type"),
+		builds:    counter("builds_total", "Builds: whether they changed what is served.", "result"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "sluice", Subsystem: "controlplane", Name: "build_duration_seconds", Help: "From the files to the snapshots, in seconds.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 10),
@@ -49,12 +60,15 @@ func NewMetrics(next server.Observer, proxies Proxies) *Metrics {
 		documents: gauge("documents", "Documents that are served.", "kind"),
 		problems:  gauge("problems", "Problems of documents now.", "severity"),
 	}
-	m.registry.MustRegister(m.pushes, m.acks, m.nacks, m.builds, m.duration, m.lastBuild, m.documents, m.problems,
+	m.registry.MustRegister(m.pushes, m.acks, m.nacks, m.builds, m.duration, m.lastBuild, m.documents, m.problems, m.queued, m.converged, m.bytes,
 		&proxyCollector{proxies: proxies}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, t := range resource.PushOrder {
 		m.pushes.WithLabelValues(t.Short)
 		m.acks.WithLabelValues(t.Short)
 		m.nacks.WithLabelValues(t.Short)
+		m.bytes.WithLabelValues(t.Short)
+		m.queued.WithLabelValues(t.Short)
+		m.converged.WithLabelValues(t.Short)
 	}
 	return m
 }
@@ -62,12 +76,18 @@ func NewMetrics(next server.Observer, proxies Proxies) *Metrics {
 // Sent counts a push.
 func (m *Metrics) Sent(id server.StreamID, typeURL, version string) {
 	m.pushes.WithLabelValues(label(typeURL)).Inc()
+	if age, ok := m.proxies.Age(id, typeURL, version); ok {
+		m.queued.WithLabelValues(label(typeURL)).Observe(age.Seconds())
+	}
 	m.Observer.Sent(id, typeURL, version)
 }
 
 // Acked counts an acceptance.
 func (m *Metrics) Acked(id server.StreamID, typeURL, version string) {
 	m.acks.WithLabelValues(label(typeURL)).Inc()
+	if age, ok := m.proxies.Age(id, typeURL, version); ok {
+		m.converged.WithLabelValues(label(typeURL)).Observe(age.Seconds())
+	}
 	m.Observer.Acked(id, typeURL, version)
 }
 

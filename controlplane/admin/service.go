@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -18,21 +19,30 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
+	"github.com/sluice-proxy/sluice/xds/server"
 )
 
 // Proxies is what is asked of the status of proxies.
 type Proxies interface {
 	Proxies(fleet string) []status.Proxy
 	Wait(ctx context.Context, fleet string, atLeast int) ([]status.Proxy, error)
+	// Resources is what one proxy has of each resource.
+	Resources(ctx context.Context, fleet, id string, troubled bool) ([]status.Resource, error)
+	// Changed is closed at the next change.
+	Changed() <-chan struct{}
+	// Age is how long ago a version was published that a stream waited for.
+	Age(id server.StreamID, typeURL, version string) (time.Duration, bool)
 }
 
-// ServiceOptions say where the answers come from. All are required but Explain and Authorize.
+// ServiceOptions say where the answers come from. All are required but Explain, Closing and Authorize.
 type ServiceOptions struct {
 	Proxies Proxies
 	// Problems are those of the documents now.
 	Problems func() []store.Problem
 	// Explain says where a request goes, as JSON. Nil: Explain is refused as not implemented.
 	Explain func(ctx context.Context, request *adminv1.ExplainRequest) ([]byte, error)
+	// Closing ends the watchers. Nil: only they do.
+	Closing <-chan struct{}
 	// Authorize refuses a caller with an error that carries a gRPC status. Nil lets everyone in.
 	Authorize func(ctx context.Context) error
 }
@@ -40,7 +50,8 @@ type ServiceOptions struct {
 // Service implements adminv1.AdminServiceServer.
 type Service struct {
 	adminv1.UnimplementedAdminServiceServer
-	opts ServiceOptions
+	opts     ServiceOptions
+	watchers atomic.Int32
 }
 
 var _ adminv1.AdminServiceServer = (*Service)(nil)
@@ -53,18 +64,6 @@ func (s *Service) authorize(ctx context.Context) error {
 		return nil
 	}
 	return s.opts.Authorize(ctx)
-}
-
-// Status lists proxies and problems.
-func (s *Service) Status(ctx context.Context, request *adminv1.StatusRequest) (*adminv1.StatusResponse, error) {
-	if err := s.authorize(ctx); err != nil {
-		return nil, err
-	}
-	response := &adminv1.StatusResponse{Proxies: proxies(s.opts.Proxies.Proxies(request.GetFleet()))}
-	for _, p := range s.opts.Problems() {
-		response.Problems = append(response.Problems, problem(p))
-	}
-	return response, nil
 }
 
 // Wait answers when all proxies of a fleet have the newest.
@@ -115,11 +114,9 @@ func (s *Service) Explain(ctx context.Context, request *adminv1.ExplainRequest) 
 func proxies(list []status.Proxy) []*adminv1.Proxy {
 	var out []*adminv1.Proxy
 	for _, p := range list {
-		view := &adminv1.Proxy{Id: text(p.ID), Fleet: text(p.Fleet), Agent: text(p.Agent), Connected: p.Connected, Since: stamp(p.Since)}
+		view := &adminv1.Proxy{Id: text(p.ID), Fleet: text(p.Fleet), Agent: text(p.Agent), Connected: p.Connected, Since: stamp(p.Since), Peer: text(p.Peer)}
 		for _, t := range p.Types {
-			view.Types = append(view.Types, &adminv1.TypeStatus{
-				Type: t.Short, State: states[t.State], Accepted: text(t.Accepted), Sent: text(t.Sent), Error: text(t.Error), Since: stamp(t.Since),
-			})
+			view.Types = append(view.Types, typeStatus(&t))
 		}
 		out = append(out, view)
 	}

@@ -114,7 +114,7 @@ func (t *Tracker) Acked(id server.StreamID, typeURL, version string) {
 			t.opts.Logger.Info("proxy accepts again", "fleet", p.fleet, "proxy", p.id, "type", short(typeURL), "version", version)
 			r.logged = ""
 		}
-		r.refused, r.text = "", ""
+		r.refused, r.text, r.about, r.more = "", "", nil, 0
 	})
 }
 
@@ -125,9 +125,15 @@ func (t *Tracker) Nacked(id server.StreamID, typeURL, version, message string) {
 			t.warnDouble(p)
 		}
 		r.refused, r.text = version, clip(message, maxText)
+		s := t.streams[id]
+		if len(s.suspects) > 0 { // else it is what it was about before
+			r.about, r.more = about(s.suspects, r.text)
+			s.suspects = nil
+		}
 		if line := version + " " + r.text; line != r.logged {
 			r.logged = line
-			t.opts.Logger.Warn("proxy refused", "fleet", p.fleet, "proxy", p.id, "type", short(typeURL), "version", version, "error", r.text)
+			args := []any{"fleet", p.fleet, "proxy", p.id, "type", short(typeURL), "version", version, "error", r.text}
+			t.opts.Logger.Warn("proxy refused", append(args, t.describe(p.fleet, typeURL, r.about, r.more)...)...)
 		}
 	})
 }

@@ -1,7 +1,8 @@
 // Package status knows which proxy runs what, which refused what, in its own words, and since when.
 //
 // In: what the xDS server observes on its streams, and what was published. Out: a table of proxies, and a wait until all
-// of a fleet have the newest. It must not know resources, documents, or how anything is sent; it never blocks the server.
+// of a fleet have the newest; and for one proxy what it has of each resource, and the documents that this came from. It must
+// not know what resources and documents hold, or how anything is sent; it never blocks the server.
 package status
 
 import (
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-proxy/sluice/controlplane/provenance"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/server"
 )
@@ -41,6 +43,12 @@ type Type struct {
 	Error string
 	// Since is when it came into this state.
 	Since time.Time
+	// About are resources that the refusal may be about, where State is Error: those that its text names, if it names any, and
+	// three at most. More may be meant beside them.
+	About []Ref
+	More  int
+	// Resources is how many the fleet has.
+	Resources int
 }
 
 // Proxy is one proxy, by its xDS node.
@@ -62,6 +70,8 @@ type Published struct {
 	Version string
 	// Resources is their number. Where it is 0 no proxy needs to ask for the type.
 	Resources int
+
+	at time.Time // when it was first published
 }
 
 // Options for New.
@@ -87,6 +97,9 @@ const (
 // Tracker implements server.Observer. Safe for concurrent use.
 type Tracker struct {
 	opts Options // read-only after New
+	// Read-only after Ask.
+	streamed Streams
+	origins  func(fleet, typeURL, name string) []provenance.Origin
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -106,6 +119,7 @@ type stream struct {
 	proxy       *proxy // nil until the node is known
 	since       time.Time
 	types       map[string]*record
+	suspects    []string // what the refusal that is told next may be about
 }
 
 // proxy's fields are guarded by Tracker.mu.
@@ -127,7 +141,9 @@ type record struct {
 	sent, accepted string
 	refused        string // the version that was refused last, until one is accepted
 	text           string
-	logged         string // the rejection that was logged last; it outlives streams
+	about          []string // names that this may be about
+	more           int      // and how many beside them
+	logged         string   // the rejection that was logged last; it outlives streams
 	state          State
 	since          time.Time
 }
@@ -152,6 +168,7 @@ func New(opts Options) *Tracker {
 func (t *Tracker) Publish(fleets map[string]map[string]Published) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.stamp(fleets)
 	t.newest = fleets
 	for _, p := range t.proxies {
 		for url, r := range p.types {
@@ -208,11 +225,14 @@ func (t *Tracker) list(want func(*proxy) bool) []Proxy {
 func (t *Tracker) view(p *proxy) Proxy {
 	out := Proxy{ID: p.id, Fleet: p.fleet, Agent: p.agent, Peer: p.peer, Connected: p.connected, Since: p.since}
 	for _, known := range resource.PushOrder {
-		view := Type{URL: known.URL, Short: known.Short, State: NotSent, Since: p.since}
+		view := Type{URL: known.URL, Short: known.Short, State: NotSent, Since: p.since, Resources: t.count(p.fleet, known)}
 		if r := p.types[known.URL]; r != nil {
 			view.State, view.Accepted, view.Sent, view.Since = r.state, r.accepted, r.sent, r.since
 			if r.state == Error {
-				view.Error = r.text
+				view.Error, view.More = r.text, r.more
+				for _, name := range r.about {
+					view.About = append(view.About, t.ref(p.fleet, known.URL, name))
+				}
 			}
 		}
 		out.Types = append(out.Types, view)

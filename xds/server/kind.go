@@ -20,6 +20,8 @@ type entry struct {
 	sent *snapshot.Resource
 	// parked is what it refused (gone: a removal): not sent again until something of its response changes (rule 3).
 	parked *snapshot.Resource
+	// why it was refused; of no meaning while parked is nil.
+	why *refusal
 	// maybe are the refused ones that it may use all the same, since clients apply the good part of a response.
 	maybe []*snapshot.Resource
 	// doubtful: its removal was refused, or nobody knows what became of it, so that acked may be history.

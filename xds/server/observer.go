@@ -41,7 +41,8 @@ type Observer interface {
 // reporter tells the observer about one stream.
 type reporter struct {
 	id       StreamID
-	observer Observer // nil for none
+	observer Observer                                          // nil for none
+	refusals func(id StreamID, typeURL string, names []string) // nil for none
 }
 
 func (r reporter) sent(k *kind, version string) {
@@ -61,6 +62,12 @@ func (r reporter) accepted(k *kind, version string) {
 func (r reporter) acked(k *kind, fl *flight) {
 	if fl.whole && len(k.doubts) == 0 { // a response before it may have been refused since
 		r.accepted(k, fl.version)
+	}
+}
+
+func (r reporter) refused(k *kind, names []string) {
+	if r.refusals != nil && k.served {
+		r.refusals(r.id, k.URL, names)
 	}
 }
 

@@ -18,6 +18,9 @@ type message struct {
 	first     bool     // the first of its type on the stream
 }
 
+// GetTypeUrl is as DiscoveryResponse has it, for whoever counts what gRPC sends.
+func (m *message) GetTypeUrl() string { return m.typeURL }
+
 const (
 	// maxFlight is how many responses of one type may wait for their verdict. More than one, since Envoy withholds the
 	// one on CDS until its clusters are warm, which must not delay the next edit.

@@ -32,6 +32,9 @@ type Options struct {
 	Cache *snapshot.Cache
 	// Observer is told what happens; nil for nobody.
 	Observer Observer
+	// Refusals is told, right before Observer.Nacked, the names of the resources that a refusal may be about, unsorted. It must
+	// not block. Nil for nobody.
+	Refusals func(id StreamID, typeURL string, names []string)
 	// Authorize refuses a client by an error: the stream ends with PermissionDenied and its text. It is asked once, with
 	// the stream's context (peer, TLS state). Nil allows all.
 	Authorize func(ctx context.Context, node Node) error
@@ -84,6 +87,7 @@ type Server struct {
 	streams int            // guarded by mu
 	peers   map[string]int // guarded by mu
 	strange map[string]bool
+	asks    map[StreamID]*asking // guarded by mu
 	refused map[string]time.Time // guarded by mu
 }
 
@@ -116,6 +120,7 @@ func New(o Options) *Server {
 		peers:   map[string]int{},
 		strange: map[string]bool{},
 		refused: map[string]time.Time{},
+		asks:    map[StreamID]*asking{},
 	}
 }
 

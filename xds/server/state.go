@@ -36,6 +36,7 @@ const maxKinds = 32
 // knows neither gRPC nor goroutines, and only the run loop touches it.
 type state struct {
 	config
+	began time.Time
 	grace time.Time // until when a client that came back may be about to say what more it has
 
 	snap  *snapshot.Snapshot
@@ -55,7 +56,7 @@ type config struct {
 }
 
 func newState(c config) *state {
-	st := &state{config: c, grace: c.now().Add(c.patience)}
+	st := &state{config: c, began: c.now(), grace: c.now().Add(c.patience)}
 	for _, t := range resource.PushOrder {
 		st.kinds = append(st.kinds, newKind(t, true))
 	}
@@ -246,7 +247,7 @@ func (st *state) resolve(k *kind, fl *flight, refused *string) {
 		st.report.acked(k, fl)
 		return
 	}
-	k.refuse(fl)
+	st.report.refused(k, k.refuse(fl, &refusal{text: *refused, at: st.now()}))
 	k.failed = k.set != nil && fl.version == k.set.Version()
 	st.report.nacked(k, fl, *refused)
 }
@@ -288,8 +289,9 @@ func (k *kind) accept(it item) {
 }
 
 // refuse parks what a NACK may be about: the resources that the client had not accepted before, or, if it had accepted
-// them all, every one. Clients do not reliably say which one it was (rule 21), so all of them are in doubt together.
-func (k *kind) refuse(fl *flight) {
+// them all, every one. Clients do not reliably say which one it was (rule 21), so all of them are in doubt together. Their
+// names are returned.
+func (k *kind) refuse(fl *flight, why *refusal) []string {
 	k.doubt(fl)
 	var doubt []item
 	changed := false // one of those in doubt is another by now
@@ -329,12 +331,14 @@ func (k *kind) refuse(fl *flight) {
 	names := map[string]struct{}{}
 	for _, it := range doubt {
 		e := k.entry(it.name)
-		e.sent, e.parked = nil, it.res
+		e.sent, e.parked, e.why = nil, it.res, why
 		names[it.name] = struct{}{}
 	}
+	why.items = len(names)
 	if len(names) == 0 {
-		return
+		return nil
 	}
+	parked := slices.Collect(maps.Keys(names))
 	for _, it := range fl.items {
 		if pending[it] {
 			names[it.name] = struct{}{} // may be the one as well
@@ -344,6 +348,7 @@ func (k *kind) refuse(fl *flight) {
 	if changed { // the doubt is over before it began
 		k.dissolve(func(name string) bool { _, ok := names[name]; return ok })
 	}
+	return parked
 }
 
 // maxDoubts bounds the refused responses that are told apart.

@@ -33,6 +33,7 @@ type stream struct {
 	broken   <-chan error // receive's last error
 	out      chan<- *message
 	done     <-chan error // one value for each message in out
+	asks     <-chan ask
 	state    *state
 	watcher  *snapshot.Watcher
 
@@ -62,18 +63,20 @@ func (s *Server) run(ctx context.Context, w wire, isDelta bool) error {
 
 	ended := make(chan struct{})
 	defer close(ended)
+	asks, unasked := s.askable(id, ended)
+	defer unasked()
 	requests, broken := make(chan *request), make(chan error, 1)
 	go receive(w, requests, broken, ended)
 	out, done := make(chan *message), make(chan error, 1)
 	go send(w, out, done, ended)
 
 	st := &stream{
-		server: s, ctx: ctx, id: id, requests: requests, broken: broken, out: out, done: done,
+		server: s, ctx: ctx, id: id, requests: requests, broken: broken, out: out, done: done, asks: asks,
 		timeout: stopped(), wake: stopped(), release: func() {},
 	}
 	st.state = newState(config{
 		delta: isDelta, prefix: fmt.Sprintf("%06x", rand.Uint32N(1<<24)), maxNames: s.options.MaxNames,
-		patience: s.options.Patience, now: time.Now, report: reporter{id, s.options.Observer},
+		patience: s.options.Patience, now: time.Now, report: reporter{id: id, observer: s.options.Observer, refusals: s.options.Refusals},
 		unserved: func(typeURL string) { s.unserved(st.node, typeURL) },
 	})
 	defer func() {
@@ -165,6 +168,8 @@ func (s *stream) loop() error {
 		case <-first.C:
 			return status.Errorf(codes.DeadlineExceeded, "got no request within %v", s.server.options.FirstRequestTimeout)
 		case <-s.wake.C:
+		case a := <-s.asks:
+			a.answer <- &View{Node: s.node, Resources: s.state.view(a.troubled)}
 		case <-s.server.closed:
 			return status.Error(codes.Unavailable, "the control plane is shutting down")
 		case <-s.ctx.Done():

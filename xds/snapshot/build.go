@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -139,7 +140,7 @@ func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resou
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %s %q: %w", t.Short, name, err)
 	}
-	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs}
+	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs, made: time.Now()}
 	r.content = &anypb.Any{TypeUrl: t.URL, Value: value}
 	r.encode()
 	r.size = len(r.deltaHead) + r.AnySize()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sort"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/sluice-proxy/sluice/xds/resource"
@@ -30,6 +31,7 @@ type Resource struct {
 	size            int
 	refs            [4][]string // sorted, by refIndex
 	claimed         bool
+	made            time.Time
 
 	// Only BuildEntries uses it, which is for one goroutine at a time in a line of snapshots.
 	key any
@@ -49,6 +51,9 @@ func (r *Resource) Refs(typeURL string) []string {
 	}
 	return nil
 }
+
+// Made is when this content was first built under this name; the zero time for what Claimed made.
+func (r *Resource) Made() time.Time { return r.made }
 
 // Known reports whether the content, and so what it refers to, is known. Only what Claimed made is unknown.
 func (r *Resource) Known() bool { return !r.claimed }

@@ -70,6 +70,9 @@ func (s *Server) listen(addr string) {
 	}(s.grpc)
 }
 
+// Server is the server itself.
+func (s *Server) Server() *server.Server { return s.xds }
+
 // Stop ends the server and its connections, and returns when all of it is over.
 func (s *Server) Stop() {
 	if s.grpc != nil {

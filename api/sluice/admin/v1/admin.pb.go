@@ -23,6 +23,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Which resources.
+type StatusRequest_Resources int32
+
+const (
+	// Those in another state than SYNCED.
+	StatusRequest_RESOURCES_UNSPECIFIED StatusRequest_Resources = 0
+	// All.
+	StatusRequest_ALL StatusRequest_Resources = 1
+)
+
+// Enum value maps for StatusRequest_Resources.
+var (
+	StatusRequest_Resources_name = map[int32]string{
+		0: "RESOURCES_UNSPECIFIED",
+		1: "ALL",
+	}
+	StatusRequest_Resources_value = map[string]int32{
+		"RESOURCES_UNSPECIFIED": 0,
+		"ALL":                   1,
+	}
+)
+
+func (x StatusRequest_Resources) Enum() *StatusRequest_Resources {
+	p := new(StatusRequest_Resources)
+	*p = x
+	return p
+}
+
+func (x StatusRequest_Resources) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StatusRequest_Resources) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_admin_v1_admin_proto_enumTypes[0].Descriptor()
+}
+
+func (StatusRequest_Resources) Type() protoreflect.EnumType {
+	return &file_sluice_admin_v1_admin_proto_enumTypes[0]
+}
+
+func (x StatusRequest_Resources) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StatusRequest_Resources.Descriptor instead.
+func (StatusRequest_Resources) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // CSDS's words, without its prefix.
 type TypeStatus_State int32
 
@@ -68,11 +117,11 @@ func (x TypeStatus_State) String() string {
 }
 
 func (TypeStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_sluice_admin_v1_admin_proto_enumTypes[0].Descriptor()
+	return file_sluice_admin_v1_admin_proto_enumTypes[1].Descriptor()
 }
 
 func (TypeStatus_State) Type() protoreflect.EnumType {
-	return &file_sluice_admin_v1_admin_proto_enumTypes[0]
+	return &file_sluice_admin_v1_admin_proto_enumTypes[1]
 }
 
 func (x TypeStatus_State) Number() protoreflect.EnumNumber {
@@ -81,14 +130,18 @@ func (x TypeStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TypeStatus_State.Descriptor instead.
 func (TypeStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{3, 0}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // StatusRequest asks for all fleets or one.
 type StatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The fleet; empty is all.
-	Fleet         string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// The proxy, by its id; empty is all. Its resources are told too.
+	Proxy string `protobuf:"bytes,2,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// Which resources of the proxy are told.
+	Resources     StatusRequest_Resources `protobuf:"varint,3,opt,name=resources,proto3,enum=sluice.admin.v1.StatusRequest_Resources" json:"resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -130,13 +183,31 @@ func (x *StatusRequest) GetFleet() string {
 	return ""
 }
 
+func (x *StatusRequest) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *StatusRequest) GetResources() StatusRequest_Resources {
+	if x != nil {
+		return x.Resources
+	}
+	return StatusRequest_RESOURCES_UNSPECIFIED
+}
+
 // StatusResponse is the state of all proxies and of the documents.
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The proxies, by fleet and id.
 	Proxies []*Proxy `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
 	// What is wrong with the documents now.
-	Problems      []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The proxies in numbers, of those that the request is about.
+	Totals *Totals `protobuf:"bytes,3,opt,name=totals,proto3" json:"totals,omitempty"`
+	// WatchStatus: whoever was told before and is not known any more, as "fleet/id".
+	Forgotten     []string `protobuf:"bytes,4,rep,name=forgotten,proto3" json:"forgotten,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +256,93 @@ func (x *StatusResponse) GetProblems() []*Problem {
 	return nil
 }
 
+func (x *StatusResponse) GetTotals() *Totals {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetForgotten() []string {
+	if x != nil {
+		return x.Forgotten
+	}
+	return nil
+}
+
+// Totals counts proxies.
+type Totals struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connected.
+	Connected uint32 `protobuf:"varint,1,opt,name=connected,proto3" json:"connected,omitempty"`
+	// Were seen, and are not connected.
+	Gone uint32 `protobuf:"varint,2,opt,name=gone,proto3" json:"gone,omitempty"`
+	// Connected, and have accepted the newest of all that they asked for.
+	Synced uint32 `protobuf:"varint,3,opt,name=synced,proto3" json:"synced,omitempty"`
+	// Connected, and refuse something.
+	Refusing      uint32 `protobuf:"varint,4,opt,name=refusing,proto3" json:"refusing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Totals) Reset() {
+	*x = Totals{}
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Totals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Totals) ProtoMessage() {}
+
+func (x *Totals) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Totals.ProtoReflect.Descriptor instead.
+func (*Totals) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Totals) GetConnected() uint32 {
+	if x != nil {
+		return x.Connected
+	}
+	return 0
+}
+
+func (x *Totals) GetGone() uint32 {
+	if x != nil {
+		return x.Gone
+	}
+	return 0
+}
+
+func (x *Totals) GetSynced() uint32 {
+	if x != nil {
+		return x.Synced
+	}
+	return 0
+}
+
+func (x *Totals) GetRefusing() uint32 {
+	if x != nil {
+		return x.Refusing
+	}
+	return 0
+}
+
 // Proxy is one proxy, by its xDS node.
 type Proxy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -199,14 +357,20 @@ type Proxy struct {
 	// When it last connected or went, RFC 3339.
 	Since string `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
 	// A line for each resource type, in push order.
-	Types         []*TypeStatus `protobuf:"bytes,6,rep,name=types,proto3" json:"types,omitempty"`
+	Types []*TypeStatus `protobuf:"bytes,6,rep,name=types,proto3" json:"types,omitempty"`
+	// Its address.
+	Peer string `protobuf:"bytes,7,opt,name=peer,proto3" json:"peer,omitempty"`
+	// What it has of each resource, if it was asked for and is connected, by type in push order and name.
+	Resources []*ResourceStatus `protobuf:"bytes,8,rep,name=resources,proto3" json:"resources,omitempty"`
+	// How many resources more there are than stand here.
+	MoreResources uint32 `protobuf:"varint,9,opt,name=more_resources,json=moreResources,proto3" json:"more_resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Proxy) Reset() {
 	*x = Proxy{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -218,7 +382,7 @@ func (x *Proxy) String() string {
 func (*Proxy) ProtoMessage() {}
 
 func (x *Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -231,7 +395,7 @@ func (x *Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
 func (*Proxy) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Proxy) GetId() string {
@@ -276,6 +440,27 @@ func (x *Proxy) GetTypes() []*TypeStatus {
 	return nil
 }
 
+func (x *Proxy) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Proxy) GetResources() []*ResourceStatus {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *Proxy) GetMoreResources() uint32 {
+	if x != nil {
+		return x.MoreResources
+	}
+	return 0
+}
+
 // TypeStatus is what a proxy has of one type. Words follow CSDS.
 type TypeStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -290,14 +475,20 @@ type TypeStatus struct {
 	// The proxy's own words, where state is ERROR.
 	Error string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
 	// Since when it is in this state, RFC 3339.
-	Since         string `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	Since string `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// The resources that a refusal may be about, a few of them: those that the proxy's words name, if they name any.
+	About []*ResourceRef `protobuf:"bytes,7,rep,name=about,proto3" json:"about,omitempty"`
+	// How many may be meant beside these.
+	AboutMore uint32 `protobuf:"varint,8,opt,name=about_more,json=aboutMore,proto3" json:"about_more,omitempty"`
+	// The number of resources that the fleet has of this type.
+	Resources     uint32 `protobuf:"varint,9,opt,name=resources,proto3" json:"resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TypeStatus) Reset() {
 	*x = TypeStatus{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +500,7 @@ func (x *TypeStatus) String() string {
 func (*TypeStatus) ProtoMessage() {}
 
 func (x *TypeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +513,7 @@ func (x *TypeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypeStatus.ProtoReflect.Descriptor instead.
 func (*TypeStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TypeStatus) GetType() string {
@@ -367,6 +558,264 @@ func (x *TypeStatus) GetSince() string {
 	return ""
 }
 
+func (x *TypeStatus) GetAbout() []*ResourceRef {
+	if x != nil {
+		return x.About
+	}
+	return nil
+}
+
+func (x *TypeStatus) GetAboutMore() uint32 {
+	if x != nil {
+		return x.AboutMore
+	}
+	return 0
+}
+
+func (x *TypeStatus) GetResources() uint32 {
+	if x != nil {
+		return x.Resources
+	}
+	return 0
+}
+
+// ResourceRef names a resource.
+type ResourceRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The short name of its type.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The documents that it came from.
+	Origins       []*Origin `protobuf:"bytes,3,rep,name=origins,proto3" json:"origins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceRef) Reset() {
+	*x = ResourceRef{}
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceRef) ProtoMessage() {}
+
+func (x *ResourceRef) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceRef.ProtoReflect.Descriptor instead.
+func (*ResourceRef) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ResourceRef) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ResourceRef) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceRef) GetOrigins() []*Origin {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
+}
+
+// Origin is a document that a resource came from.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document, or a part of it: "Service/api", "Gateway/web/https".
+	Document string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	// The file; empty for what is built in.
+	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	// The line, from 1.
+	Line          int32 `protobuf:"varint,3,opt,name=line,proto3" json:"line,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Origin) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *Origin) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Origin) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+// ResourceStatus is what a proxy has of one resource.
+type ResourceStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which one.
+	Resource *ResourceRef `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// The state.
+	State TypeStatus_State `protobuf:"varint,2,opt,name=state,proto3,enum=sluice.admin.v1.TypeStatus_State" json:"state,omitempty"`
+	// The version that is served; empty if the proxy is to drop the resource.
+	Wanted string `protobuf:"bytes,3,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	// The version that was sent last.
+	Sent string `protobuf:"bytes,4,opt,name=sent,proto3" json:"sent,omitempty"`
+	// The version that was accepted last.
+	Accepted string `protobuf:"bytes,5,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// The proxy's own words about the response that it refused, where state is ERROR.
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// How many resources these words may be about, this one among them.
+	Doubts uint32 `protobuf:"varint,7,opt,name=doubts,proto3" json:"doubts,omitempty"`
+	// Since when it is in this state, RFC 3339. Of SYNCED: since the version is served, or the proxy is connected.
+	Since         string `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceStatus) Reset() {
+	*x = ResourceStatus{}
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceStatus) ProtoMessage() {}
+
+func (x *ResourceStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceStatus.ProtoReflect.Descriptor instead.
+func (*ResourceStatus) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResourceStatus) GetResource() *ResourceRef {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+func (x *ResourceStatus) GetState() TypeStatus_State {
+	if x != nil {
+		return x.State
+	}
+	return TypeStatus_STATE_UNSPECIFIED
+}
+
+func (x *ResourceStatus) GetWanted() string {
+	if x != nil {
+		return x.Wanted
+	}
+	return ""
+}
+
+func (x *ResourceStatus) GetSent() string {
+	if x != nil {
+		return x.Sent
+	}
+	return ""
+}
+
+func (x *ResourceStatus) GetAccepted() string {
+	if x != nil {
+		return x.Accepted
+	}
+	return ""
+}
+
+func (x *ResourceStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ResourceStatus) GetDoubts() uint32 {
+	if x != nil {
+		return x.Doubts
+	}
+	return 0
+}
+
+func (x *ResourceStatus) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
 // Problem is one thing wrong with one document.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -394,7 +843,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +855,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +868,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Problem) GetFile() string {
@@ -498,7 +947,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +959,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +972,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WaitRequest) GetFleet() string {
@@ -551,7 +1000,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +1012,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +1025,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WaitResponse) GetProxies() []*Proxy {
@@ -605,7 +1054,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +1066,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +1079,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExplainRequest) GetFleet() string {
@@ -681,7 +1130,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +1142,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +1155,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Header) GetName() string {
@@ -734,7 +1183,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +1195,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +1208,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExplainResponse) GetJson() []byte {
@@ -773,19 +1222,34 @@ var File_sluice_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_sluice_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsluice/admin/v1/admin.proto\x12\x0fsluice.admin.v1\"%\n" +
+	"\x1bsluice/admin/v1/admin.proto\x12\x0fsluice.admin.v1\"\xb4\x01\n" +
 	"\rStatusRequest\x12\x14\n" +
-	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"x\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x14\n" +
+	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x12F\n" +
+	"\tresources\x18\x03 \x01(\x0e2(.sluice.admin.v1.StatusRequest.ResourcesR\tresources\"/\n" +
+	"\tResources\x12\x19\n" +
+	"\x15RESOURCES_UNSPECIFIED\x10\x00\x12\a\n" +
+	"\x03ALL\x10\x01\"\xc7\x01\n" +
 	"\x0eStatusResponse\x120\n" +
 	"\aproxies\x18\x01 \x03(\v2\x16.sluice.admin.v1.ProxyR\aproxies\x124\n" +
-	"\bproblems\x18\x02 \x03(\v2\x18.sluice.admin.v1.ProblemR\bproblems\"\xaa\x01\n" +
+	"\bproblems\x18\x02 \x03(\v2\x18.sluice.admin.v1.ProblemR\bproblems\x12/\n" +
+	"\x06totals\x18\x03 \x01(\v2\x17.sluice.admin.v1.TotalsR\x06totals\x12\x1c\n" +
+	"\tforgotten\x18\x04 \x03(\tR\tforgotten\"n\n" +
+	"\x06Totals\x12\x1c\n" +
+	"\tconnected\x18\x01 \x01(\rR\tconnected\x12\x12\n" +
+	"\x04gone\x18\x02 \x01(\rR\x04gone\x12\x16\n" +
+	"\x06synced\x18\x03 \x01(\rR\x06synced\x12\x1a\n" +
+	"\brefusing\x18\x04 \x01(\rR\brefusing\"\xa4\x02\n" +
 	"\x05Proxy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05fleet\x18\x02 \x01(\tR\x05fleet\x12\x14\n" +
 	"\x05agent\x18\x03 \x01(\tR\x05agent\x12\x1c\n" +
 	"\tconnected\x18\x04 \x01(\bR\tconnected\x12\x14\n" +
 	"\x05since\x18\x05 \x01(\tR\x05since\x121\n" +
-	"\x05types\x18\x06 \x03(\v2\x1b.sluice.admin.v1.TypeStatusR\x05types\"\x85\x02\n" +
+	"\x05types\x18\x06 \x03(\v2\x1b.sluice.admin.v1.TypeStatusR\x05types\x12\x12\n" +
+	"\x04peer\x18\a \x01(\tR\x04peer\x12=\n" +
+	"\tresources\x18\b \x03(\v2\x1f.sluice.admin.v1.ResourceStatusR\tresources\x12%\n" +
+	"\x0emore_resources\x18\t \x01(\rR\rmoreResources\"\xf6\x02\n" +
 	"\n" +
 	"TypeStatus\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x127\n" +
@@ -793,14 +1257,35 @@ const file_sluice_admin_v1_admin_proto_rawDesc = "" +
 	"\baccepted\x18\x03 \x01(\tR\baccepted\x12\x12\n" +
 	"\x04sent\x18\x04 \x01(\tR\x04sent\x12\x14\n" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x14\n" +
-	"\x05since\x18\x06 \x01(\tR\x05since\"N\n" +
+	"\x05since\x18\x06 \x01(\tR\x05since\x122\n" +
+	"\x05about\x18\a \x03(\v2\x1c.sluice.admin.v1.ResourceRefR\x05about\x12\x1d\n" +
+	"\n" +
+	"about_more\x18\b \x01(\rR\taboutMore\x12\x1c\n" +
+	"\tresources\x18\t \x01(\rR\tresources\"N\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06SYNCED\x10\x01\x12\f\n" +
 	"\bNOT_SENT\x10\x02\x12\t\n" +
 	"\x05STALE\x10\x03\x12\t\n" +
-	"\x05ERROR\x10\x04\"\xdf\x01\n" +
+	"\x05ERROR\x10\x04\"h\n" +
+	"\vResourceRef\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x121\n" +
+	"\aorigins\x18\x03 \x03(\v2\x17.sluice.admin.v1.OriginR\aorigins\"L\n" +
+	"\x06Origin\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\x05R\x04line\"\x8f\x02\n" +
+	"\x0eResourceStatus\x128\n" +
+	"\bresource\x18\x01 \x01(\v2\x1c.sluice.admin.v1.ResourceRefR\bresource\x127\n" +
+	"\x05state\x18\x02 \x01(\x0e2!.sluice.admin.v1.TypeStatus.StateR\x05state\x12\x16\n" +
+	"\x06wanted\x18\x03 \x01(\tR\x06wanted\x12\x12\n" +
+	"\x04sent\x18\x04 \x01(\tR\x04sent\x12\x1a\n" +
+	"\baccepted\x18\x05 \x01(\tR\baccepted\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x16\n" +
+	"\x06doubts\x18\a \x01(\rR\x06doubts\x12\x14\n" +
+	"\x05since\x18\b \x01(\tR\x05since\"\xdf\x01\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
@@ -826,9 +1311,10 @@ const file_sluice_admin_v1_admin_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"%\n" +
 	"\x0fExplainResponse\x12\x12\n" +
-	"\x04json\x18\x01 \x01(\fR\x04json2\xec\x01\n" +
+	"\x04json\x18\x01 \x01(\fR\x04json2\xbe\x02\n" +
 	"\fAdminService\x12I\n" +
-	"\x06Status\x12\x1e.sluice.admin.v1.StatusRequest\x1a\x1f.sluice.admin.v1.StatusResponse\x12C\n" +
+	"\x06Status\x12\x1e.sluice.admin.v1.StatusRequest\x1a\x1f.sluice.admin.v1.StatusResponse\x12P\n" +
+	"\vWatchStatus\x12\x1e.sluice.admin.v1.StatusRequest\x1a\x1f.sluice.admin.v1.StatusResponse0\x01\x12C\n" +
 	"\x04Wait\x12\x1c.sluice.admin.v1.WaitRequest\x1a\x1d.sluice.admin.v1.WaitResponse\x12L\n" +
 	"\aExplain\x12\x1f.sluice.admin.v1.ExplainRequest\x1a .sluice.admin.v1.ExplainResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
 
@@ -844,39 +1330,53 @@ func file_sluice_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_sluice_admin_v1_admin_proto_rawDescData
 }
 
-var file_sluice_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sluice_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_sluice_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_sluice_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_sluice_admin_v1_admin_proto_goTypes = []any{
-	(TypeStatus_State)(0),   // 0: sluice.admin.v1.TypeStatus.State
-	(*StatusRequest)(nil),   // 1: sluice.admin.v1.StatusRequest
-	(*StatusResponse)(nil),  // 2: sluice.admin.v1.StatusResponse
-	(*Proxy)(nil),           // 3: sluice.admin.v1.Proxy
-	(*TypeStatus)(nil),      // 4: sluice.admin.v1.TypeStatus
-	(*Problem)(nil),         // 5: sluice.admin.v1.Problem
-	(*WaitRequest)(nil),     // 6: sluice.admin.v1.WaitRequest
-	(*WaitResponse)(nil),    // 7: sluice.admin.v1.WaitResponse
-	(*ExplainRequest)(nil),  // 8: sluice.admin.v1.ExplainRequest
-	(*Header)(nil),          // 9: sluice.admin.v1.Header
-	(*ExplainResponse)(nil), // 10: sluice.admin.v1.ExplainResponse
+	(StatusRequest_Resources)(0), // 0: sluice.admin.v1.StatusRequest.Resources
+	(TypeStatus_State)(0),        // 1: sluice.admin.v1.TypeStatus.State
+	(*StatusRequest)(nil),        // 2: sluice.admin.v1.StatusRequest
+	(*StatusResponse)(nil),       // 3: sluice.admin.v1.StatusResponse
+	(*Totals)(nil),               // 4: sluice.admin.v1.Totals
+	(*Proxy)(nil),                // 5: sluice.admin.v1.Proxy
+	(*TypeStatus)(nil),           // 6: sluice.admin.v1.TypeStatus
+	(*ResourceRef)(nil),          // 7: sluice.admin.v1.ResourceRef
+	(*Origin)(nil),               // 8: sluice.admin.v1.Origin
+	(*ResourceStatus)(nil),       // 9: sluice.admin.v1.ResourceStatus
+	(*Problem)(nil),              // 10: sluice.admin.v1.Problem
+	(*WaitRequest)(nil),          // 11: sluice.admin.v1.WaitRequest
+	(*WaitResponse)(nil),         // 12: sluice.admin.v1.WaitResponse
+	(*ExplainRequest)(nil),       // 13: sluice.admin.v1.ExplainRequest
+	(*Header)(nil),               // 14: sluice.admin.v1.Header
+	(*ExplainResponse)(nil),      // 15: sluice.admin.v1.ExplainResponse
 }
 var file_sluice_admin_v1_admin_proto_depIdxs = []int32{
-	3,  // 0: sluice.admin.v1.StatusResponse.proxies:type_name -> sluice.admin.v1.Proxy
-	5,  // 1: sluice.admin.v1.StatusResponse.problems:type_name -> sluice.admin.v1.Problem
-	4,  // 2: sluice.admin.v1.Proxy.types:type_name -> sluice.admin.v1.TypeStatus
-	0,  // 3: sluice.admin.v1.TypeStatus.state:type_name -> sluice.admin.v1.TypeStatus.State
-	3,  // 4: sluice.admin.v1.WaitResponse.proxies:type_name -> sluice.admin.v1.Proxy
-	9,  // 5: sluice.admin.v1.ExplainRequest.headers:type_name -> sluice.admin.v1.Header
-	1,  // 6: sluice.admin.v1.AdminService.Status:input_type -> sluice.admin.v1.StatusRequest
-	6,  // 7: sluice.admin.v1.AdminService.Wait:input_type -> sluice.admin.v1.WaitRequest
-	8,  // 8: sluice.admin.v1.AdminService.Explain:input_type -> sluice.admin.v1.ExplainRequest
-	2,  // 9: sluice.admin.v1.AdminService.Status:output_type -> sluice.admin.v1.StatusResponse
-	7,  // 10: sluice.admin.v1.AdminService.Wait:output_type -> sluice.admin.v1.WaitResponse
-	10, // 11: sluice.admin.v1.AdminService.Explain:output_type -> sluice.admin.v1.ExplainResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	0,  // 0: sluice.admin.v1.StatusRequest.resources:type_name -> sluice.admin.v1.StatusRequest.Resources
+	5,  // 1: sluice.admin.v1.StatusResponse.proxies:type_name -> sluice.admin.v1.Proxy
+	10, // 2: sluice.admin.v1.StatusResponse.problems:type_name -> sluice.admin.v1.Problem
+	4,  // 3: sluice.admin.v1.StatusResponse.totals:type_name -> sluice.admin.v1.Totals
+	6,  // 4: sluice.admin.v1.Proxy.types:type_name -> sluice.admin.v1.TypeStatus
+	9,  // 5: sluice.admin.v1.Proxy.resources:type_name -> sluice.admin.v1.ResourceStatus
+	1,  // 6: sluice.admin.v1.TypeStatus.state:type_name -> sluice.admin.v1.TypeStatus.State
+	7,  // 7: sluice.admin.v1.TypeStatus.about:type_name -> sluice.admin.v1.ResourceRef
+	8,  // 8: sluice.admin.v1.ResourceRef.origins:type_name -> sluice.admin.v1.Origin
+	7,  // 9: sluice.admin.v1.ResourceStatus.resource:type_name -> sluice.admin.v1.ResourceRef
+	1,  // 10: sluice.admin.v1.ResourceStatus.state:type_name -> sluice.admin.v1.TypeStatus.State
+	5,  // 11: sluice.admin.v1.WaitResponse.proxies:type_name -> sluice.admin.v1.Proxy
+	14, // 12: sluice.admin.v1.ExplainRequest.headers:type_name -> sluice.admin.v1.Header
+	2,  // 13: sluice.admin.v1.AdminService.Status:input_type -> sluice.admin.v1.StatusRequest
+	2,  // 14: sluice.admin.v1.AdminService.WatchStatus:input_type -> sluice.admin.v1.StatusRequest
+	11, // 15: sluice.admin.v1.AdminService.Wait:input_type -> sluice.admin.v1.WaitRequest
+	13, // 16: sluice.admin.v1.AdminService.Explain:input_type -> sluice.admin.v1.ExplainRequest
+	3,  // 17: sluice.admin.v1.AdminService.Status:output_type -> sluice.admin.v1.StatusResponse
+	3,  // 18: sluice.admin.v1.AdminService.WatchStatus:output_type -> sluice.admin.v1.StatusResponse
+	12, // 19: sluice.admin.v1.AdminService.Wait:output_type -> sluice.admin.v1.WaitResponse
+	15, // 20: sluice.admin.v1.AdminService.Explain:output_type -> sluice.admin.v1.ExplainResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_sluice_admin_v1_admin_proto_init() }
@@ -889,8 +1389,8 @@ func file_sluice_admin_v1_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_admin_v1_admin_proto_rawDesc), len(file_sluice_admin_v1_admin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   10,
+			NumEnums:      2,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

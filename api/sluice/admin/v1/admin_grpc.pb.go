@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_Status_FullMethodName  = "/sluice.admin.v1.AdminService/Status"
-	AdminService_Wait_FullMethodName    = "/sluice.admin.v1.AdminService/Wait"
-	AdminService_Explain_FullMethodName = "/sluice.admin.v1.AdminService/Explain"
+	AdminService_Status_FullMethodName      = "/sluice.admin.v1.AdminService/Status"
+	AdminService_WatchStatus_FullMethodName = "/sluice.admin.v1.AdminService/WatchStatus"
+	AdminService_Wait_FullMethodName        = "/sluice.admin.v1.AdminService/Wait"
+	AdminService_Explain_FullMethodName     = "/sluice.admin.v1.AdminService/Explain"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -34,6 +35,9 @@ const (
 type AdminServiceClient interface {
 	// Status lists the proxies that are connected or were seen, and the documents in trouble.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// WatchStatus sends the status, and then what changes of it, until the caller ends it: each message has the proxies that
+	// are not as they were told, or whose resources are not, and all problems if one of them is another.
+	WatchStatus(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatusResponse], error)
 	// Wait answers when every connected proxy of a fleet, and at least as many as asked, has accepted the newest
 	// configuration. It ends with DEADLINE_EXCEEDED, naming who has not, when the caller's deadline comes first.
 	Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (*WaitResponse, error)
@@ -58,6 +62,25 @@ func (c *adminServiceClient) Status(ctx context.Context, in *StatusRequest, opts
 	}
 	return out, nil
 }
+
+func (c *adminServiceClient) WatchStatus(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatusResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_WatchStatus_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StatusRequest, StatusResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchStatusClient = grpc.ServerStreamingClient[StatusResponse]
 
 func (c *adminServiceClient) Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (*WaitResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -87,6 +110,9 @@ func (c *adminServiceClient) Explain(ctx context.Context, in *ExplainRequest, op
 type AdminServiceServer interface {
 	// Status lists the proxies that are connected or were seen, and the documents in trouble.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// WatchStatus sends the status, and then what changes of it, until the caller ends it: each message has the proxies that
+	// are not as they were told, or whose resources are not, and all problems if one of them is another.
+	WatchStatus(*StatusRequest, grpc.ServerStreamingServer[StatusResponse]) error
 	// Wait answers when every connected proxy of a fleet, and at least as many as asked, has accepted the newest
 	// configuration. It ends with DEADLINE_EXCEEDED, naming who has not, when the caller's deadline comes first.
 	Wait(context.Context, *WaitRequest) (*WaitResponse, error)
@@ -104,6 +130,9 @@ type UnimplementedAdminServiceServer struct{}
 
 func (UnimplementedAdminServiceServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedAdminServiceServer) WatchStatus(*StatusRequest, grpc.ServerStreamingServer[StatusResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
 }
 func (UnimplementedAdminServiceServer) Wait(context.Context, *WaitRequest) (*WaitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Wait not implemented")
@@ -149,6 +178,17 @@ func _AdminService_Status_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _AdminService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StatusRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).WatchStatus(m, &grpc.GenericServerStream[StatusRequest, StatusResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchStatusServer = grpc.ServerStreamingServer[StatusResponse]
 
 func _AdminService_Wait_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WaitRequest)
@@ -206,6 +246,12 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_Explain_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchStatus",
+			Handler:       _AdminService_WatchStatus_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "sluice/admin/v1/admin.proto",
 }
