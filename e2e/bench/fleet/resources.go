@@ -3,7 +3,11 @@ package fleet
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -11,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/controlplane/translate"
+	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
 // translator makes of the definitions in a folder the resources that our control plane makes, for the peers to serve. It
@@ -43,6 +48,7 @@ func (t *translator) changed() (*discoverypb.DeltaDiscoveryResponse, error) {
 	if err != nil {
 		return nil, err
 	}
+	hostsInTables(all)
 	changed := &discoverypb.DeltaDiscoveryResponse{}
 	for url, named := range all {
 		if t.last[url] == nil {
@@ -61,4 +67,15 @@ func (t *translator) changed() (*discoverypb.DeltaDiscoveryResponse, error) {
 		}
 	}
 	return changed, nil
+}
+
+// hostsInTables puts virtual hosts that are resources of their own back into their tables: the peers do not serve VHDS.
+func hostsInTables(all translate.Resources) {
+	const virtualHosts = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+	for _, name := range slices.Sorted(maps.Keys(all[virtualHosts])) {
+		host, _ := all[virtualHosts][name].(*routepb.VirtualHost)
+		table, _ := all[resource.RouteType][name[:strings.LastIndexByte(name, '/')]].(*routepb.RouteConfiguration)
+		table.Vhds, table.VirtualHosts = nil, append(table.VirtualHosts, host)
+	}
+	delete(all, virtualHosts)
 }

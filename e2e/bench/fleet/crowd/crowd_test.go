@@ -66,14 +66,19 @@ func (s script) StreamAggregatedResources(stream discoverypb.AggregatedDiscovery
 	})
 }
 
-// packed is a resource that has its name, and one host with a text, as field 2.
+// packed is a resource that has its name, and one host with a text, as field 2; if the text is apart, it is a table whose
+// hosts come by VHDS, which field 9 says.
 func packed(typeURL, name, text string) *anypb.Any {
 	value := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), name)
-	if text != "" {
+	if text == apart {
+		value = protowire.AppendString(protowire.AppendTag(value, 9, protowire.BytesType), "")
+	} else if text != "" {
 		value = protowire.AppendString(protowire.AppendTag(value, 2, protowire.BytesType), text)
 	}
 	return &anypb.Any{TypeUrl: typeURL, Value: value}
 }
+
+const apart = "hosts apart"
 
 // serve starts a server, and makes a crowd for it.
 func serve(t *testing.T, isDelta bool, play func(s *scene) error) *Crowd {
@@ -179,6 +184,30 @@ func TestSubscribes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHostsApart: virtual hosts that come by VHDS are asked for once, and are as good as those in a table.
+func TestHostsApart(t *testing.T) {
+	edit := make(chan struct{})
+	c := serve(t, true, func(s *scene) error {
+		return steps(
+			s.wants(cds, "", 0), s.sends(cds, "c1", nil), s.wants(cds, "c1", 0), s.wants(lds, "", 0), s.sends(lds, "l1", map[string]string{"listener": ""}),
+			s.wants(lds, "l1", 0), s.wants(rds, "", 1), s.sends(rds, "r1", map[string]string{"table": apart}), s.wants(rds, "r1", 0),
+			s.wants(virtualHostType, "", 0), s.sends(virtualHostType, "v1", map[string]string{"table/a": "a", "table/b": "b"}), s.wants(virtualHostType, "v1", 0),
+			func() error { <-edit; return nil },
+			s.sends(rds, "r2", map[string]string{"table": apart}), s.wants(rds, "r2", 0),
+			s.sends(virtualHostType, "v2", map[string]string{"table/a": "edited"}), s.wants(virtualHostType, "v2", 0),
+			func() error { _, _, _, err := s.receive(); return err }, // the end
+		)
+	})
+	defer c.Leave()
+	goal := &Goal{Hosts: 2}
+	c.Join(1, goal)
+	await(t, c, goal)
+	goal = &Goal{Hosts: 2, Want: []Want{{Type: rds, Marker: []byte("edited")}}}
+	c.Expect(goal)
+	close(edit)
+	await(t, c, goal)
 }
 
 // TestOrdered: who gets a route before its cluster or its endpoints is counted.

@@ -194,8 +194,8 @@ func (p *proxy) warmed() {
 	}
 }
 
-// takeRoutes ACKs route tables, and asks for virtual hosts if a table says that they come apart: by the table's name,
-// as Envoy does.
+// takeRoutes ACKs route tables, and asks for virtual hosts once if a table says that they come apart: by wildcard, as Envoy
+// was seen to.
 func (p *proxy) takeRoutes(r *response) error {
 	apart := false
 	for i := range r.items {
@@ -217,7 +217,7 @@ func (p *proxy) takeRoutes(r *response) error {
 	p.ask(&request{typeURL: r.typeURL, version: r.version, nonce: r.nonce, names: appendNames(nil, p.crowd.options.Tables)})
 	if apart && !p.vhds {
 		p.vhds = true
-		p.ask(&request{typeURL: virtualHostType, subscribe: p.crowd.options.Tables})
+		p.ask(&request{typeURL: virtualHostType})
 	}
 	return nil
 }
