@@ -29,6 +29,12 @@ var methods = map[string]access{
 	"/sluice.admin.v1.AdminService/Wait":    read,
 	"/sluice.admin.v1.AdminService/Explain": read,
 
+	"/sluice.admin.v1.DefinitionService/Plan":     read,
+	"/sluice.admin.v1.DefinitionService/List":     read,
+	"/sluice.admin.v1.DefinitionService/Describe": read,
+	"/sluice.admin.v1.DefinitionService/History":  read,
+	"/sluice.admin.v1.DefinitionService/Undo":     write,
+
 	"/sluice.admin.v1.IdentityService/CreateToken": write,
 	"/sluice.admin.v1.IdentityService/RevokeToken": write,
 	"/sluice.admin.v1.IdentityService/ListTokens":  read,
