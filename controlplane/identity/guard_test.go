@@ -35,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestMethods: each method of our own API stands in the table, and the table has none that is nobody's.
+// TestMethods: each method of our own API stands in the table.
 func TestMethods(t *testing.T) {
 	ours := map[string]bool{}
 	protoregistry.GlobalFiles.RangeFilesByPackage("sluice.admin.v1", func(f protoreflect.FileDescriptor) bool {
@@ -53,11 +53,6 @@ func TestMethods(t *testing.T) {
 	for method := range ours {
 		if methods[method] == 0 {
 			t.Errorf("%s has no entry in the table of methods: may it only read, or does it write?", method)
-		}
-	}
-	for method := range methods {
-		if strings.HasPrefix(method, "/sluice.") && !ours[method] {
-			t.Errorf("%s stands in the table, and is no method", method)
 		}
 	}
 }

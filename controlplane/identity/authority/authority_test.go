@@ -564,3 +564,24 @@ func TestEnrollLimits(t *testing.T) {
 	}
 	enroll("192.0.2.2", made.GetToken(), "last", codes.ResourceExhausted)
 }
+
+// FuzzEnroll: whatever a stranger sends is refused, and not told back at length.
+func FuzzEnroll(f *testing.F) {
+	f.Add(newToken([32]byte{}).Text(), "edge", "one", []byte{0x30, 0})
+	f.Add("", "", "", []byte(nil))
+	a, err := Open(Options{Dir: f.TempDir(), TrustDomain: "example.org", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := NewService(a, nil)
+	f.Fuzz(func(t *testing.T, token, fleet, id string, csr []byte) {
+		s.failures = newLimit(1, time.Hour, 1, time.Now)
+		_, err := s.Enroll(t.Context(), &adminv1.EnrollRequest{Token: token, Fleet: fleet, Id: id, Csr: csr})
+		if err == nil {
+			t.Error("a stranger has joined")
+		} else if len(err.Error()) > 1000 {
+			t.Errorf("got %d bytes of error", len(err.Error()))
+		}
+		_, _ = publicKey(csr) // Enroll looks at it only behind a good token
+	})
+}

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // plane is a control plane that only gives certificates.
 type plane struct {
 	t         *testing.T
+	dir       string // the authority's
 	authority *authority.Authority
 	service   *authority.Service
 	address   string
@@ -34,10 +35,15 @@ type plane struct {
 
 func start(t *testing.T, names ...string) *plane {
 	t.Helper()
-	p := &plane{t: t}
+	return startIn(t, t.TempDir(), names...)
+}
+
+func startIn(t *testing.T, dir string, names ...string) *plane {
+	t.Helper()
+	p := &plane{t: t, dir: dir}
 	var err error
 	p.authority, err = authority.Open(authority.Options{
-		Dir: t.TempDir(), TrustDomain: "example.org", Names: names, Logger: slog.New(slog.DiscardHandler),
+		Dir: dir, TrustDomain: "example.org", Names: names, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -223,5 +229,63 @@ func TestRenewRefuses(t *testing.T) {
 		if _, _, err := join.Renew(t.Context(), o.Dir, true); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// TestOtherRoot replaces the authority's key as docs/security.md says: a proxy that only renews comes along.
+func TestOtherRoot(t *testing.T) {
+	first, second := start(t, "127.0.0.1"), start(t, "127.0.0.1")
+	read := func(p *plane, name string) string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(p.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	o := first.options(t.TempDir())
+	if _, err := join.Enroll(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	move := func(to *plane) { // the control plane restarts; here it is at another port
+		t.Helper()
+		path := filepath.Join(o.Dir, join.BootstrapFile)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, was, _ := net.SplitHostPort(o.Bootstrap.Server)
+		_, is, _ := net.SplitHostPort(to.address)
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), was, is, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o.Bootstrap.Server = to.address
+	}
+	old, next := read(first, "ca.crt"), read(second, "ca.crt")
+	oldKey, nextKey := read(first, "ca.key"), read(second, "ca.key")
+	for _, step := range []struct{ what, roots, key string }{
+		{"the next is trusted", old + next, oldKey},
+		{"the next signs", next + old, nextKey},
+		{"the old one is gone", next, nextKey},
+	} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"ca.crt": step.roots, "ca.key": step.key} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := startIn(t, dir, "127.0.0.1")
+		move(p)
+		if _, done, err := join.Renew(t.Context(), o.Dir, true); !done || err != nil {
+			t.Errorf("%s: %v", step.what, err)
+		}
+	}
+	// In one step it does not go.
+	if _, done, err := join.Renew(t.Context(), o.Dir, true); !done || err != nil {
+		t.Fatal(err)
+	}
+	move(start(t, "127.0.0.1"))
+	if _, _, err := join.Renew(t.Context(), o.Dir, true); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("another authority: got %v", err)
 	}
 }

@@ -503,9 +503,11 @@ func (x *EnrollRequest) GetCsr() []byte {
 // EnrollResponse is the proxy's identity.
 type EnrollResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The fleet and the id that it has.
-	Fleet         string  `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
-	Id            string  `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The fleet that it is of.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// The id that it has there.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Its certificate, and whom to trust.
 	Issued        *Issued `protobuf:"bytes,3,opt,name=issued,proto3" json:"issued,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -665,8 +667,9 @@ func (x *RenewRequest) GetCsr() []byte {
 
 // RenewResponse has it.
 type RenewResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Issued        *Issued                `protobuf:"bytes,1,opt,name=issued,proto3" json:"issued,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate, and whom to trust.
+	Issued        *Issued `protobuf:"bytes,1,opt,name=issued,proto3" json:"issued,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
