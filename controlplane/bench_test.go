@@ -69,6 +69,7 @@ func BenchmarkEdit(b *testing.B) {
 				p.result = p.documents.Update(p.history.Apply(p.files.Set(files)))
 				p.serve(time.Now())
 				p.history.Record()
+				p.save()
 			}
 			build()
 			if p.snapshots.Get("default").Set("type.googleapis.com/envoy.config.cluster.v3.Cluster").Len() < services {
@@ -78,8 +79,6 @@ func BenchmarkEdit(b *testing.B) {
 			for b.Loop() {
 				build()
 			}
-			b.StopTimer()
-			p.save()
 		})
 	}
 }

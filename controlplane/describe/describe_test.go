@@ -113,7 +113,7 @@ func TestList(t *testing.T) {
 	want := []string{
 		"Certificate/a served [edge] 0 a.yaml:9", "Certificate/b served [edge] 0 a.yaml:11", "Gateway/web served in part [edge] 1 a.yaml:2",
 		"Route/bad not served [] 1 a.yaml:26", "Route/rest served [edge] 0 a.yaml:21", "Route/shop served [edge] 1 a.yaml:14",
-		"Service/alone served [] 1 a.yaml:34", "Service/api served [edge] 0 a.yaml:28", "Service/api-two not served [] 1 a.yaml:36",
+		"Service/alone served [] 0 a.yaml:34", "Service/api served [edge] 0 a.yaml:28", "Service/api-two not served [] 1 a.yaml:36",
 		"Service/copy served [edge] 0 a.yaml:32", "Service/db served [edge] 0 a.yaml:30",
 	}
 	if got := list(""); !slices.Equal(got, want) {
