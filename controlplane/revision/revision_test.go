@@ -251,6 +251,17 @@ func TestUndo(t *testing.T) {
 			w.save(two + b)
 			w.want("a=127.0.0.1:1 b=127.0.0.1:1", "a")
 		},
+		"it is asked for while the document cannot be read": func(t *testing.T, w *world) {
+			broken := strings.Replace(three, "}", ", colour: red}", 1)
+			w.save(three + b)
+			w.save(broken + b)
+			w.do(w.Prospect(0))
+			w.want("a=127.0.0.1:1 b=127.0.0.1:1", "a")
+			w.save(three + b) // which was undone
+			w.want("a=127.0.0.1:1 b=127.0.0.1:1", "a")
+			w.save(two + b)
+			w.want("a=127.0.0.1:2 b=127.0.0.1:1")
+		},
 		"it holds in another file": func(t *testing.T, w *world) {
 			w.files = []source.File{{Path: "a.yaml", Data: []byte(b)}, {Path: "b.yaml", Data: []byte(two)}}
 			w.build()
@@ -312,7 +323,9 @@ func TestUndo(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.save(three + service("b", "127.0.0.1:7"))
-			if _, err := w.Do(t.Context(), u, "me"); code(err) != codes.Aborted {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // nobody builds
+			defer cancel()
+			if _, err := w.Do(ctx, u, "me"); code(err) != codes.Aborted {
 				t.Errorf("got %v", err)
 			}
 			w.want("a=127.0.0.1:3 b=127.0.0.1:7")
