@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -69,8 +68,8 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 	again := time.NewTicker(rebuildEvery)
 	defer again.Stop()
 	var files []source.File
-	for first := true; ; first = false {
-		edited := true
+	for {
+		first, edited := b.result == nil, true
 		select {
 		case files = <-watcher.Updates():
 		case <-again.C:
@@ -80,40 +79,21 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		case <-ctx.Done():
 			return nil
 		}
-		if b.survive(func() { b.turn(files, edited) }) {
-			watcher.SetExtra(b.result.Files)
+		start := time.Now()
+		if edited {
+			b.result = b.documents.Update(b.history.Apply(b.files.Set(files)))
 		}
+		b.serve(start)
+		if edited {
+			b.history.Record()
+		}
+		watcher.SetExtra(b.result.Files)
+		b.save()
+		b.history.Saved()
 		if first {
 			tried()
 		}
 	}
-}
-
-// turn builds, publishes and saves.
-func (b *builder) turn(files []source.File, edited bool) {
-	start := time.Now()
-	if edited {
-		b.result = b.documents.Update(b.history.Apply(b.files.Set(files)))
-	}
-	b.serve(start)
-	if edited {
-		b.history.Record()
-	}
-	b.save()
-	b.history.Saved()
-}
-
-// survive lets what is served stay when a build panics: a fault of ours at one set of documents must not end a control plane,
-// and the next edit may be past it.
-func (b *builder) survive(build func()) (well bool) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			b.metrics.Panicked()
-			b.log.Error("a build failed, and what is served stays: a fault of ours, please report it", "panic", fault, "stack", string(debug.Stack()))
-		}
-	}()
-	build()
-	return true
 }
 
 // serve is the walk from what was compiled to the proxies: names, Envoy's resources, snapshots.

@@ -153,9 +153,6 @@ func (c nameCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(lookupsDesc, prometheus.CounterValue, float64(failed), "failed")
 }
 
-// Panicked notes a build that was given up.
-func (m *Metrics) Panicked() { m.builds.WithLabelValues("panic").Inc() }
-
 // proxyCollector counts proxies when it is asked.
 type proxyCollector struct{ proxies Proxies }
 

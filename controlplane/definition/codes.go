@@ -11,7 +11,6 @@ const (
 	CodeTag                = "SL0007"
 	CodeNull               = "SL0008"
 	CodeNotADocument       = "SL0009"
-	CodePanic              = "SL0010"
 	CodeKind               = "SL0101"
 	CodeReservedKind       = "SL0102"
 	CodeWrongType          = "SL0103"
@@ -66,7 +65,6 @@ var Codes = []Code{
 	{CodeTag, "YAML tags and directives are not part of the language."},
 	{CodeNull, "A field is written without a value; leave it out instead."},
 	{CodeNotADocument, "A document is a mapping that begins with kind and name."},
-	{CodePanic, "Sluice itself failed at this document. It is a fault of ours: please report it with the document."},
 	{CodeKind, "The kind is missing or unknown."},
 	{CodeReservedKind, "The kind is reserved for a later version."},
 	{CodeWrongType, "A value of one type stands where another is wanted: text, number, list, mapping."},

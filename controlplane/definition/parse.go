@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"log/slog"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -84,28 +82,8 @@ func checkFile(file string, data []byte) *Problem {
 	return &problem
 }
 
-// failAt is a test's.
-var failAt func(text []byte)
-
 // parseChunk reads one document: syntax, shape, fields, rules, in this order. Neither result is there for an empty one.
-func parseChunk(file string, c chunk) (document *Document, problems []Problem) {
-	// A fault of ours in one document must not end a control plane that serves others.
-	defer func() {
-		if fault := recover(); fault != nil {
-			slog.Error("a document made the parser fail: please report this", "at", Position{File: file, Line: c.line + 1}.String(), "panic", fault, "stack", string(debug.Stack()))
-			document, problems = nil, []Problem{{
-				Position: Position{File: file, Line: c.line + 1, Column: 1}, Severity: SeverityError, Code: CodePanic, Ref: guessRef(c.text),
-				Message: fmt.Sprintf("Sluice failed at this document (%v): a fault of ours, please report it", fault),
-			}}
-		}
-	}()
-	return parseText(file, c)
-}
-
-func parseText(file string, c chunk) (*Document, []Problem) {
-	if failAt != nil {
-		failAt(c.text)
-	}
+func parseChunk(file string, c chunk) (*Document, []Problem) {
 	d := &decoder{file: file, line: c.line, positions: map[string]Position{}}
 	if len(c.text) > maxDocument {
 		d.ref = guessRef(c.text)
