@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/dns"
+	"github.com/sluice-proxy/sluice/xds/csds"
 	"github.com/sluice-proxy/sluice/xds/server"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
@@ -109,6 +110,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies.Ask(xds, builder.origins)
 	rpc := grpc.NewServer(append(server.ServerOptions(), append(credentials, grpc.StatsHandler(metrics.Traffic()))...)...)
 	xds.Register(rpc)
+	csds.Register(rpc, csds.Options{Server: xds, Authorize: opts.authorizeAdmin()})
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
 		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Closing: ctx.Done(), Authorize: opts.authorizeAdmin(),
 	}))
