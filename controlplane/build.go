@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/provenance"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -279,6 +280,14 @@ func (b *builder) save() {
 func (b *builder) problems() []store.Problem {
 	if r := b.latest.Load(); r != nil {
 		return r.Problems
+	}
+	return nil
+}
+
+// origins are the documents of a resource that is served.
+func (b *builder) origins(fleet, typeURL, name string) []provenance.Origin {
+	if r := b.latest.Load(); r != nil {
+		return provenance.Find(r.Compiled, fleet, typeURL, name)
 	}
 	return nil
 }
