@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/provenance"
 	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
@@ -310,6 +311,14 @@ func (b *builder) served() *served.Served {
 		s.Fleets[f.Name] = served.Fleet{IR: f, Snapshot: s.Fleets[f.Name].Snapshot}
 	}
 	return s
+}
+
+// origins are the documents of a resource that is served.
+func (b *builder) origins(fleet, typeURL, name string) []provenance.Origin {
+	if r := b.latest.Load(); r != nil {
+		return provenance.Find(r.Compiled, fleet, typeURL, name)
+	}
+	return nil
 }
 
 // explainRequest asks about what is served.

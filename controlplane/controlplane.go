@@ -29,6 +29,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/dns"
+	"github.com/sluice-proxy/sluice/xds/csds"
 	"github.com/sluice-proxy/sluice/xds/server"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
@@ -107,6 +108,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies.Ask(xds, builder.origins)
 	rpc := grpc.NewServer(append(server.ServerOptions(), append(who.ServerOptions(), grpc.StatsHandler(metrics.Traffic()))...)...)
 	xds.Register(rpc)
+	csds.Register(rpc, csds.Options{Server: xds})
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
 		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest, Closing: ctx.Done(),
 	}))

@@ -260,6 +260,16 @@ func TestRun(t *testing.T) {
 	if err != nil || status.GetProxies()[0].GetTypes()[0].GetState() != adminv1.TypeStatus_ERROR || status.GetProxies()[0].GetTypes()[0].GetError() != "no such time" {
 		t.Errorf("status: got %v, %v, want ERROR and the text", status, err)
 	}
+	status, err = admin.Status(ctx, &adminv1.StatusRequest{Proxy: "test"})
+	if err != nil || len(status.GetProxies()[0].GetResources()) != 1 || status.GetTotals().GetRefusing() != 1 {
+		t.Fatalf("status of the proxy: got %v, %v, want the cluster", status, err)
+	}
+	if got := status.GetProxies()[0].GetResources()[0]; got.GetState() != adminv1.TypeStatus_ERROR || got.GetError() != "no such time" || got.GetWanted() != got.GetSent() ||
+		got.GetAccepted() == "" || got.GetAccepted() == got.GetSent() || got.GetResource().GetName() != "api" ||
+		!strings.HasSuffix(got.GetResource().GetOrigins()[0].GetFile(), "api.yaml") || got.GetResource().GetOrigins()[0].GetLine() != 1 {
+		t.Errorf("status of the proxy: got %v", got)
+	}
+	r.log.wait(t, `msg="proxy refused" .*resources=api from=.*api.yaml:1: Service/api`, 1)
 	short, cancelShort := context.WithTimeout(ctx, 2*time.Second) // the answer comes half a second before
 	if _, err := admin.Wait(short, &adminv1.WaitRequest{Fleet: "edge"}); grpcstatus.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "no such time") {
 		t.Errorf("wait: got %v, want that the deadline is over, and why", err)
@@ -267,7 +277,11 @@ func TestRun(t *testing.T) {
 	cancelShort()
 
 	if code, text := r.get("/metrics"); code != 200 || !strings.Contains(text, `sluice_controlplane_connected_proxies{fleet="edge"} 1`) ||
-		!strings.Contains(text, `sluice_controlplane_nacks_total{type="CDS"} 1`) || !strings.Contains(text, `sluice_controlplane_documents{kind="Service"} 1`) {
+		!strings.Contains(text, `sluice_controlplane_nacks_total{type="CDS"} 1`) || !strings.Contains(text, `sluice_controlplane_documents{kind="Service"} 1`) ||
+		// Two changes of the cluster were accepted, and all three were sent; what it had to begin with does not count.
+		!strings.Contains(text, `sluice_controlplane_convergence_duration_seconds_count{type="CDS"} 2`) ||
+		!strings.Contains(text, `sluice_controlplane_queue_duration_seconds_count{type="CDS"} 3`) ||
+		!regexp.MustCompile(`sluice_controlplane_sent_bytes_total{type="CDS"} [1-9]`).MatchString(text) {
 		t.Errorf("/metrics: got %d\n%s", code, text)
 	}
 	if code, _ := r.get("/debug/pprof/"); code != http.StatusNotFound {

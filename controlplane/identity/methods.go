@@ -25,9 +25,10 @@ var methods = map[string]access{
 	"/envoy.service.status.v3.ClientStatusDiscoveryService/StreamClientStatus": read,
 	"/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus":  read,
 
-	"/sluice.admin.v1.AdminService/Status":  read,
-	"/sluice.admin.v1.AdminService/Wait":    read,
-	"/sluice.admin.v1.AdminService/Explain": read,
+	"/sluice.admin.v1.AdminService/Status":      read,
+	"/sluice.admin.v1.AdminService/Wait":        read,
+	"/sluice.admin.v1.AdminService/Explain":     read,
+	"/sluice.admin.v1.AdminService/WatchStatus": read,
 
 	"/sluice.admin.v1.DefinitionService/Plan":     read,
 	"/sluice.admin.v1.DefinitionService/List":     read,

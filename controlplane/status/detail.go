@@ -74,7 +74,7 @@ func (t *Tracker) Resources(ctx context.Context, fleet, id string, troubled bool
 	for _, r := range view.Resources {
 		out = append(out, Resource{
 			Ref: t.ref(fleet, r.TypeURL, r.Name), State: State(r.State), Wanted: r.Wanted, Sent: r.Sent, Accepted: r.Accepted,
-			Error: clip(r.Error, maxText), Doubts: r.Doubts, Since: r.Since,
+			Error: clip(strings.TrimSpace(r.Error), maxText), Doubts: r.Doubts, Since: r.Since,
 		})
 	}
 	return out, nil

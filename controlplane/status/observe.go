@@ -124,7 +124,7 @@ func (t *Tracker) Nacked(id server.StreamID, typeURL, version, message string) {
 		if p.current != id {
 			t.warnDouble(p)
 		}
-		r.refused, r.text = version, clip(message, maxText)
+		r.refused, r.text = version, clip(strings.TrimSpace(message), maxText)
 		s := t.streams[id]
 		if len(s.suspects) > 0 { // else it is what it was about before
 			r.about, r.more = about(s.suspects, r.text)

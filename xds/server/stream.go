@@ -196,6 +196,7 @@ func (s *stream) open(req *request) error {
 			return status.Errorf(codes.PermissionDenied, "node %q of fleet %q: %v", s.node.ID, s.node.Cluster, err)
 		}
 	}
+	s.server.known(s.id, s.node)
 	if o := s.server.options.Observer; o != nil {
 		o.Node(s.id, s.node)
 	}

@@ -45,6 +45,8 @@ type ResourceView struct {
 	// they mean (rule 21): Doubts is how many were in doubt with this one, itself among them.
 	Error  string
 	Doubts int
+	// AcceptedResource and SentResource are those of Accepted and Sent; nil is none.
+	AcceptedResource, SentResource *snapshot.Resource
 	// Since is when it came to this state. Of what is settled nothing is remembered: for Synced it is when the version was
 	// made, or the stream began if that was later.
 	Since time.Time
@@ -80,10 +82,33 @@ func (s *Server) Inspect(ctx context.Context, id StreamID, troubled bool) (*View
 	}
 }
 
+// Client is a stream whose node is known.
+type Client struct {
+	ID   StreamID
+	Node Node
+}
+
+// Clients are all that are connected, by fleet, node id and stream. Two streams may have one node id.
+func (s *Server) Clients() []Client {
+	s.mu.Lock()
+	var out []Client
+	for id, a := range s.asks {
+		if a.node.ID != "" {
+			out = append(out, Client{id, a.node})
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out, func(a, b Client) int {
+		return cmp.Or(cmp.Compare(a.Node.Cluster, b.Node.Cluster), cmp.Compare(a.Node.ID, b.Node.ID), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
 // asking is where a stream is asked.
 type asking struct {
 	questions chan ask
 	ended     <-chan struct{}
+	node      Node // guarded by Server.mu; empty until it is known
 }
 
 type ask struct {
@@ -102,6 +127,13 @@ func (s *Server) askable(id StreamID, ended <-chan struct{}) (questions <-chan a
 		defer s.mu.Unlock()
 		delete(s.asks, id)
 	}
+}
+
+// known tells Clients who a stream is.
+func (s *Server) known(id StreamID, n Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asks[id].node = n
 }
 
 // view is what the client has. It reads the state and changes nothing.
@@ -140,7 +172,14 @@ func (st *state) view(troubled bool) []ResourceView {
 // viewOf is what the client has of one name; no State is nothing to tell.
 func (st *state) viewOf(k *kind, name string) ResourceView {
 	target, e := k.target(name), k.peek(name)
-	v := ResourceView{TypeURL: k.URL, Name: name, Wanted: versionOf(target), Sent: versionOf(e.sent), Accepted: versionOf(e.acked)}
+	v := ResourceView{TypeURL: k.URL, Name: name, Wanted: versionOf(target), AcceptedResource: e.acked, SentResource: e.sent}
+	if e.parked != nil && e.parked == orGone(target) {
+		v.SentResource = e.parked
+	}
+	if v.SentResource == gone {
+		v.SentResource = nil
+	}
+	v.Sent, v.Accepted = versionOf(v.SentResource), versionOf(v.AcceptedResource)
 	since := func(t time.Time) {
 		if v.Since = st.began; t.After(v.Since) {
 			v.Since = t
@@ -151,7 +190,7 @@ func (st *state) viewOf(k *kind, name string) ResourceView {
 	}
 	switch {
 	case e.parked != nil && e.parked == orGone(target):
-		v.State, v.Sent = Refused, versionOf(e.parked)
+		v.State = Refused
 		if e.why != nil {
 			v.Error, v.Doubts, v.Since = e.why.text, e.why.items, e.why.at
 		}
@@ -182,7 +221,7 @@ func (k *kind) lastSent(name string) time.Time {
 }
 
 func versionOf(r *snapshot.Resource) string {
-	if r == nil || r == gone {
+	if r == nil {
 		return ""
 	}
 	return r.Version
