@@ -78,7 +78,11 @@ func TestPlan(t *testing.T) {
 		"a Service in use":   {[]string{"a.yaml", gateway}, "SL0201 " + dir + "/b.yaml"},
 		"a bad document":     {[]string{"a.yaml", gateway, "b.yaml", service(", colour: red")}, "SL0107 mine/b.yaml"},
 		"a file that breaks": {[]string{"a.yaml", gateway, "b.yaml", "kind: Service\nname: [api"}, "SL0001 mine/b.yaml"},
-		"nothing at all":     {nil, "SL0401 "},
+		"a host served twice": {[]string{"a.yaml", gateway, "b.yaml", service("") + "---\n{kind: Route, name: more, gateways: [web], hosts: [shop.example.com], priority: 1, rules: [{match: {path: {prefix: /x}}, backends: [{service: api}]}]}"},
+			"added Route/more, fleet edge, changed RDS web/http, proxy test, SL0608 mine/a.yaml"},
+		"a rule that never matches": {[]string{"a.yaml", strings.Replace(gateway, "rules: [", "rules: [{backends: [{service: api}]}, {name: late, match: {path: {prefix: /x}}, backends: [{service: api}]}] #", 1), "b.yaml", service("")},
+			"changed Route/shop, fleet edge, changed RDS web/http, proxy test, SL0601 mine/a.yaml"},
+		"nothing at all": {nil, "SL0401 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.t = t
@@ -99,6 +103,25 @@ func TestPlan(t *testing.T) {
 	// It was but a question.
 	if status, err := adminv1.NewAdminServiceClient(r.dial()).Status(t.Context(), &adminv1.StatusRequest{}); err != nil || len(status.GetProblems()) > 0 {
 		t.Errorf("afterwards: got %v, %v", status.GetProblems(), err)
+	}
+}
+
+// TestPlanSharedHost: that a host is served twice is told of what begins it, and not again.
+func TestPlanSharedHost(t *testing.T) {
+	more := "{kind: Route, name: more, gateways: [web], hosts: [shop.example.com], priority: 1, rules: [{match: {path: {prefix: /x}}, backends: [{service: api}]}]}\n"
+	r := start(t, t.TempDir(), nil)
+	for name, text := range map[string]string{"a.yaml": gateway, "b.yaml": service(""), "c.yaml": secure, "d.yaml": more} {
+		r.write(name, text)
+	}
+	r.log.wait(t, "published.*documents=7", 1)
+	if got := inWords(r.plan("a.yaml", gateway, "b.yaml", service(""), "d.yaml", more)); got != "" {
+		t.Errorf("got %q, want nothing new", got)
+	}
+	other := strings.Replace(more, "hosts: [", "hosts: [new.example.com, ", 1)
+	third := strings.NewReplacer("more", "third", "/x", "/y", "priority: 1", "priority: 2", "shop.", "new.").Replace(more)
+	want := "changed Route/more, added Route/third, fleet edge, changed RDS web/http, proxy "
+	if got := inWords(r.plan("a.yaml", gateway, "b.yaml", service(""), "d.yaml", other+"---\n"+third)); got != strings.TrimSuffix(want, ", proxy ")+", SL0608 mine/d.yaml" {
+		t.Errorf("got %q", got)
 	}
 }
 

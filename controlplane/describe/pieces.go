@@ -60,7 +60,7 @@ func piecesOf(s *served.Served) map[definition.Ref][]piece {
 			for _, h := range t.Hosts {
 				last := definition.Ref{}
 				for i := range h.Rules {
-					if ref := documentOf(h.Rules[i].ID); ref != last {
+					if ref := served.DocumentOf(h.Rules[i].ID); ref != last {
 						last = ref
 						add(ref, resource.RouteType, t.Name)
 					}
@@ -88,14 +88,6 @@ func gatewayOf(name string) definition.Ref {
 	return definition.Ref{Kind: "Gateway", Name: gateway}
 }
 
-// documentOf is that of a rule's ID: "Route/shop#name", "Gateway/web/http".
-func documentOf(id string) definition.Ref {
-	id, _, _ = strings.Cut(id, "#")
-	kind, name, _ := strings.Cut(id, "/")
-	name, _, _ = strings.Cut(name, "/")
-	return definition.Ref{Kind: kind, Name: name}
-}
-
 // usersOf are the documents that send requests or connections to a Service.
 func usersOf(s *served.Served, ref definition.Ref) []string {
 	if ref.Kind != "Service" {
@@ -121,7 +113,7 @@ func usersOf(s *served.Served, ref definition.Ref) []string {
 				for i := range h.Rules {
 					r := &h.Rules[i]
 					if to(r.Backends) || slices.ContainsFunc(r.Mirrors, func(m ir.Mirror) bool { return m.Cluster == ref.Name }) {
-						users[documentOf(r.ID).String()] = true
+						users[served.DocumentOf(r.ID).String()] = true
 					}
 				}
 			}
@@ -184,7 +176,7 @@ func partOf(ref definition.Ref, list, name string) bool {
 			return len(parts) > 2 && parts[2] == ref.Name
 		}
 	case "routes":
-		return ref.Kind == "Gateway" || documentOf(name) == ref
+		return ref.Kind == "Gateway" || served.DocumentOf(name) == ref
 	}
 	return true
 }
