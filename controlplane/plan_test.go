@@ -2,6 +2,11 @@ package controlplane
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +14,8 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/store"
 )
 
 // secure has session ticket keys, which are made, and a certificate, which is too.
@@ -122,6 +129,59 @@ func TestPlanSharedHost(t *testing.T) {
 	want := "changed Route/more, added Route/third, fleet edge, changed RDS web/http, proxy "
 	if got := inWords(r.plan("a.yaml", gateway, "b.yaml", service(""), "d.yaml", other+"---\n"+third)); got != strings.TrimSuffix(want, ", proxy ")+", SL0608 mine/d.yaml" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestPlanTellsNoSecrets: neither a plan nor a description has anything of a private key, nor of session ticket keys.
+func TestPlanTellsNoSecrets(t *testing.T) {
+	dir := t.TempDir()
+	pair := func(name, host string) (chain, key []byte) {
+		documents, _ := definition.Parse("x", []byte("{kind: Certificate, name: x, selfSigned: {hosts: ["+host+"]}}"))
+		chain, key, err := store.NewCertificates().Reader()(documents[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, data := range map[string][]byte{name + ".crt": chain, name + ".key": key} {
+			if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return chain, key
+	}
+	_, served := pair("one", "a.test")
+	chain, other := pair("two", "b.test")
+	text := strings.Replace(secure, "selfSigned: {hosts: [a.test]}", "files: {certificate: one.crt, privateKey: one.key}", 1)
+	r := start(t, dir, nil)
+	r.write("a.yaml", text)
+	r.log.wait(t, "published", 1)
+	client := adminv1.NewDefinitionServiceClient(r.dial())
+	plan, err := client.Plan(t.Context(), &adminv1.PlanRequest{
+		Files:     []*adminv1.DefinitionFile{{Path: "a.yaml", Relative: "a.yaml", Data: []byte(text)}},
+		Materials: []*adminv1.Material{{Document: "Certificate/safe", Chain: chain, KeySha256: store.KeySum(other)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := inWords(plan); !strings.HasPrefix(got, "fleet safe, changed SDS safe, changed LDS 0.0.0.0:8443") {
+		t.Errorf("got %q", got)
+	}
+	if got := plan.GetFleets()[0].GetResources()[0]; !strings.Contains(got.GetDiff(), "+      - b.test, until") || got.GetPlanned() != "" {
+		t.Errorf("got %v", got)
+	}
+	described, err := client.Describe(t.Context(), &adminv1.DescribeRequest{Document: "Certificate/safe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := fmt.Sprint(plan, described)
+	for _, key := range [][]byte{served, other} {
+		block, _ := pem.Decode(key)
+		for _, secret := range []string{
+			string(key[40:80]), base64.StdEncoding.EncodeToString(key)[60:120], base64.StdEncoding.EncodeToString(block.Bytes)[40:80], store.KeySum(key), "PRIVATE KEY",
+		} {
+			if strings.Contains(answers, secret) {
+				t.Errorf("a secret is told: %q", secret)
+			}
+		}
 	}
 }
 
