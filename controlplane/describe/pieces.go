@@ -124,7 +124,8 @@ func usersOf(s *served.Served, ref definition.Ref) []string {
 }
 
 const (
-	// maxLines of a resource are shown, and maxText bytes in all.
+	// maxItems of a list in a resource, maxLines of a resource are shown, and maxText bytes in all.
+	maxItems = 50
 	maxLines = 400
 	maxText  = 2 << 20
 )
@@ -147,7 +148,7 @@ func resources(s *served.Served, ref definition.Ref, pieces []piece) (out []*adm
 		}
 		t, _ := resource.ByURL(p.typeURL)
 		described := &adminv1.DescribedResource{Fleet: text(p.fleet), Type: t.Short, Name: text(p.name), Version: r.Version}
-		rendered, err := served.RenderPart(p.typeURL, r, func(list, name string) bool { return partOf(ref, list, name) })
+		rendered, err := served.RenderPart(p.typeURL, r, maxItems, func(list, name string) bool { return partOf(ref, list, name) })
 		if err != nil {
 			rendered = "# it cannot be shown: " + err.Error() + "\n"
 		}
