@@ -2,6 +2,11 @@ package controlplane
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +14,8 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/store"
 )
 
 // secure has session ticket keys, which are made, and a certificate, which is too.
@@ -78,7 +85,11 @@ func TestPlan(t *testing.T) {
 		"a Service in use":   {[]string{"a.yaml", gateway}, "SL0201 " + dir + "/b.yaml"},
 		"a bad document":     {[]string{"a.yaml", gateway, "b.yaml", service(", colour: red")}, "SL0107 mine/b.yaml"},
 		"a file that breaks": {[]string{"a.yaml", gateway, "b.yaml", "kind: Service\nname: [api"}, "SL0001 mine/b.yaml"},
-		"nothing at all":     {nil, "SL0401 "},
+		"a host served twice": {[]string{"a.yaml", gateway, "b.yaml", service("") + "---\n{kind: Route, name: more, gateways: [web], hosts: [shop.example.com], priority: 1, rules: [{match: {path: {prefix: /x}}, backends: [{service: api}]}]}"},
+			"added Route/more, fleet edge, changed RDS web/http, proxy test, SL0608 mine/a.yaml"},
+		"a rule that never matches": {[]string{"a.yaml", strings.Replace(gateway, "rules: [", "rules: [{backends: [{service: api}]}, {name: late, match: {path: {prefix: /x}}, backends: [{service: api}]}] #", 1), "b.yaml", service("")},
+			"changed Route/shop, fleet edge, changed RDS web/http, proxy test, SL0601 mine/a.yaml"},
+		"nothing at all": {nil, "SL0401 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.t = t
@@ -99,6 +110,78 @@ func TestPlan(t *testing.T) {
 	// It was but a question.
 	if status, err := adminv1.NewAdminServiceClient(r.dial()).Status(t.Context(), &adminv1.StatusRequest{}); err != nil || len(status.GetProblems()) > 0 {
 		t.Errorf("afterwards: got %v, %v", status.GetProblems(), err)
+	}
+}
+
+// TestPlanSharedHost: that a host is served twice is told of what begins it, and not again.
+func TestPlanSharedHost(t *testing.T) {
+	more := "{kind: Route, name: more, gateways: [web], hosts: [shop.example.com], priority: 1, rules: [{match: {path: {prefix: /x}}, backends: [{service: api}]}]}\n"
+	r := start(t, t.TempDir(), nil)
+	for name, text := range map[string]string{"a.yaml": gateway, "b.yaml": service(""), "c.yaml": secure, "d.yaml": more} {
+		r.write(name, text)
+	}
+	r.log.wait(t, "published.*documents=7", 1)
+	if got := inWords(r.plan("a.yaml", gateway, "b.yaml", service(""), "d.yaml", more)); got != "" {
+		t.Errorf("got %q, want nothing new", got)
+	}
+	other := strings.Replace(more, "hosts: [", "hosts: [new.example.com, ", 1)
+	third := strings.NewReplacer("more", "third", "/x", "/y", "priority: 1", "priority: 2", "shop.", "new.").Replace(more)
+	want := "changed Route/more, added Route/third, fleet edge, changed RDS web/http, proxy "
+	if got := inWords(r.plan("a.yaml", gateway, "b.yaml", service(""), "d.yaml", other+"---\n"+third)); got != strings.TrimSuffix(want, ", proxy ")+", SL0608 mine/d.yaml" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestPlanTellsNoSecrets: neither a plan nor a description has anything of a private key, nor of session ticket keys.
+func TestPlanTellsNoSecrets(t *testing.T) {
+	dir := t.TempDir()
+	pair := func(name, host string) (chain, key []byte) {
+		documents, _ := definition.Parse("x", []byte("{kind: Certificate, name: x, selfSigned: {hosts: ["+host+"]}}"))
+		chain, key, err := store.NewCertificates().Reader()(documents[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, data := range map[string][]byte{name + ".crt": chain, name + ".key": key} {
+			if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return chain, key
+	}
+	_, served := pair("one", "a.test")
+	chain, other := pair("two", "b.test")
+	text := strings.Replace(secure, "selfSigned: {hosts: [a.test]}", "files: {certificate: one.crt, privateKey: one.key}", 1)
+	r := start(t, dir, nil)
+	r.write("a.yaml", text)
+	r.log.wait(t, "published", 1)
+	client := adminv1.NewDefinitionServiceClient(r.dial())
+	plan, err := client.Plan(t.Context(), &adminv1.PlanRequest{
+		Files:     []*adminv1.DefinitionFile{{Path: "a.yaml", Relative: "a.yaml", Data: []byte(text)}},
+		Materials: []*adminv1.Material{{Document: "Certificate/safe", Chain: chain, KeySha256: store.KeySum(other)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := inWords(plan); !strings.HasPrefix(got, "fleet safe, changed SDS safe, changed LDS 0.0.0.0:8443") {
+		t.Errorf("got %q", got)
+	}
+	if got := plan.GetFleets()[0].GetResources()[0]; !strings.Contains(got.GetDiff(), "+      - b.test, until") || got.GetPlanned() != "" {
+		t.Errorf("got %v", got)
+	}
+	described, err := client.Describe(t.Context(), &adminv1.DescribeRequest{Document: "Certificate/safe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := fmt.Sprint(plan, described)
+	for _, key := range [][]byte{served, other} {
+		block, _ := pem.Decode(key)
+		for _, secret := range []string{
+			string(key[40:80]), base64.StdEncoding.EncodeToString(key)[60:120], base64.StdEncoding.EncodeToString(block.Bytes)[40:80], store.KeySum(key), "PRIVATE KEY",
+		} {
+			if strings.Contains(answers, secret) {
+				t.Errorf("a secret is told: %q", secret)
+			}
+		}
 	}
 }
 

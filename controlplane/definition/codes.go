@@ -49,6 +49,7 @@ const (
 	CodeIdleListener       = "SL0605"
 	CodeNameFails          = "SL0606"
 	CodeUndone             = "SL0607"
+	CodeHostTwice          = "SL0608"
 )
 
 // Code explains one code in a line.
@@ -103,6 +104,7 @@ var Codes = []Code{
 	{CodeIdleListener, "No Route joins the listener: it answers 404 to everything."},
 	{CodeNameFails, "A name that the control plane looks up does not resolve, or not all that it names does; the last servers are kept."},
 	{CodeUndone, "An undo holds the document back: an earlier version of it is served."},
+	{CodeHostTwice, "A host that one document serves is served by another one, too, from now on; told by plan alone."},
 }
 
 // Explain is the line of the table for a code; "" for an unknown one.

@@ -60,7 +60,7 @@ func piecesOf(s *served.Served) map[definition.Ref][]piece {
 			for _, h := range t.Hosts {
 				last := definition.Ref{}
 				for i := range h.Rules {
-					if ref := documentOf(h.Rules[i].ID); ref != last {
+					if ref := served.DocumentOf(h.Rules[i].ID); ref != last {
 						last = ref
 						add(ref, resource.RouteType, t.Name)
 					}
@@ -88,14 +88,6 @@ func gatewayOf(name string) definition.Ref {
 	return definition.Ref{Kind: "Gateway", Name: gateway}
 }
 
-// documentOf is that of a rule's ID: "Route/shop#name", "Gateway/web/http".
-func documentOf(id string) definition.Ref {
-	id, _, _ = strings.Cut(id, "#")
-	kind, name, _ := strings.Cut(id, "/")
-	name, _, _ = strings.Cut(name, "/")
-	return definition.Ref{Kind: kind, Name: name}
-}
-
 // usersOf are the documents that send requests or connections to a Service.
 func usersOf(s *served.Served, ref definition.Ref) []string {
 	if ref.Kind != "Service" {
@@ -121,7 +113,7 @@ func usersOf(s *served.Served, ref definition.Ref) []string {
 				for i := range h.Rules {
 					r := &h.Rules[i]
 					if to(r.Backends) || slices.ContainsFunc(r.Mirrors, func(m ir.Mirror) bool { return m.Cluster == ref.Name }) {
-						users[documentOf(r.ID).String()] = true
+						users[served.DocumentOf(r.ID).String()] = true
 					}
 				}
 			}
@@ -132,7 +124,8 @@ func usersOf(s *served.Served, ref definition.Ref) []string {
 }
 
 const (
-	// maxLines of a resource are shown, and maxText bytes in all.
+	// maxItems of a list in a resource, maxLines of a resource are shown, and maxText bytes in all.
+	maxItems = 50
 	maxLines = 400
 	maxText  = 2 << 20
 )
@@ -155,7 +148,7 @@ func resources(s *served.Served, ref definition.Ref, pieces []piece) (out []*adm
 		}
 		t, _ := resource.ByURL(p.typeURL)
 		described := &adminv1.DescribedResource{Fleet: text(p.fleet), Type: t.Short, Name: text(p.name), Version: r.Version}
-		rendered, err := served.RenderPart(p.typeURL, r, func(list, name string) bool { return partOf(ref, list, name) })
+		rendered, err := served.RenderPart(p.typeURL, r, maxItems, func(list, name string) bool { return partOf(ref, list, name) })
 		if err != nil {
 			rendered = "# it cannot be shown: " + err.Error() + "\n"
 		}
@@ -184,7 +177,7 @@ func partOf(ref definition.Ref, list, name string) bool {
 			return len(parts) > 2 && parts[2] == ref.Name
 		}
 	case "routes":
-		return ref.Kind == "Gateway" || documentOf(name) == ref
+		return ref.Kind == "Gateway" || served.DocumentOf(name) == ref
 	}
 	return true
 }

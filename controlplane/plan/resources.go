@@ -74,15 +74,14 @@ func orEmpty(s *snapshot.Snapshot) *snapshot.Snapshot {
 
 // resource is what changes in a resource.
 func (b *budget) resource(t resource.Type, was, is *snapshot.Resource) string {
-	old, err := served.Render(t.URL, was)
-	if err == nil {
-		var next string
-		if next, err = served.Render(t.URL, is); err == nil {
-			if old == next {
-				return "@@ what is secret in it changes"
-			}
-			return b.text(old, next)
-		}
+	old, next, err := served.RenderBoth(t.URL, was, is)
+	switch {
+	case err == nil && old == next && t.URL == resource.SecretType:
+		return "@@ what is secret in it changes"
+	case err == nil && old == next:
+		return "@@ the order of a long list changes"
+	case err == nil:
+		return b.text(old, next)
 	}
 	return text(fmt.Sprintf("@@ it cannot be shown: %v", err))
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-proxy/sluice/controlplane/translate"
 	"github.com/sluice-proxy/sluice/xds/resource"
@@ -19,12 +20,6 @@ import (
 
 // Render is a resource as YAML without its secrets, its certificates in words. Nil is empty.
 func Render(typeURL string, r *snapshot.Resource) (string, error) {
-	return RenderPart(typeURL, r, nil)
-}
-
-// RenderPart is Render without the items of lists that keep does not want: it is asked with the list's name and the item's.
-// Virtual hosts that are left without routes are left out.
-func RenderPart(typeURL string, r *snapshot.Resource, keep func(list, name string) bool) (string, error) {
 	if r == nil {
 		return "", nil
 	}
@@ -32,20 +27,60 @@ func RenderPart(typeURL string, r *snapshot.Resource, keep func(list, name strin
 	if err != nil {
 		return "", err
 	}
+	return yamlOf(typeURL, m)
+}
+
+// RenderBoth is Render of what was and what is, without the items of long lists that are the same in both: of a table of
+// thousands of hosts, those that change.
+func RenderBoth(typeURL string, was, is *snapshot.Resource) (old, next string, err error) {
+	if was == nil || is == nil {
+		if old, err = Render(typeURL, was); err == nil {
+			next, err = Render(typeURL, is)
+		}
+		return old, next, err
+	}
+	a, err := was.Any().UnmarshalNew()
+	if err != nil {
+		return "", "", err
+	}
+	b, err := is.Any().UnmarshalNew()
+	if err != nil {
+		return "", "", err
+	}
+	leaveOutSame(a.ProtoReflect(), b.ProtoReflect())
+	if old, err = yamlOf(typeURL, a); err == nil {
+		next, err = yamlOf(typeURL, b)
+	}
+	return old, next, err
+}
+
+// RenderPart is Render without the items of lists that keep does not want: it is asked with the list's name and the item's.
+// Virtual hosts that are left without routes are left out. Of a list most items are shown.
+func RenderPart(typeURL string, r *snapshot.Resource, most int, keep func(list, name string) bool) (string, error) {
+	m, err := r.Any().UnmarshalNew()
+	if err != nil {
+		return "", err
+	}
+	more := 0
+	prune(m.ProtoReflect(), keep, most, &more)
+	text, err := yamlOf(typeURL, m)
+	if more > 0 && err == nil {
+		text += fmt.Sprintf("# and %d more items of lists\n", more)
+	}
+	return text, err
+}
+
+// yamlOf renders a message.
+func yamlOf(typeURL string, m proto.Message) (string, error) {
 	rendered, err := translate.YAML(typeURL, m)
-	if err != nil || typeURL != resource.SecretType && keep == nil {
+	if err != nil || typeURL != resource.SecretType {
 		return string(rendered), err
 	}
 	var node yaml.Node
 	if err := yaml.Unmarshal(rendered, &node); err != nil {
 		return "", err
 	}
-	if typeURL == resource.SecretType {
-		inWords(&node)
-	}
-	if keep != nil {
-		prune(&node, keep)
-	}
+	inWords(&node)
 	var out strings.Builder
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
@@ -53,41 +88,6 @@ func RenderPart(typeURL string, r *snapshot.Resource, keep func(list, name strin
 		return "", err
 	}
 	return out.String(), encoder.Close()
-}
-
-// prune leaves out what keep does not want.
-func prune(n *yaml.Node, keep func(list, name string) bool) {
-	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 1 && child.Kind == yaml.SequenceNode {
-			list := n.Content[i-1].Value
-			child.Content = slices.DeleteFunc(child.Content, func(item *yaml.Node) bool {
-				prune(item, keep)
-				return item.Kind == yaml.MappingNode && (!keep(list, value(item, "name")) || list == "virtual_hosts" && without(item, "routes"))
-			})
-			continue
-		}
-		prune(child, keep)
-	}
-}
-
-// value is the text of a key in a mapping; "" if there is none.
-func value(mapping *yaml.Node, key string) string {
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			return mapping.Content[i+1].Value
-		}
-	}
-	return ""
-}
-
-// without says whether a list in a mapping is there and empty.
-func without(mapping *yaml.Node, key string) bool {
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			return len(mapping.Content[i+1].Content) == 0
-		}
-	}
-	return false
 }
 
 // inWords puts certificates' names in the place of their bytes.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
@@ -34,6 +35,14 @@ func Problem(p store.Problem) *adminv1.Problem {
 		File: text(p.File), Line: int32(p.Line), Column: int32(p.Column), Document: text(p.Ref.String()), Code: p.Code,
 		Severity: string(p.Severity), Field: text(p.Field), Message: text(p.Message), Serving: p.Serving,
 	}
+}
+
+// DocumentOf is that of a rule's ID: "Route/shop#name", "Gateway/web/http".
+func DocumentOf(id string) definition.Ref {
+	id, _, _ = strings.Cut(id, "#")
+	kind, name, _ := strings.Cut(id, "/")
+	name, _, _ = strings.Cut(name, "/")
+	return definition.Ref{Kind: kind, Name: name}
 }
 
 // text is what protobuf takes for a string: it must be UTF-8, which a file's name need not be.
