@@ -103,10 +103,10 @@ func Run(ctx context.Context, opts Options) (err error) {
 	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
 	rpc := grpc.NewServer(append(server.ServerOptions(), who.ServerOptions()...)...)
 	xds.Register(rpc)
+	who.Register(rpc)
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{
 		Proxies: proxies, Problems: builder.problems, Explain: builder.explainRequest,
 	}))
-	who.Register(rpc)
 	ops := admin.NewOps(metrics, snapshots.Ready)
 
 	group, ctx := errgroup.WithContext(ctx)
