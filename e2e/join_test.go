@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,11 +10,19 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
 	"github.com/sluice-proxy/sluice/e2e/harness"
+	"github.com/sluice-proxy/sluice/xds/bootstrap"
 )
 
 // joined is a control plane that is an authority itself.
@@ -26,7 +36,13 @@ type joined struct {
 
 func startAuthority(t *testing.T, args ...string) *joined {
 	t.Helper()
-	p := stagePair(t)
+	return startAuthorityOf(t, splitDefinitions, args...)
+}
+
+// startAuthorityOf is startAuthority with other definitions.
+func startAuthorityOf(t *testing.T, definitions string, args ...string) *joined {
+	t.Helper()
+	p := stagePairOf(t, definitions)
 	p.cp = harness.StartControlPlane(t, p.stage.Dir, append([]string{"--trust-domain", "e2e.test"}, args...)...)
 	j := &joined{p.cp, p, t, nil}
 	j.secret(j.identity("admin.token"))
@@ -322,4 +338,96 @@ func TestRenew(t *testing.T) {
 		}
 	}
 	j.hidden("the log of the control plane", j.Log())
+}
+
+const twoFleets = `{kind: Gateway, name: one, fleet: one, listeners: [{name: https, port: 8443, protocol: HTTPS, certificates: [ones]}]}
+---
+{kind: Gateway, name: two, fleet: two, listeners: [{name: https, port: 8443, protocol: HTTPS, certificates: [twos]}]}
+---
+{kind: Route, name: both, gateways: [one, two], rules: [{backends: [{service: v1}]}]}
+---
+{kind: Service, name: v1, endpoints: ["{{upstream "v1"}}"]}
+---
+{kind: Certificate, name: ones, selfSigned: {hosts: [one.example.com]}}
+---
+{kind: Certificate, name: twos, selfSigned: {hosts: [two.example.com]}}
+`
+
+// TestOtherFleetsSecrets asks for another fleet's secret by its name, with a proxy's own certificate, in both protocols:
+// there is none of that name.
+func TestOtherFleetsSecrets(t *testing.T) {
+	const secrets = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	j := startAuthorityOf(t, twoFleets)
+	dir, r := j.join(j.token("--fleet", "one", "--id", "thief"))
+	if r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "bootstrap.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bootstrap.Read(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := b.ADS.Target.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+j.Addr, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
+	defer cancel()
+	client := discoverypb.NewAggregatedDiscoveryServiceClient(conn)
+
+	delta, err := client.DeltaAggregatedResources(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := &discoverypb.DeltaDiscoveryRequest{Node: b.Node, TypeUrl: secrets, ResourceNamesSubscribe: []string{"ones", "twos", "*"}}
+	if err := delta.Send(ask); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := delta.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, resource := range answer.GetResources() {
+		got[resource.GetName()] = true
+	}
+	if !got["ones"] || got["twos"] || !slices.Contains(answer.GetRemovedResources(), "twos") {
+		t.Errorf("delta: got %v, and as not there %v", got, answer.GetRemovedResources())
+	}
+
+	sotw, err := client.StreamAggregatedResources(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sotw.Send(&discoverypb.DiscoveryRequest{Node: b.Node, TypeUrl: secrets, ResourceNames: []string{"ones", "twos"}}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := sotw.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all.GetResources()) != 1 || bytes.Contains(all.GetResources()[0].GetValue(), []byte("twos")) {
+		t.Errorf("state of the world: got %d secrets, want its own one", len(all.GetResources()))
+	}
+
+	// And as a proxy of the other fleet it is nobody.
+	b.Node.Cluster = "two"
+	other, err := client.DeltaAggregatedResources(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Send(ask); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Recv(); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("as another fleet: got %v, want PermissionDenied", err)
+	}
 }
