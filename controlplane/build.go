@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -80,13 +81,8 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		case <-ctx.Done():
 			return nil
 		}
-		start := time.Now()
-		if edited {
-			b.result = b.documents.Update(b.history.Apply(b.files.Set(files)))
-		}
-		b.serve(start)
-		if edited {
-			b.history.Record()
+		if !b.build(files, edited) {
+			continue
 		}
 		watcher.SetExtra(b.result.Files)
 		b.save()
@@ -95,6 +91,28 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 			tried()
 		}
 	}
+}
+
+// build is one build. A fault of ours must not end a control plane: it is told, what is served stays, and the next edit is
+// another try. It is false if there is nothing that was ever built.
+func (b *builder) build(files []source.File, edited bool) (ok bool) {
+	defer func() {
+		if value := recover(); value != nil {
+			b.log.Error("a build came to nothing by a fault of ours: what is served stays as it is, and the next edit is another try",
+				"panic", value, "stack", string(debug.Stack()))
+			b.metrics.Panicked()
+			ok = b.result != nil
+		}
+	}()
+	start := time.Now()
+	if edited || b.result == nil {
+		b.result = b.documents.Update(b.history.Apply(b.files.Set(files)))
+	}
+	b.serve(start)
+	if edited {
+		b.history.Record()
+	}
+	return true
 }
 
 // serve is the walk from what was compiled to the proxies: names, Envoy's resources, snapshots.

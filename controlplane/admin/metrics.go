@@ -49,7 +49,7 @@ func NewMetrics(next server.Observer, proxies Proxies) *Metrics {
 		pushes:    counter("pushes_total", "Versions of a type that a proxy was sent in full.", "type"),
 		acks:      counter("acks_total", "Versions of a type that a proxy accepted in full.", "type"),
 		nacks:     counter("nacks_total", "xDS responses that proxies refused.", "type"),
-		builds:    counter("builds_total", "Builds: whether they changed what is served.", "result"),
+		builds:    counter("builds_total", "Builds: whether they changed what is served, or came to nothing by a panic.", "result"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "sluice", Subsystem: "controlplane", Name: "build_duration_seconds", Help: "From the files to the snapshots, in seconds.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 10),
@@ -62,6 +62,7 @@ func NewMetrics(next server.Observer, proxies Proxies) *Metrics {
 	}
 	m.registry.MustRegister(m.pushes, m.acks, m.nacks, m.builds, m.duration, m.lastBuild, m.documents, m.problems, m.queued, m.converged, m.bytes,
 		&proxyCollector{proxies: proxies}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.builds.WithLabelValues("panic") // there from the start, for who is woken by it
 	for _, t := range resource.PushOrder {
 		m.pushes.WithLabelValues(t.Short)
 		m.acks.WithLabelValues(t.Short)
@@ -121,6 +122,9 @@ func (m *Metrics) Built(took time.Duration, changed bool, documents map[string]i
 		m.problems.WithLabelValues(severity).Set(float64(problems[severity]))
 	}
 }
+
+// Panicked notes a build that came to nothing.
+func (m *Metrics) Panicked() { m.builds.WithLabelValues("panic").Inc() }
 
 // Lookups are names that the control plane looks up.
 type Lookups interface {

@@ -11,6 +11,7 @@ const (
 	CodeTag                = "SL0007"
 	CodeNull               = "SL0008"
 	CodeNotADocument       = "SL0009"
+	CodeFault              = "SL0010"
 	CodeKind               = "SL0101"
 	CodeReservedKind       = "SL0102"
 	CodeWrongType          = "SL0103"
@@ -66,6 +67,7 @@ var Codes = []Code{
 	{CodeTag, "YAML tags and directives are not part of the language."},
 	{CodeNull, "A field is written without a value; leave it out instead."},
 	{CodeNotADocument, "A document is a mapping that begins with kind and name."},
+	{CodeFault, "Sluice failed at this document, which is a fault of ours: please report it."},
 	{CodeKind, "The kind is missing or unknown."},
 	{CodeReservedKind, "The kind is reserved for a later version."},
 	{CodeWrongType, "A value of one type stands where another is wanted: text, number, list, mapping."},

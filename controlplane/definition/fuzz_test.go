@@ -29,6 +29,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		documents, problems := Parse("x.yaml", data)
 		for _, p := range problems {
+			if p.Code == CodeFault {
+				t.Errorf("got %q, want no panic", p.Message)
+			}
 			if p.Line < 1 || p.Column < 1 || p.Message == "" || Explain(p.Code) == "" {
 				t.Errorf("got %+v, want a place, a message and a known code", p)
 			}

@@ -82,8 +82,8 @@ func checkFile(file string, data []byte) *Problem {
 	return &problem
 }
 
-// parseChunk reads one document: syntax, shape, fields, rules, in this order. Neither result is there for an empty one.
-func parseChunk(file string, c chunk) (*Document, []Problem) {
+// readChunk reads one document: syntax, shape, fields, rules, in this order. Neither result is there for an empty one.
+func readChunk(file string, c chunk) (*Document, []Problem) {
 	d := &decoder{file: file, line: c.line, positions: map[string]Position{}}
 	if len(c.text) > maxDocument {
 		d.ref = guessRef(c.text)

@@ -28,12 +28,15 @@ var wants = map[protoreflect.FullName]string{
 	"sluice.v1.CertificateFiles.certificate":          "the path of a PEM file",
 	"sluice.v1.CertificateFiles.private_key":          "the path of a PEM file",
 	"sluice.v1.OutlierDetection.max_ejection_percent": "whole percents such as 50%",
+	"sluice.v1.Match.fraction":                        wantedShare,
+	"sluice.v1.Mirror.fraction":                       wantedShare,
 }
 
 const (
 	wantedAddress = "IP:port such as 10.0.0.1:8080 or [::1]:8080, name:port, srv:name, or unix:/path"
 	wantedSocket  = "the absolute path of a unix socket, such as /run/web.sock, or @name"
 	wantedURL     = "an absolute URL such as https://shop.example.com/cart"
+	wantedShare   = "a share such as 10% or 0.5%"
 )
 
 // Wanted says what a field takes, for "want …", from its type and its rules.

@@ -23,8 +23,12 @@ func (c *Cluster) PickAgainBy(hash uint64, tried []*Endpoint, times int) *Endpoi
 	}, tried, times)
 }
 
+// maxAgain bounds the picks: a control plane may ask for 2³¹ of them, which no request is worth when all endpoints were
+// tried. By then chance alone would have found another one if there were.
+const maxAgain = 1000
+
 func pickAgain(pick func() *Endpoint, tried []*Endpoint, times int) *Endpoint {
-	for ; ; times-- {
+	for times = min(times, maxAgain); ; times-- {
 		e := pick()
 		if e == nil || times <= 0 || !slices.ContainsFunc(tried, func(t *Endpoint) bool { return t.Load == e.Load }) {
 			return e

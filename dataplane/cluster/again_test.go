@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"testing"
 
@@ -62,5 +63,19 @@ func TestPickAgain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// However many picks a control plane asks for, a request does not pick for ever when all endpoints were tried.
+func TestPickAgainEnds(t *testing.T) {
+	tried, picks := &Endpoint{Load: &Load{}}, 0
+	e := pickAgain(func() *Endpoint {
+		if picks++; picks > 2*maxAgain {
+			return nil // enough seen
+		}
+		return tried
+	}, []*Endpoint{tried}, math.MaxInt32)
+	if e != tried || picks != maxAgain+1 {
+		t.Errorf("got %v after %d picks, want what was tried after %d", e, picks, maxAgain+1)
 	}
 }

@@ -33,7 +33,7 @@ func (x *exchange) change(h *message.Header, c *config.HeaderChanges, res *messa
 	}
 	for i := range c.Add {
 		if a := &c.Add[i]; !a.Overwrite && (x.values[i] != "" || a.KeepEmpty) {
-			h.Add(a.Name, x.values[i])
+			add(h, a.Name, x.values[i], res != nil)
 		}
 	}
 }

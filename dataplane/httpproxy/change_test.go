@@ -23,10 +23,11 @@ func TestChange(t *testing.T) {
 		changes *config.HeaderChanges
 		want    string
 	}{
-		"none":   {nil, "[{A 1} {b 2} {a 3}]"},
-		"remove": {&config.HeaderChanges{Remove: []string{"a", "c"}}, "[{b 2}]"},
-		"set":    {&config.HeaderChanges{Add: []config.HeaderChange{set("a", "x")}}, "[{b 2} {a x}]"},
-		"add":    {&config.HeaderChanges{Add: []config.HeaderChange{add("a", "x")}}, "[{A 1} {b 2} {a 3} {a x}]"},
+		"none":            {nil, "[{A 1} {b 2} {a 3}]"},
+		"remove":          {&config.HeaderChanges{Remove: []string{"a", "c"}}, "[{b 2}]"},
+		"set":             {&config.HeaderChanges{Add: []config.HeaderChange{set("a", "x")}}, "[{b 2} {a x}]"},
+		"add":             {&config.HeaderChanges{Add: []config.HeaderChange{add("a", "x")}}, "[{A 1} {b 2} {a 3} {a x}]"},
+		"add to one line": {&config.HeaderChanges{Remove: []string{"b"}, Add: []config.HeaderChange{add("accept", "x"), add("Accept", "y")}}, "[{A 1} {a 3} {accept x,y}]"},
 		// As with Envoy: what overwrites goes first.
 		"in order": {&config.HeaderChanges{Remove: []string{"b"}, Add: []config.HeaderChange{add("b", "x"), set("b", "y"), add("b", "z")}}, "[{A 1} {a 3} {b y} {b x} {b z}]"},
 		"of what there is": {&config.HeaderChanges{Remove: []string{"b"}, Add: []config.HeaderChange{

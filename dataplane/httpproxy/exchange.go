@@ -168,6 +168,30 @@ func (x *exchange) end() {
 	x.p.exchanges.Put(x)
 }
 
+// abandon lets go of what a request holds whose serving ended by a panic: nothing looks after it any more, and its upstream
+// connection is not used again. The exchange is not either, since others may still be at work on it.
+func (x *exchange) abandon() {
+	x.alarm.Clear()
+	if x.watched != nil {
+		x.watched.StopGone()
+	}
+	x.mu.Lock()
+	up, cancel := x.up, x.cancel
+	x.up, x.cancel = nil, nil
+	x.mu.Unlock()
+	if up != nil {
+		up.Close(false)
+	}
+	if cancel != nil {
+		cancel()
+	}
+	if x.answered != nil {
+		x.answered.Close(false)
+		x.answered = nil
+	}
+	x.p.stats.Status[5].Add(1)
+}
+
 // watch begins to look after the time, and after the client.
 func (x *exchange) watch(r *config.Route) {
 	if x.routeTimeout, x.upgrading = r.Timeout, x.req.Upgrade != ""; x.upgrading {

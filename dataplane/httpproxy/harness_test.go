@@ -39,6 +39,9 @@ type rig struct {
 	// others are more clusters, by name.
 	others   map[string]*upstream.Client
 	draining atomic.Bool
+	// wrap, if not nil, stands between a request's stream and the proxy; panicked gets panics, which else fail the test.
+	wrap     func(*http1.ServerStream) Stream
+	panicked func(value any)
 
 	mu sync.Mutex
 	// seen are the requests that the origin got, conns the connections of clients; guarded by mu.
@@ -178,8 +181,20 @@ func (r *rig) serve() {
 				opts := r.options
 				opts.Draining = &r.draining
 				opts.MaxHeaderBytes, opts.MaxHeaderCount = r.http.MaxHeaderBytes, r.http.MaxHeaderCount
-				opts.Panicked = func(value any, stack []byte) { r.t.Errorf("panic: %v\n%s", value, stack) }
-				http1.ServeConn(c, opts, func(s *http1.ServerStream) { r.proxy.Serve(s, conn) })
+				opts.Panicked = func(value any, stack []byte) {
+					if r.panicked != nil {
+						r.panicked(value)
+						return
+					}
+					r.t.Errorf("panic: %v\n%s", value, stack)
+				}
+				http1.ServeConn(c, opts, func(s *http1.ServerStream) {
+					if r.wrap != nil {
+						r.proxy.Serve(r.wrap(s), conn)
+						return
+					}
+					r.proxy.Serve(s, conn)
+				})
 			})
 		}
 	})

@@ -17,13 +17,20 @@ func (p *Proxy) Serve(s Stream, c *Conn) {
 	p.stats.Requests.Add(1)
 	p.stats.RequestsActive.Add(1)
 	x := p.begin(s, c)
+	served := false
+	defer func() {
+		if !served {
+			x.abandon() // a panic: who called tells of it
+		}
+		p.stats.RequestsActive.Add(-1)
+	}()
 	state := p.options.State()
 	if why := x.serve(state); why != nil {
 		x.failed(why)
 		x.reply(why)
 	}
 	x.end()
-	p.stats.RequestsActive.Add(-1)
+	served = true
 }
 
 // serve goes through the phases: what the head means, where it goes, and there and back.
