@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
@@ -41,6 +42,7 @@ type builder struct {
 	metrics   *admin.Metrics
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
 	names     *srv.Resolver
+	gate      *holdback.Gate
 
 	latest atomic.Pointer[store.Result] // what is served, for who asks
 
@@ -71,12 +73,16 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		case <-again.C:
 		case <-b.names.Changed():
 			edited = false
+		case <-b.gate.Room.Changed():
+			if first {
+				continue // there is nothing yet, and what comes will be judged
+			}
 		case <-ctx.Done():
 			return nil
 		}
 		start := time.Now()
 		if edited {
-			b.result = b.documents.Update(b.files.Set(files))
+			b.result = b.gate.Update(b.files.Set(files), b.running())
 		}
 		b.serve(start)
 		watcher.SetExtra(b.result.Files)
@@ -204,6 +210,26 @@ func translated(f *ir.Fleet, old built) built {
 		return built{snapshot: old.snapshot, err: err.Error()}
 	}
 	return built{snapshot: s}
+}
+
+// running is what was published, by fleet.
+func (b *builder) running() map[string]*snapshot.Snapshot {
+	out := map[string]*snapshot.Snapshot{}
+	for name, f := range b.previous {
+		out[name] = f.snapshot
+	}
+	return out
+}
+
+// tried is what some fleets would get, but for the servers that SRV records name.
+func (b *builder) tried(result *store.Result, fleets []string) map[string]*snapshot.Snapshot {
+	out := map[string]*snapshot.Snapshot{}
+	for _, f := range b.withTickets(result.Compiled.Fleets) {
+		if slices.Contains(fleets, f.Name) {
+			out[f.Name] = translated(f, b.previous[f.Name]).snapshot
+		}
+	}
+	return out
 }
 
 // changed counts the resources that differ, by type.

@@ -21,12 +21,15 @@ import (
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
+	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
+	"github.com/sluice-proxy/sluice/controlplane/negotiate"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/dns"
+	"github.com/sluice-proxy/sluice/xds/features"
 	"github.com/sluice-proxy/sluice/xds/server"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
@@ -56,6 +59,10 @@ type Options struct {
 
 	// Names is asked for SRV records, and for the addresses of their targets. Nil: those whom resolv.conf, or a Service, names.
 	Names srv.Asker
+	// Features is what a Go proxy of this build takes: no such proxy, nor one that says more, is asked about. Nil: all are that
+	// say what they take. KeepFeatures is how long a proxy that went counts; 0 is 15 minutes.
+	Features     features.Table
+	KeepFeatures time.Duration
 	// Explain says, as JSON, where a request goes by what is served. Nil: nobody can ask.
 	Explain func(served *compile.Output, request *adminv1.ExplainRequest) ([]byte, error)
 	// Ready, if not nil, is called once, with the addresses that were bound (ops is nil if there is none), after the
@@ -97,6 +104,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
+	abilities := negotiate.New(negotiate.Options{Next: metrics, Own: opts.Features, KeepFor: opts.KeepFeatures, Logger: opts.Logger})
 	names := srv.New(srv.Options{Asker: opts.Names, Kept: documents.Answers(), Logger: opts.Logger})
 	defer names.Close()
 	metrics.Names(names)
@@ -105,7 +113,9 @@ func Run(ctx context.Context, opts Options) (err error) {
 		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
-	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
+	builder.gate = &holdback.Gate{Room: abilities, Documents: documents, Build: builder.tried}
+
+	xds := server.New(server.Options{Cache: snapshots, Observer: abilities, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
 	rpc := grpc.NewServer(append(server.ServerOptions(), credentials...)...)
 	xds.Register(rpc)
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{

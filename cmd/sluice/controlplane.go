@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/explain"
+	"github.com/sluice-proxy/sluice/dataplane/decode"
 )
 
 func newControlPlaneCommand() *cobra.Command {
@@ -52,6 +53,7 @@ its fleet and id: it can never fetch another fleet's secrets. --insecure lifts t
 				}
 			}
 			opts.Stdin, opts.Logger, opts.Explain = cmd.InOrStdin(), logger, explainServed
+			opts.Features = decode.Features()
 			opts.Ready = func(xds, ops net.Addr) {
 				where := []any{"xds", xds.String()}
 				if ops != nil {

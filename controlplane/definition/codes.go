@@ -48,6 +48,8 @@ const (
 	CodeCertificateExpired = "SL0604"
 	CodeIdleListener       = "SL0605"
 	CodeNameFails          = "SL0606"
+	CodeUnsupported        = "SL0703"
+	CodeLacking            = "SL0704"
 )
 
 // Code explains one code in a line.
@@ -101,6 +103,8 @@ var Codes = []Code{
 	{CodeCertificateExpired, "The certificate has expired, or is not valid yet."},
 	{CodeIdleListener, "No Route joins the listener: it answers 404 to everything."},
 	{CodeNameFails, "A name that the control plane looks up does not resolve, or not all that it names does; the last servers are kept."},
+	{CodeUnsupported, "The document brings what proxies of its fleet, by their own word, do not support."},
+	{CodeLacking, "A proxy joined, or came back, that does not support what its fleet runs."},
 }
 
 // Explain is the line of the table for a code; "" for an unknown one.
