@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/provenance"
 	"github.com/sluice-proxy/sluice/controlplane/revision"
@@ -46,6 +47,7 @@ type builder struct {
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
 	names     *srv.Resolver
 	history   *revision.History
+	gate      *holdback.Gate
 
 	latest    atomic.Pointer[store.Result]     // what is served, for who asks
 	published atomic.Pointer[map[string]built] // previous, for who asks
@@ -78,6 +80,10 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		case <-b.history.Changed():
 		case <-b.names.Changed():
 			edited = false
+		case <-b.gate.Room.Changed():
+			if first {
+				continue // there is nothing yet, and what comes will be judged
+			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -106,7 +112,7 @@ func (b *builder) build(files []source.File, edited bool) (ok bool) {
 	}()
 	start := time.Now()
 	if edited || b.result == nil {
-		b.result = b.documents.Update(b.history.Apply(b.files.Set(files)))
+		b.result = b.gate.Update(b.history.Apply(b.files.Set(files)), b.running())
 	}
 	b.serve(start)
 	if edited {
@@ -233,6 +239,26 @@ func translated(f *ir.Fleet, old built) built {
 		return built{snapshot: old.snapshot, err: err.Error()}
 	}
 	return built{snapshot: s}
+}
+
+// running is what was published, by fleet.
+func (b *builder) running() map[string]*snapshot.Snapshot {
+	out := map[string]*snapshot.Snapshot{}
+	for name, f := range b.previous {
+		out[name] = f.snapshot
+	}
+	return out
+}
+
+// tried is what some fleets would get, but for the servers that SRV records name.
+func (b *builder) tried(result *store.Result, fleets []string) map[string]*snapshot.Snapshot {
+	out := map[string]*snapshot.Snapshot{}
+	for _, f := range b.withTickets(result.Compiled.Fleets) {
+		if slices.Contains(fleets, f.Name) {
+			out[f.Name] = translated(f, b.previous[f.Name]).snapshot
+		}
+	}
+	return out
 }
 
 // changed counts the resources that differ, by type.

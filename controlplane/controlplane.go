@@ -21,7 +21,9 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/describe"
+	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/identity/entrance"
+	"github.com/sluice-proxy/sluice/controlplane/negotiate"
 	"github.com/sluice-proxy/sluice/controlplane/plan"
 	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/source"
@@ -30,6 +32,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/dns"
 	"github.com/sluice-proxy/sluice/xds/csds"
+	"github.com/sluice-proxy/sluice/xds/features"
 	"github.com/sluice-proxy/sluice/xds/server"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
@@ -56,6 +59,10 @@ type Options struct {
 
 	// Names is asked for SRV records, and for the addresses of their targets. Nil: those whom resolv.conf, or a Service, names.
 	Names srv.Asker
+	// Features is what a Go proxy of this build takes: no such proxy, nor one that says more, is asked about. Nil: all are that
+	// say what they take. KeepFeatures is how long a proxy that went counts; 0 is 15 minutes.
+	Features     features.Table
+	KeepFeatures time.Duration
 	// Explain says, as JSON, where a request goes by what is served. Nil: nobody can ask.
 	Explain func(served *compile.Output, request *adminv1.ExplainRequest) ([]byte, error)
 	// Ready, if not nil, is called once, with the addresses that were bound (ops is nil if there is none), after the
@@ -96,6 +103,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
+	abilities := negotiate.New(negotiate.Options{Next: metrics, Own: opts.Features, KeepFor: opts.KeepFeatures, Logger: opts.Logger})
 	names := srv.New(srv.Options{Asker: opts.Names, Kept: documents.Answers(), Logger: opts.Logger})
 	defer names.Close()
 	metrics.Names(names)
@@ -104,7 +112,9 @@ func Run(ctx context.Context, opts Options) (err error) {
 		explain: opts.Explain, names: names, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
-	xds := server.New(server.Options{Cache: snapshots, Observer: metrics, Refusals: proxies.Refused, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
+	builder.gate = &holdback.Gate{Room: abilities, Documents: documents, Build: builder.tried}
+
+	xds := server.New(server.Options{Cache: snapshots, Observer: abilities, Refusals: proxies.Refused, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
 	proxies.Ask(xds, builder.origins)
 	rpc := grpc.NewServer(append(server.ServerOptions(), append(who.ServerOptions(), grpc.StatsHandler(metrics.Traffic()))...)...)
 	xds.Register(rpc)

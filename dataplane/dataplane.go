@@ -28,6 +28,7 @@ import (
 	"github.com/sluice-proxy/sluice/dataplane/resolve"
 	"github.com/sluice-proxy/sluice/xds/bootstrap"
 	"github.com/sluice-proxy/sluice/xds/client"
+	"github.com/sluice-proxy/sluice/xds/features"
 )
 
 // Options are one proxy's.
@@ -216,6 +217,7 @@ func (o *Options) read() (*bootstrap.Bootstrap, error) {
 	if err != nil {
 		return nil, err
 	}
+	features.Announce(b.Node, decode.Features())
 	return b, b.Identify(o.NodeID, o.NodeCluster, o.Version)
 }
 

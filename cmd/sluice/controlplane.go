@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/explain"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
+	"github.com/sluice-proxy/sluice/dataplane/decode"
 )
 
 func newControlPlaneCommand() *cobra.Command {
@@ -66,6 +67,7 @@ identity/viewer.token in --state.`,
 				}
 			}
 			opts.Stdin, opts.Logger, opts.Explain = cmd.InOrStdin(), logger, explainServed
+			opts.Features = decode.Features()
 			opts.Ready = func(xds, ops net.Addr) {
 				where := []any{"xds", xds.String()}
 				if ops != nil {

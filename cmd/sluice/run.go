@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/dataplane"
 	"github.com/sluice-proxy/sluice/dataplane/command"
+	"github.com/sluice-proxy/sluice/dataplane/decode"
 	"github.com/sluice-proxy/sluice/xds/bootstrap"
 )
 
@@ -109,7 +110,7 @@ func runAll(cmd *cobra.Command, f *runFlags) error {
 	defer stopPlane()
 	group.Go(func() error {
 		return controlplane.Run(planeCtx, controlplane.Options{
-			Paths: f.paths, Stdin: bytes.NewReader(stdin), Listener: xds, StateDir: f.state, Explain: explainServed, Logger: logger,
+			Paths: f.paths, Stdin: bytes.NewReader(stdin), Listener: xds, StateDir: f.state, Explain: explainServed, Features: decode.Features(), Logger: logger,
 		})
 	})
 	group.Go(func() error {

@@ -375,3 +375,12 @@ func (silent) Watch(_ *healthpb.HealthCheckRequest, stream healthpb.Health_Watch
 	<-stream.Context().Done()
 	return nil
 }
+
+// TestDefinitionMethods: who may only read may ask everything about definitions, and undo nothing.
+func TestDefinitionMethods(t *testing.T) {
+	for method, want := range map[string]access{"Plan": read, "List": read, "Describe": read, "History": read, "Undo": write} {
+		if got := methods["/sluice.admin.v1.DefinitionService/"+method]; got != want {
+			t.Errorf("%s: got %d, want %d", method, got, want)
+		}
+	}
+}

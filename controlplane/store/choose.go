@@ -27,6 +27,7 @@ func (b *build) choose() {
 		}
 		b.fresh[d.Ref], b.chosen[d.Ref] = d, d
 	}
+	b.hold()
 	inFile := map[string]bool{} // files some of whose documents are kept as they were
 	for ref, good := range accepted {
 		if b.chosen[ref] == nil && b.unknown(good.Position.File) {

@@ -25,6 +25,8 @@ type Set struct {
 	// Unknown are files and folders that could not be read, or not in full: what stood there before is not taken for
 	// deleted.
 	Unknown []string
+	// Held are versions of documents that are not served, whatever the files say: see Held.
+	Held map[definition.Ref]Held
 }
 
 // What is served in the place of a document in trouble.

@@ -12,7 +12,7 @@ import (
 // TestGoldenFeatures keeps docs/envoy-api.md what the table of decode says.
 func TestGoldenFeatures(t *testing.T) {
 	const file = "../../docs/envoy-api.md"
-	got := features()
+	got := featurePage()
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -27,8 +27,8 @@ func TestGoldenFeatures(t *testing.T) {
 	}
 }
 
-// features is the table as a page of Markdown.
-func features() string {
+// featurePage is the table as a page of Markdown.
+func featurePage() string {
 	var b strings.Builder
 	b.WriteString(`# Envoy's API, as the Go proxy takes it
 

@@ -17,6 +17,8 @@ type Node struct {
 	Cluster string
 	// Agent and Version are the client's software, "envoy" and "1.40.0"; empty if it does not say.
 	Agent, Version string
+	// Features is what it says that it takes, as package features reads it; empty if it does not say.
+	Features string
 }
 
 // Observer is told what happens on the streams. Calls for one stream come one after another, in order; those for

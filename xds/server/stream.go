@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/sluice-proxy/sluice/xds/features"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
@@ -263,7 +264,7 @@ func nodeOf(n *corepb.Node) *Node {
 	if v := n.GetUserAgentBuildVersion().GetVersion(); v != nil && version == "" {
 		version = fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
 	}
-	return &Node{ID: n.GetId(), Cluster: n.GetCluster(), Agent: n.GetUserAgentName(), Version: version}
+	return &Node{ID: n.GetId(), Cluster: n.GetCluster(), Agent: n.GetUserAgentName(), Version: version, Features: features.Of(n)}
 }
 
 // check bounds what one request may hold.

@@ -61,10 +61,16 @@ func Node(id, fleet string) *corepb.Node { return &corepb.Node{Id: id, Cluster: 
 // Open opens a stream of node "test" in a fleet. It ends with the test.
 func Open(t testing.TB, ctx context.Context, conn *grpc.ClientConn, fleet string, isDelta bool) *Stream {
 	t.Helper()
+	return OpenAs(t, ctx, conn, Node("test", fleet), isDelta)
+}
+
+// OpenAs opens a stream of a node. It ends with the test.
+func OpenAs(t testing.TB, ctx context.Context, conn *grpc.ClientConn, node *corepb.Node, isDelta bool) *Stream {
+	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
 		Delta: isDelta, t: t, cancel: cancel,
-		node:      Node("test", fleet),
+		node:      node,
 		responses: make(chan *Response), ended: make(chan error, 1),
 		names: map[string][]string{}, nonces: map[string]string{}, versions: map[string]string{},
 	}
