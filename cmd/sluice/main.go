@@ -1,8 +1,8 @@
 // Command sluice is the control plane, the proxy and the tools around them in one binary. This package wires: each
 // command reads its flags and calls a room.
 //
-// Exit codes: 0 is fine; 1 is wrong input, or something that did not come true; 2 is wrong usage. Errors go to standard
-// error, what was asked for to standard output.
+// Exit codes: 0 is fine; 1 is wrong input, or something that did not come true; 2 is wrong usage; 3 is a change that
+// was asked about (plan --exit-code). Errors go to standard error, what was asked for to standard output.
 package main
 
 import (
@@ -73,10 +73,12 @@ proxies and to stock Envoy, which serve it alike.
 Start with:
   sluice run -f DIR           a control plane and a proxy in one process
   sluice validate -f DIR      is it right?
+  sluice plan -f DIR          what would change on the running fleet?
   sluice explain -f DIR GET https://shop.example.com/api
                               why does this request go there?
 
-Exit codes: 0 fine; 1 wrong input, or something did not come true; 2 wrong usage.`,
+Exit codes: 0 fine; 1 wrong input, or something did not come true; 2 wrong usage;
+3 something changes ('sluice plan --exit-code').`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
