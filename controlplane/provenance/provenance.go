@@ -60,6 +60,8 @@ func Find(out *compile.Output, fleet, typeURL, name string) []Origin {
 		f.listener(name)
 	case resource.RouteType:
 		f.table(name)
+	case hostType:
+		f.hostOf(name)
 	}
 	return f.found
 }
@@ -79,6 +81,24 @@ func (f *find) add(id string) {
 	}
 	f.seen[id] = true
 	f.found = append(f.found, Origin{id, at})
+}
+
+// hostType is a virtual host of its own (VHDS). Its name is the table's, a slash, and the host's.
+const hostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+
+// hostOf adds the documents of one virtual host's rules.
+func (f *find) hostOf(name string) {
+	slash := strings.LastIndexByte(name, '/')
+	if f.fleet == nil || slash < 0 {
+		return
+	}
+	for _, t := range f.fleet.RouteTables {
+		for _, h := range t.Hosts {
+			if t.Name == name[:slash] && h.Name == name[slash+1:] {
+				f.host(h)
+			}
+		}
+	}
 }
 
 // listener adds the listeners of Gateways that share a socket.
@@ -113,10 +133,10 @@ func (f *find) table(name string) {
 	if f.fleet == nil {
 		return
 	}
-	for i := range f.fleet.RouteTables {
-		if f.fleet.RouteTables[i].Name == name {
-			for j := range f.fleet.RouteTables[i].Hosts {
-				f.host(f.fleet.RouteTables[i].Hosts[j])
+	for _, t := range f.fleet.RouteTables {
+		if t.Name == name {
+			for _, h := range t.Hosts {
+				f.host(h)
 			}
 		}
 	}

@@ -61,6 +61,8 @@ func TestFind(t *testing.T) {
 		{"edge", lds, "127.0.0.1:8080", "world.yaml:5: Gateway/web/http"},
 		{"edge", lds, "127.0.0.1:8443", "world.yaml:12: Gateway/more/tls, world.yaml:6: Gateway/web/tls"},
 		{"edge", rds, "web/http", "world.yaml:5: Gateway/web/http, world.yaml:15: Route/shop, world.yaml:26: Service/short"},
+		{"edge", hostType, "web/http/a.example.com", "world.yaml:15: Route/shop, world.yaml:26: Service/short"},
+		{"edge", hostType, "web/http", ""},
 		{"edge", sds, "sluice/session-tickets", ""},
 		{"edge", cds, "gone", ""},
 		{"other", lds, "127.0.0.1:8080", ""},

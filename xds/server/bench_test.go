@@ -94,3 +94,16 @@ func BenchmarkSettledStream(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkView is what it costs a stream at rest with 5,000 clusters to be asked.
+func BenchmarkView(b *testing.B) {
+	st := settled(manyClusters(b, 5000, 0, nil), true)
+	for _, troubled := range []bool{true, false} {
+		b.Run(fmt.Sprintf("troubled=%v", troubled), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				st.view(troubled)
+			}
+		})
+	}
+}

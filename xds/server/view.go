@@ -143,9 +143,9 @@ func (st *state) view(troubled bool) []ResourceView {
 		if !k.served || k.set == nil {
 			continue
 		}
-		from := len(out)
+		from, sent := len(out), k.sentAt()
 		tell := func(name string) {
-			if v := st.viewOf(k, name); v.State != "" && !(troubled && v.State == Synced) {
+			if v := st.viewOf(k, name, sent); v.State != "" && !(troubled && v.State == Synced) {
 				out = append(out, v)
 			}
 		}
@@ -169,8 +169,8 @@ func (st *state) view(troubled bool) []ResourceView {
 	return out
 }
 
-// viewOf is what the client has of one name; no State is nothing to tell.
-func (st *state) viewOf(k *kind, name string) ResourceView {
+// viewOf is what the client has of one name, of which sent has when it went out; no State is nothing to tell.
+func (st *state) viewOf(k *kind, name string, sent map[string]time.Time) ResourceView {
 	target, e := k.target(name), k.peek(name)
 	v := ResourceView{TypeURL: k.URL, Name: name, Wanted: versionOf(target), AcceptedResource: e.acked, SentResource: e.sent}
 	if e.parked != nil && e.parked == orGone(target) {
@@ -198,26 +198,30 @@ func (st *state) viewOf(k *kind, name string) ResourceView {
 		v.State = ""
 	case target == nil:
 		v.State = Stale // its removal was not accepted yet, or waits
-		since(k.lastSent(name))
+		since(sent[name])
 	case e.acked != nil && (e.acked == target || !e.acked.Known() && e.acked.Version == target.Version) && e.sent != gone:
 		v.State = Synced
 	case e.sent != nil && e.sent != gone || e.acked != nil:
 		v.State = Stale
-		since(k.lastSent(name))
+		since(sent[name])
 	default:
 		v.State = NotSent
 	}
 	return v
 }
 
-// lastSent is when the newest response in flight with the name was sent; the zero time if there is none.
-func (k *kind) lastSent(name string) time.Time {
-	for _, fl := range slices.Backward(k.flight) {
-		if slices.ContainsFunc(fl.items, func(it item) bool { return it.name == name }) {
-			return fl.at
+// sentAt is when the newest response in flight with each name was sent.
+func (k *kind) sentAt() map[string]time.Time {
+	if len(k.flight) == 0 {
+		return nil
+	}
+	at := map[string]time.Time{}
+	for _, fl := range k.flight {
+		for _, it := range fl.items {
+			at[it.name] = fl.at
 		}
 	}
-	return time.Time{}
+	return at
 }
 
 func versionOf(r *snapshot.Resource) string {
