@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-func manyClusters(b *testing.B, n, edited int, previous *snapshot.Snapshot) *snapshot.Snapshot {
+func manyClusters(b testing.TB, n, edited int, previous *snapshot.Snapshot) *snapshot.Snapshot {
 	all := map[string]map[string]proto.Message{cds: {}, eds: {}}
 	for i := range n {
 		name := fmt.Sprintf("cluster-%d", i)
