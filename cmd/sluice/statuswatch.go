@@ -14,22 +14,23 @@ import (
 // line for each change. An interrupt ends it, and is no error.
 func watchStatus(ctx context.Context, client adminv1.AdminServiceClient, request *adminv1.StatusRequest,
 	write func(*adminv1.StatusResponse) error, output string, out io.Writer) error {
-	stream, err := client.WatchStatus(ctx, request)
+	stream, err := client.WatchStatus(ctx, &adminv1.WatchStatusRequest{Status: request})
 	if err != nil {
 		return err
 	}
 	changes := &changes{out: out, proxies: map[string]*adminv1.Proxy{}}
 	for first := true; ; first = false {
-		response, err := stream.Recv()
+		news, err := stream.Recv()
 		switch {
 		case ctx.Err() != nil || errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
 		}
+		response := news.GetStatus()
 		lines := request.GetProxy() == "" && (output == "" || output == "wide")
 		if lines {
-			err = changes.write(response, first, time.Now())
+			err = changes.write(news, first, time.Now())
 		}
 		if err == nil && (first || !lines && len(response.GetProxies()) > 0) {
 			if output == "yaml" && !first {
@@ -50,18 +51,19 @@ type changes struct {
 	problems map[string]bool
 }
 
-func (c *changes) write(response *adminv1.StatusResponse, quiet bool, now time.Time) (err error) {
+func (c *changes) write(news *adminv1.WatchStatusResponse, quiet bool, now time.Time) (err error) {
 	line := func(format string, args ...any) {
 		if !quiet && err == nil {
 			_, err = fmt.Fprintf(c.out, now.Format(time.TimeOnly)+" "+format+"\n", args...)
 		}
 	}
+	response := news.GetStatus()
 	for _, p := range response.GetProxies() {
 		name := p.GetFleet() + "/" + p.GetId()
 		c.proxy(name, c.proxies[name], p, line)
 		c.proxies[name] = p
 	}
-	for _, name := range response.GetForgotten() {
+	for _, name := range news.GetForgotten() {
 		line("%s is forgotten", name)
 		delete(c.proxies, name)
 	}

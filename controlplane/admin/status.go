@@ -76,7 +76,7 @@ func one(list []status.Proxy, id string) (found []status.Proxy, err error) {
 }
 
 // WatchStatus sends the status, and what changes of it.
-func (s *Service) WatchStatus(request *adminv1.StatusRequest, stream grpc.ServerStreamingServer[adminv1.StatusResponse]) error {
+func (s *Service) WatchStatus(request *adminv1.WatchStatusRequest, stream grpc.ServerStreamingServer[adminv1.WatchStatusResponse]) error {
 	ctx := stream.Context()
 	if err := s.authorize(ctx); err != nil {
 		return err
@@ -93,12 +93,12 @@ func (s *Service) WatchStatus(request *adminv1.StatusRequest, stream grpc.Server
 	told, first := &adminv1.StatusResponse{}, true
 	for {
 		changed := s.opts.Proxies.Changed() // before it is read
-		now, err := s.status(ctx, request)
+		now, err := s.status(ctx, request.GetStatus())
 		if err != nil {
 			return err
 		}
 		if news := difference(told, now); news != nil || first {
-			if err := stream.Send(cmp.Or(news, now)); err != nil {
+			if err := stream.Send(cmp.Or(news, &adminv1.WatchStatusResponse{Status: now})); err != nil {
 				return err
 			}
 			told, first = now, false
@@ -120,8 +120,8 @@ func (s *Service) WatchStatus(request *adminv1.StatusRequest, stream grpc.Server
 }
 
 // difference is what of now was not told yet; nil is nothing.
-func difference(told, now *adminv1.StatusResponse) *adminv1.StatusResponse {
-	out := &adminv1.StatusResponse{Totals: now.GetTotals()}
+func difference(told, now *adminv1.StatusResponse) *adminv1.WatchStatusResponse {
+	out := &adminv1.WatchStatusResponse{Status: &adminv1.StatusResponse{Totals: now.GetTotals(), Problems: now.GetProblems()}}
 	name := func(p *adminv1.Proxy) string { return p.GetFleet() + "/" + p.GetId() }
 	before := map[string]*adminv1.Proxy{}
 	for _, p := range told.GetProxies() {
@@ -129,7 +129,7 @@ func difference(told, now *adminv1.StatusResponse) *adminv1.StatusResponse {
 	}
 	for _, p := range now.GetProxies() {
 		if !proto.Equal(before[name(p)], p) {
-			out.Proxies = append(out.Proxies, p)
+			out.Status.Proxies = append(out.Status.Proxies, p)
 		}
 		delete(before, name(p))
 	}
@@ -139,8 +139,7 @@ func difference(told, now *adminv1.StatusResponse) *adminv1.StatusResponse {
 		}
 	}
 	same := proto.Equal(&adminv1.StatusResponse{Problems: told.GetProblems()}, &adminv1.StatusResponse{Problems: now.GetProblems()})
-	out.Problems = now.GetProblems()
-	if same && len(out.Proxies) == 0 && len(out.Forgotten) == 0 {
+	if same && len(out.Status.Proxies) == 0 && len(out.Forgotten) == 0 {
 		return nil
 	}
 	return out

@@ -50,18 +50,18 @@ func TestWatch(t *testing.T) {
 	}
 	connect(1, "a")
 	connect(2, "b")
-	stream, err := client.WatchStatus(t.Context(), &adminv1.StatusRequest{})
+	stream, err := client.WatchStatus(t.Context(), &adminv1.WatchStatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := func(what string, want ...string) *adminv1.StatusResponse {
+	next := func(what string, want ...string) *adminv1.WatchStatusResponse {
 		t.Helper()
 		response, err := stream.Recv()
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, p := range response.GetProxies() {
+		for _, p := range response.GetStatus().GetProxies() {
 			got = append(got, p.GetId())
 		}
 		if !slices.Equal(got, want) {
@@ -71,7 +71,7 @@ func TestWatch(t *testing.T) {
 	}
 	next("all", "a", "b")
 	tracker.Sent(2, resource.ClusterType, "1")
-	if got := next("what changed", "b"); got.GetProxies()[0].GetTypes()[0].GetState() != adminv1.TypeStatus_STALE || got.GetTotals().GetConnected() != 2 {
+	if got := next("what changed", "b"); got.GetStatus().GetProxies()[0].GetTypes()[0].GetState() != adminv1.TypeStatus_STALE || got.GetStatus().GetTotals().GetConnected() != 2 {
 		t.Errorf("got %v, want it stale, and two in all", got)
 	}
 	tracker.StreamClosed(1)
@@ -91,7 +91,7 @@ func TestWatchers(t *testing.T) {
 	open := func() (context.CancelFunc, error) {
 		ctx, cancel := context.WithCancel(t.Context())
 		t.Cleanup(cancel)
-		stream, err := client.WatchStatus(ctx, &adminv1.StatusRequest{})
+		stream, err := client.WatchStatus(ctx, &adminv1.WatchStatusRequest{})
 		if err == nil {
 			_, err = stream.Recv()
 		}

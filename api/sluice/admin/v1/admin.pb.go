@@ -130,7 +130,7 @@ func (x TypeStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TypeStatus_State.Descriptor instead.
 func (TypeStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{4, 0}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // StatusRequest asks for all fleets or one.
@@ -205,9 +205,7 @@ type StatusResponse struct {
 	// What is wrong with the documents now.
 	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	// The proxies in numbers, of those that the request is about.
-	Totals *Totals `protobuf:"bytes,3,opt,name=totals,proto3" json:"totals,omitempty"`
-	// WatchStatus: whoever was told before and is not known any more, as "fleet/id".
-	Forgotten     []string `protobuf:"bytes,4,rep,name=forgotten,proto3" json:"forgotten,omitempty"`
+	Totals        *Totals `protobuf:"bytes,3,opt,name=totals,proto3" json:"totals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,7 +261,101 @@ func (x *StatusResponse) GetTotals() *Totals {
 	return nil
 }
 
-func (x *StatusResponse) GetForgotten() []string {
+// WatchStatusRequest asks for what StatusRequest does, again and again.
+type WatchStatusRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is asked for.
+	Status        *StatusRequest `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchStatusRequest) Reset() {
+	*x = WatchStatusRequest{}
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchStatusRequest) ProtoMessage() {}
+
+func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
+func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WatchStatusRequest) GetStatus() *StatusRequest {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// WatchStatusResponse is what is news.
+type WatchStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The proxies that are not as they were told; all totals, and all problems.
+	Status *StatusResponse `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// Whoever was told before and is not known any more, as "fleet/id".
+	Forgotten     []string `protobuf:"bytes,2,rep,name=forgotten,proto3" json:"forgotten,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchStatusResponse) Reset() {
+	*x = WatchStatusResponse{}
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchStatusResponse) ProtoMessage() {}
+
+func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
+func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchStatusResponse) GetStatus() *StatusResponse {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *WatchStatusResponse) GetForgotten() []string {
 	if x != nil {
 		return x.Forgotten
 	}
@@ -287,7 +379,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +391,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +404,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Totals) GetConnected() uint32 {
@@ -370,7 +462,7 @@ type Proxy struct {
 
 func (x *Proxy) Reset() {
 	*x = Proxy{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +474,7 @@ func (x *Proxy) String() string {
 func (*Proxy) ProtoMessage() {}
 
 func (x *Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +487,7 @@ func (x *Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
 func (*Proxy) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Proxy) GetId() string {
@@ -488,7 +580,7 @@ type TypeStatus struct {
 
 func (x *TypeStatus) Reset() {
 	*x = TypeStatus{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +592,7 @@ func (x *TypeStatus) String() string {
 func (*TypeStatus) ProtoMessage() {}
 
 func (x *TypeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +605,7 @@ func (x *TypeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypeStatus.ProtoReflect.Descriptor instead.
 func (*TypeStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TypeStatus) GetType() string {
@@ -594,7 +686,7 @@ type ResourceRef struct {
 
 func (x *ResourceRef) Reset() {
 	*x = ResourceRef{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +698,7 @@ func (x *ResourceRef) String() string {
 func (*ResourceRef) ProtoMessage() {}
 
 func (x *ResourceRef) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +711,7 @@ func (x *ResourceRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceRef.ProtoReflect.Descriptor instead.
 func (*ResourceRef) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResourceRef) GetType() string {
@@ -658,7 +750,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +762,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +775,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Origin) GetDocument() string {
@@ -732,7 +824,7 @@ type ResourceStatus struct {
 
 func (x *ResourceStatus) Reset() {
 	*x = ResourceStatus{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +836,7 @@ func (x *ResourceStatus) String() string {
 func (*ResourceStatus) ProtoMessage() {}
 
 func (x *ResourceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +849,7 @@ func (x *ResourceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceStatus.ProtoReflect.Descriptor instead.
 func (*ResourceStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResourceStatus) GetResource() *ResourceRef {
@@ -843,7 +935,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +947,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +960,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Problem) GetFile() string {
@@ -947,7 +1039,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1051,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1064,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WaitRequest) GetFleet() string {
@@ -1000,7 +1092,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1104,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1117,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WaitResponse) GetProxies() []*Proxy {
@@ -1054,7 +1146,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1158,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1171,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExplainRequest) GetFleet() string {
@@ -1130,7 +1222,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1234,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1247,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Header) GetName() string {
@@ -1183,7 +1275,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1287,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_sluice_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1300,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_sluice_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExplainResponse) GetJson() []byte {
@@ -1229,12 +1321,16 @@ const file_sluice_admin_v1_admin_proto_rawDesc = "" +
 	"\tresources\x18\x03 \x01(\x0e2(.sluice.admin.v1.StatusRequest.ResourcesR\tresources\"/\n" +
 	"\tResources\x12\x19\n" +
 	"\x15RESOURCES_UNSPECIFIED\x10\x00\x12\a\n" +
-	"\x03ALL\x10\x01\"\xc7\x01\n" +
+	"\x03ALL\x10\x01\"\xa9\x01\n" +
 	"\x0eStatusResponse\x120\n" +
 	"\aproxies\x18\x01 \x03(\v2\x16.sluice.admin.v1.ProxyR\aproxies\x124\n" +
 	"\bproblems\x18\x02 \x03(\v2\x18.sluice.admin.v1.ProblemR\bproblems\x12/\n" +
-	"\x06totals\x18\x03 \x01(\v2\x17.sluice.admin.v1.TotalsR\x06totals\x12\x1c\n" +
-	"\tforgotten\x18\x04 \x03(\tR\tforgotten\"n\n" +
+	"\x06totals\x18\x03 \x01(\v2\x17.sluice.admin.v1.TotalsR\x06totals\"L\n" +
+	"\x12WatchStatusRequest\x126\n" +
+	"\x06status\x18\x01 \x01(\v2\x1e.sluice.admin.v1.StatusRequestR\x06status\"l\n" +
+	"\x13WatchStatusResponse\x127\n" +
+	"\x06status\x18\x01 \x01(\v2\x1f.sluice.admin.v1.StatusResponseR\x06status\x12\x1c\n" +
+	"\tforgotten\x18\x02 \x03(\tR\tforgotten\"n\n" +
 	"\x06Totals\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\rR\tconnected\x12\x12\n" +
 	"\x04gone\x18\x02 \x01(\rR\x04gone\x12\x16\n" +
@@ -1311,10 +1407,10 @@ const file_sluice_admin_v1_admin_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"%\n" +
 	"\x0fExplainResponse\x12\x12\n" +
-	"\x04json\x18\x01 \x01(\fR\x04json2\xbe\x02\n" +
+	"\x04json\x18\x01 \x01(\fR\x04json2\xc8\x02\n" +
 	"\fAdminService\x12I\n" +
-	"\x06Status\x12\x1e.sluice.admin.v1.StatusRequest\x1a\x1f.sluice.admin.v1.StatusResponse\x12P\n" +
-	"\vWatchStatus\x12\x1e.sluice.admin.v1.StatusRequest\x1a\x1f.sluice.admin.v1.StatusResponse0\x01\x12C\n" +
+	"\x06Status\x12\x1e.sluice.admin.v1.StatusRequest\x1a\x1f.sluice.admin.v1.StatusResponse\x12Z\n" +
+	"\vWatchStatus\x12#.sluice.admin.v1.WatchStatusRequest\x1a$.sluice.admin.v1.WatchStatusResponse0\x01\x12C\n" +
 	"\x04Wait\x12\x1c.sluice.admin.v1.WaitRequest\x1a\x1d.sluice.admin.v1.WaitResponse\x12L\n" +
 	"\aExplain\x12\x1f.sluice.admin.v1.ExplainRequest\x1a .sluice.admin.v1.ExplainResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
 
@@ -1331,52 +1427,56 @@ func file_sluice_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_sluice_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_sluice_admin_v1_admin_proto_goTypes = []any{
 	(StatusRequest_Resources)(0), // 0: sluice.admin.v1.StatusRequest.Resources
 	(TypeStatus_State)(0),        // 1: sluice.admin.v1.TypeStatus.State
 	(*StatusRequest)(nil),        // 2: sluice.admin.v1.StatusRequest
 	(*StatusResponse)(nil),       // 3: sluice.admin.v1.StatusResponse
-	(*Totals)(nil),               // 4: sluice.admin.v1.Totals
-	(*Proxy)(nil),                // 5: sluice.admin.v1.Proxy
-	(*TypeStatus)(nil),           // 6: sluice.admin.v1.TypeStatus
-	(*ResourceRef)(nil),          // 7: sluice.admin.v1.ResourceRef
-	(*Origin)(nil),               // 8: sluice.admin.v1.Origin
-	(*ResourceStatus)(nil),       // 9: sluice.admin.v1.ResourceStatus
-	(*Problem)(nil),              // 10: sluice.admin.v1.Problem
-	(*WaitRequest)(nil),          // 11: sluice.admin.v1.WaitRequest
-	(*WaitResponse)(nil),         // 12: sluice.admin.v1.WaitResponse
-	(*ExplainRequest)(nil),       // 13: sluice.admin.v1.ExplainRequest
-	(*Header)(nil),               // 14: sluice.admin.v1.Header
-	(*ExplainResponse)(nil),      // 15: sluice.admin.v1.ExplainResponse
+	(*WatchStatusRequest)(nil),   // 4: sluice.admin.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),  // 5: sluice.admin.v1.WatchStatusResponse
+	(*Totals)(nil),               // 6: sluice.admin.v1.Totals
+	(*Proxy)(nil),                // 7: sluice.admin.v1.Proxy
+	(*TypeStatus)(nil),           // 8: sluice.admin.v1.TypeStatus
+	(*ResourceRef)(nil),          // 9: sluice.admin.v1.ResourceRef
+	(*Origin)(nil),               // 10: sluice.admin.v1.Origin
+	(*ResourceStatus)(nil),       // 11: sluice.admin.v1.ResourceStatus
+	(*Problem)(nil),              // 12: sluice.admin.v1.Problem
+	(*WaitRequest)(nil),          // 13: sluice.admin.v1.WaitRequest
+	(*WaitResponse)(nil),         // 14: sluice.admin.v1.WaitResponse
+	(*ExplainRequest)(nil),       // 15: sluice.admin.v1.ExplainRequest
+	(*Header)(nil),               // 16: sluice.admin.v1.Header
+	(*ExplainResponse)(nil),      // 17: sluice.admin.v1.ExplainResponse
 }
 var file_sluice_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: sluice.admin.v1.StatusRequest.resources:type_name -> sluice.admin.v1.StatusRequest.Resources
-	5,  // 1: sluice.admin.v1.StatusResponse.proxies:type_name -> sluice.admin.v1.Proxy
-	10, // 2: sluice.admin.v1.StatusResponse.problems:type_name -> sluice.admin.v1.Problem
-	4,  // 3: sluice.admin.v1.StatusResponse.totals:type_name -> sluice.admin.v1.Totals
-	6,  // 4: sluice.admin.v1.Proxy.types:type_name -> sluice.admin.v1.TypeStatus
-	9,  // 5: sluice.admin.v1.Proxy.resources:type_name -> sluice.admin.v1.ResourceStatus
-	1,  // 6: sluice.admin.v1.TypeStatus.state:type_name -> sluice.admin.v1.TypeStatus.State
-	7,  // 7: sluice.admin.v1.TypeStatus.about:type_name -> sluice.admin.v1.ResourceRef
-	8,  // 8: sluice.admin.v1.ResourceRef.origins:type_name -> sluice.admin.v1.Origin
-	7,  // 9: sluice.admin.v1.ResourceStatus.resource:type_name -> sluice.admin.v1.ResourceRef
-	1,  // 10: sluice.admin.v1.ResourceStatus.state:type_name -> sluice.admin.v1.TypeStatus.State
-	5,  // 11: sluice.admin.v1.WaitResponse.proxies:type_name -> sluice.admin.v1.Proxy
-	14, // 12: sluice.admin.v1.ExplainRequest.headers:type_name -> sluice.admin.v1.Header
-	2,  // 13: sluice.admin.v1.AdminService.Status:input_type -> sluice.admin.v1.StatusRequest
-	2,  // 14: sluice.admin.v1.AdminService.WatchStatus:input_type -> sluice.admin.v1.StatusRequest
-	11, // 15: sluice.admin.v1.AdminService.Wait:input_type -> sluice.admin.v1.WaitRequest
-	13, // 16: sluice.admin.v1.AdminService.Explain:input_type -> sluice.admin.v1.ExplainRequest
-	3,  // 17: sluice.admin.v1.AdminService.Status:output_type -> sluice.admin.v1.StatusResponse
-	3,  // 18: sluice.admin.v1.AdminService.WatchStatus:output_type -> sluice.admin.v1.StatusResponse
-	12, // 19: sluice.admin.v1.AdminService.Wait:output_type -> sluice.admin.v1.WaitResponse
-	15, // 20: sluice.admin.v1.AdminService.Explain:output_type -> sluice.admin.v1.ExplainResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	7,  // 1: sluice.admin.v1.StatusResponse.proxies:type_name -> sluice.admin.v1.Proxy
+	12, // 2: sluice.admin.v1.StatusResponse.problems:type_name -> sluice.admin.v1.Problem
+	6,  // 3: sluice.admin.v1.StatusResponse.totals:type_name -> sluice.admin.v1.Totals
+	2,  // 4: sluice.admin.v1.WatchStatusRequest.status:type_name -> sluice.admin.v1.StatusRequest
+	3,  // 5: sluice.admin.v1.WatchStatusResponse.status:type_name -> sluice.admin.v1.StatusResponse
+	8,  // 6: sluice.admin.v1.Proxy.types:type_name -> sluice.admin.v1.TypeStatus
+	11, // 7: sluice.admin.v1.Proxy.resources:type_name -> sluice.admin.v1.ResourceStatus
+	1,  // 8: sluice.admin.v1.TypeStatus.state:type_name -> sluice.admin.v1.TypeStatus.State
+	9,  // 9: sluice.admin.v1.TypeStatus.about:type_name -> sluice.admin.v1.ResourceRef
+	10, // 10: sluice.admin.v1.ResourceRef.origins:type_name -> sluice.admin.v1.Origin
+	9,  // 11: sluice.admin.v1.ResourceStatus.resource:type_name -> sluice.admin.v1.ResourceRef
+	1,  // 12: sluice.admin.v1.ResourceStatus.state:type_name -> sluice.admin.v1.TypeStatus.State
+	7,  // 13: sluice.admin.v1.WaitResponse.proxies:type_name -> sluice.admin.v1.Proxy
+	16, // 14: sluice.admin.v1.ExplainRequest.headers:type_name -> sluice.admin.v1.Header
+	2,  // 15: sluice.admin.v1.AdminService.Status:input_type -> sluice.admin.v1.StatusRequest
+	4,  // 16: sluice.admin.v1.AdminService.WatchStatus:input_type -> sluice.admin.v1.WatchStatusRequest
+	13, // 17: sluice.admin.v1.AdminService.Wait:input_type -> sluice.admin.v1.WaitRequest
+	15, // 18: sluice.admin.v1.AdminService.Explain:input_type -> sluice.admin.v1.ExplainRequest
+	3,  // 19: sluice.admin.v1.AdminService.Status:output_type -> sluice.admin.v1.StatusResponse
+	5,  // 20: sluice.admin.v1.AdminService.WatchStatus:output_type -> sluice.admin.v1.WatchStatusResponse
+	14, // 21: sluice.admin.v1.AdminService.Wait:output_type -> sluice.admin.v1.WaitResponse
+	17, // 22: sluice.admin.v1.AdminService.Explain:output_type -> sluice.admin.v1.ExplainResponse
+	19, // [19:23] is the sub-list for method output_type
+	15, // [15:19] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_sluice_admin_v1_admin_proto_init() }
@@ -1390,7 +1490,7 @@ func file_sluice_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_admin_v1_admin_proto_rawDesc), len(file_sluice_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,8 +36,8 @@ type AdminServiceClient interface {
 	// Status lists the proxies that are connected or were seen, and the documents in trouble.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// WatchStatus sends the status, and then what changes of it, until the caller ends it: each message has the proxies that
-	// are not as they were told, or whose resources are not, and all problems if one of them is another.
-	WatchStatus(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatusResponse], error)
+	// are not as they were told, or whose resources are not.
+	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
 	// Wait answers when every connected proxy of a fleet, and at least as many as asked, has accepted the newest
 	// configuration. It ends with DEADLINE_EXCEEDED, naming who has not, when the caller's deadline comes first.
 	Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (*WaitResponse, error)
@@ -63,13 +63,13 @@ func (c *adminServiceClient) Status(ctx context.Context, in *StatusRequest, opts
 	return out, nil
 }
 
-func (c *adminServiceClient) WatchStatus(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatusResponse], error) {
+func (c *adminServiceClient) WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_WatchStatus_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[StatusRequest, StatusResponse]{ClientStream: stream}
+	x := &grpc.GenericClientStream[WatchStatusRequest, WatchStatusResponse]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (c *adminServiceClient) WatchStatus(ctx context.Context, in *StatusRequest,
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type AdminService_WatchStatusClient = grpc.ServerStreamingClient[StatusResponse]
+type AdminService_WatchStatusClient = grpc.ServerStreamingClient[WatchStatusResponse]
 
 func (c *adminServiceClient) Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (*WaitResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -111,8 +111,8 @@ type AdminServiceServer interface {
 	// Status lists the proxies that are connected or were seen, and the documents in trouble.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// WatchStatus sends the status, and then what changes of it, until the caller ends it: each message has the proxies that
-	// are not as they were told, or whose resources are not, and all problems if one of them is another.
-	WatchStatus(*StatusRequest, grpc.ServerStreamingServer[StatusResponse]) error
+	// are not as they were told, or whose resources are not.
+	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
 	// Wait answers when every connected proxy of a fleet, and at least as many as asked, has accepted the newest
 	// configuration. It ends with DEADLINE_EXCEEDED, naming who has not, when the caller's deadline comes first.
 	Wait(context.Context, *WaitRequest) (*WaitResponse, error)
@@ -131,7 +131,7 @@ type UnimplementedAdminServiceServer struct{}
 func (UnimplementedAdminServiceServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
 }
-func (UnimplementedAdminServiceServer) WatchStatus(*StatusRequest, grpc.ServerStreamingServer[StatusResponse]) error {
+func (UnimplementedAdminServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
 }
 func (UnimplementedAdminServiceServer) Wait(context.Context, *WaitRequest) (*WaitResponse, error) {
@@ -180,15 +180,15 @@ func _AdminService_Status_Handler(srv interface{}, ctx context.Context, dec func
 }
 
 func _AdminService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(StatusRequest)
+	m := new(WatchStatusRequest)
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(AdminServiceServer).WatchStatus(m, &grpc.GenericServerStream[StatusRequest, StatusResponse]{ServerStream: stream})
+	return srv.(AdminServiceServer).WatchStatus(m, &grpc.GenericServerStream[WatchStatusRequest, WatchStatusResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type AdminService_WatchStatusServer = grpc.ServerStreamingServer[StatusResponse]
+type AdminService_WatchStatusServer = grpc.ServerStreamingServer[WatchStatusResponse]
 
 func _AdminService_Wait_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WaitRequest)
