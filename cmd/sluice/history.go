@@ -84,7 +84,7 @@ func writeHistory(w io.Writer, answer *adminv1.HistoryResponse, now time.Time) e
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "REVISION\tTIME\tAGE\tFROM\tWHAT")
 	for _, r := range answer.GetRevisions() {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.GetNumber(), r.GetTime(), age(r.GetTime(), now), causeText(r), changesText(r.GetChanges()))
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.GetNumber(), r.GetTime(), age(r.GetTime(), now), causeText(r), changesText(r.GetChanges(), int(r.GetMore())))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -102,13 +102,13 @@ func causeText(r *adminv1.Revision) string {
 	return r.GetCause()
 }
 
-func changesText(changes []*adminv1.DocumentChange) string {
+func changesText(changes []*adminv1.DocumentChange, beyond int) string {
 	const most = 3
 	var list []string
 	for _, c := range changes[:min(most, len(changes))] {
 		list = append(list, fmt.Sprintf("%s%s (%s:%d)", marks[c.GetChange()], c.GetDocument(), c.GetFile(), c.GetLine()))
 	}
-	if more := len(changes) - most; more > 0 {
+	if more := max(0, len(changes)-most) + beyond; more > 0 {
 		list = append(list, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(list, ", ")
@@ -142,6 +142,9 @@ func writeRevision(w io.Writer, r *adminv1.Revision) error {
 				b.WriteString("    " + line + "\n")
 			}
 		}
+	}
+	if r.GetMore() > 0 {
+		fmt.Fprintf(&b, "\nand %d more\n", r.GetMore())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

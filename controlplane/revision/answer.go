@@ -49,7 +49,7 @@ func (a Answers) History(request *adminv1.HistoryRequest) (*adminv1.HistoryRespo
 // view is a revision; differences: with those of its documents, where the texts are still known. It needs mu.
 func (h *History) view(i int, differences bool) *adminv1.Revision {
 	r := h.revisions[i]
-	out := &adminv1.Revision{Number: r.Number, Time: r.Time.Format(time.RFC3339), Cause: r.Cause, By: text(r.By), Like: r.Like}
+	out := &adminv1.Revision{Number: r.Number, Time: r.Time.Format(time.RFC3339), Cause: r.Cause, By: text(r.By), Like: r.Like, More: uint32(r.More)}
 	for _, c := range r.Changes {
 		change := &adminv1.DocumentChange{Document: c.Ref().String(), Change: "changed"}
 		at := c.After

@@ -24,17 +24,21 @@ func (h *History) Keep() {
 	}
 	h.dirty = false
 	var records []json.RawMessage
-	add := func(r record) {
-		line, err := json.Marshal(r)
-		if err == nil { // there is nothing in it that could not be
-			records = append(records, line)
+	line := func(r record) json.RawMessage {
+		text, err := json.Marshal(r)
+		if err != nil { // there is nothing in it that could not be
+			h.opts.Logger.Error("a revision cannot be kept", "error", err)
 		}
+		return text
 	}
 	for _, r := range h.revisions {
-		add(record{Revision: r})
+		if r.line == nil {
+			r.line = line(record{Revision: r})
+		}
+		records = append(records, r.line)
 	}
 	for _, p := range h.pins {
-		add(record{Pin: p})
+		records = append(records, line(record{Pin: p}))
 	}
 	h.opts.Store.KeepRevisions(records)
 }

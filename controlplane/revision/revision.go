@@ -8,6 +8,7 @@
 package revision
 
 import (
+	"encoding/json"
 	"log/slog"
 	"slices"
 	"sync"
@@ -22,6 +23,8 @@ const (
 	keep = 20
 	// maxTexts is how many bytes of documents they hold together: older ones than fit are forgotten.
 	maxTexts = 16 << 20
+	// maxOldest is how many changes of the oldest one are told: the first is all that there was, and is written with each edit.
+	maxOldest = 100
 )
 
 // Causes of a revision.
@@ -63,6 +66,10 @@ type Revision struct {
 	// Like is the earlier revision that an undo brought back; 0 is none.
 	Like    uint64   `json:"like,omitempty"`
 	Changes []Change `json:"changes"`
+	// More is how many changes are not told: of the oldest revision, which nothing goes back beyond.
+	More int `json:"more,omitempty"`
+
+	line json.RawMessage // as it is kept, if that is known
 }
 
 // like is the revision whose documents it has.
@@ -215,11 +222,14 @@ func (h *History) trim() {
 	h.revisions = slices.Clone(h.revisions[from:])
 	// Whatever was before the oldest is not known, so neither are its earlier texts wanted.
 	oldest := h.revisions[0]
+	if more := len(oldest.Changes) - maxOldest; more > 0 {
+		oldest.Changes, oldest.More, oldest.line = slices.Clone(oldest.Changes[:maxOldest]), oldest.More+more, nil
+	}
 	for i := range oldest.Changes {
-		if b := oldest.Changes[i].Before; b != nil {
+		if b := oldest.Changes[i].Before; b != nil && b.Text != "" {
 			without := *b
 			without.Text = ""
-			oldest.Changes[i].Before = &without
+			oldest.Changes[i].Before, oldest.line = &without, nil
 		}
 	}
 }

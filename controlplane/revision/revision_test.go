@@ -202,6 +202,26 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestManyAtFirst: of the first revision of a large folder not all is told, and what comes after can be undone.
+func TestManyAtFirst(t *testing.T) {
+	w := newWorld(t)
+	many := ""
+	for i := range maxOldest + 5 {
+		many += service(fmt.Sprintf("s%03d", i), "127.0.0.1:1")
+	}
+	w.save(many)
+	w.restart()
+	w.save(strings.ReplaceAll(many, "127.0.0.1:1", "127.0.0.1:2"))
+	if first := w.revisions[0]; len(first.Changes) != maxOldest || first.More != 5 || len(w.revisions[1].Changes) != maxOldest+5 {
+		t.Errorf("got %d and %d more, then %d", len(first.Changes), first.More, len(w.revisions[1].Changes))
+	}
+	before := w.served()
+	w.do(w.Prospect(1))
+	if got := w.served(); strings.Contains(got, ":2") || len(got) != len(before) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestUndo(t *testing.T) {
 	one, two, three := service("a", "127.0.0.1:1"), service("a", "127.0.0.1:2"), service("a", "127.0.0.1:3")
 	b := service("b", "127.0.0.1:1")

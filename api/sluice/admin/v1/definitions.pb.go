@@ -1425,7 +1425,9 @@ type Revision struct {
 	// The earlier revision that an undo brought back.
 	Like uint64 `protobuf:"varint,5,opt,name=like,proto3" json:"like,omitempty"`
 	// What changed in it, with the file of the new version, or of the old one where there is none.
-	Changes       []*DocumentChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*DocumentChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	// How many further changes are not told.
+	More          uint32 `protobuf:"varint,7,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1500,6 +1502,13 @@ func (x *Revision) GetChanges() []*DocumentChange {
 		return x.Changes
 	}
 	return nil
+}
+
+func (x *Revision) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
 }
 
 // HeldBack is a document that an undo holds back.
@@ -1803,14 +1812,15 @@ const file_sluice_admin_v1_definitions_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"\x82\x01\n" +
 	"\x0fHistoryResponse\x127\n" +
 	"\trevisions\x18\x01 \x03(\v2\x19.sluice.admin.v1.RevisionR\trevisions\x126\n" +
-	"\theld_back\x18\x02 \x03(\v2\x19.sluice.admin.v1.HeldBackR\bheldBack\"\xab\x01\n" +
+	"\theld_back\x18\x02 \x03(\v2\x19.sluice.admin.v1.HeldBackR\bheldBack\"\xbf\x01\n" +
 	"\bRevision\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\tR\x04time\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x0e\n" +
 	"\x02by\x18\x04 \x01(\tR\x02by\x12\x12\n" +
 	"\x04like\x18\x05 \x01(\x04R\x04like\x129\n" +
-	"\achanges\x18\x06 \x03(\v2\x1f.sluice.admin.v1.DocumentChangeR\achanges\"r\n" +
+	"\achanges\x18\x06 \x03(\v2\x1f.sluice.admin.v1.DocumentChangeR\achanges\x12\x12\n" +
+	"\x04more\x18\a \x01(\rR\x04more\"r\n" +
 	"\bHeldBack\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
