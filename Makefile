@@ -70,7 +70,7 @@ bench: ## Beside nginx, HAProxy, Envoy, …: BENCH=h1-64,tls-* ROUNDS=8 PEERS=ng
 
 bench-controlplane: ## Beside go-control-plane: CASES=delta-500x5000,storm-100x100 ROUNDS=3 (all cases are written to RESULTS.md)
 	$(GO) test -c -o bin/fleet.test ./e2e/bench/fleet
-	cd e2e/bench/fleet && ../../../bin/fleet.test -test.timeout 6h -test.run TestBench -cases '$(CASES)' -rounds $(if $(filter file,$(origin ROUNDS)),3,$(ROUNDS)) -peers '$(CACHES)' -settle $(SETTLE) -growth $(GROWTH) $(if $(PROFILES),-profiles '$(abspath $(PROFILES))') $(if $(filter all,$(CASES))$(WRITE),-write)
+	cd e2e/bench/fleet && ../../../bin/fleet.test -test.timeout 6h -test.run TestBench -cases '$(CASES)' -rounds $(if $(filter file,$(origin ROUNDS)),3,$(ROUNDS)) -peers '$(CACHES)' -settle $(SETTLE) -growth $(GROWTH) $(if $(PROFILES),-profiles '$(abspath $(PROFILES))') $(if $(PROFILES),,$(if $(filter all,$(CASES))$(WRITE),-write))
 
 pgo: ## A CPU profile of sluice-proxy under mixed load, for its next builds
 	$(GO) test -c -o bin/bench.test ./e2e/bench

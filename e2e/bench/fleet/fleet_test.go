@@ -33,6 +33,9 @@ func TestBench(t *testing.T) {
 	if *casesFlag == "" {
 		t.Skip("nothing to measure: see make bench-controlplane")
 	}
+	if *writeFlag && *profileFlag != "" {
+		t.Fatal("got -write with -profiles: what is profiled is not the real control plane")
+	}
 	names := strings.Split(*casesFlag, ",")
 	if *casesFlag == "all" {
 		names = All
@@ -51,7 +54,7 @@ func TestBench(t *testing.T) {
 		Settle: *settleFlag, Growth: *growthFlag, Times: *timesFlag, Profiles: *profileFlag,
 		Log: func(format string, args ...any) { fmt.Printf(format, args...) },
 	}
-	machine := Machine()
+	machine := Machine(*settleFlag)
 	fmt.Println(machine)
 	var results []*Result
 	for _, name := range names {

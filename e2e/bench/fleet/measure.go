@@ -112,6 +112,10 @@ func (r *round) medians() Figures {
 
 const mib = 1 << 20
 
+// collected is after how long of nothing Go has collected garbage, which it does every two minutes, and given it back:
+// before that, memory says what was needed at the most, and nothing of what is needed.
+const collected = 150 * time.Second
+
 // sync lets all proxies connect at once, and waits until all have everything.
 func (r *round) sync() {
 	base := r.steady()
@@ -137,8 +141,10 @@ func (r *round) sync() {
 	steady := r.steady()
 	r.note("peak", float64(peak)/mib)
 	r.note("steady", steady/mib)
-	r.note("peak/steady", float64(peak)/steady)
-	r.note("kib/proxy", (steady-base)/1024/float64(r.c.Proxies))
+	if r.s.profile != "" || r.o.Settle >= collected {
+		r.note("peak/steady", float64(peak)/steady)
+		r.note("kib/proxy", (steady-base)/1024/float64(r.c.Proxies))
+	}
 }
 
 // ownCPU is what this process, which plays the proxies, has used.

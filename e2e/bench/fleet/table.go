@@ -138,8 +138,8 @@ func Merge(old, machine string, results []*Result) string {
 
 var rowPattern = regexp.MustCompile("^\\| .* \\(`([^`]+)`\\) \\| ")
 
-// Machine says where it is measured, and how busy it is.
-func Machine() string {
+// Machine says where it is measured, how busy it is, and after how long memory is read.
+func Machine(settle time.Duration) string {
 	model := "an unknown CPU"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if m := regexp.MustCompile(`(?m)^model name\s*: (.*)$`).FindSubmatch(text); m != nil {
@@ -151,8 +151,8 @@ func Machine() string {
 	if unix.Uname(&name) == nil {
 		kernel += " " + unix.ByteSliceToString(name.Release[:])
 	}
-	return fmt.Sprintf("%s, %d CPUs, which servers and proxies share, %s, %s; go-control-plane 0.14.0; load average %s.",
-		model, runtime.NumCPU(), kernel, runtime.Version(), loadAverage())
+	return fmt.Sprintf("%s, %d CPUs, which servers and proxies share, %s, %s; go-control-plane 0.14.0; load average %s; memory is read %v after the event.",
+		model, runtime.NumCPU(), kernel, runtime.Version(), loadAverage(), settle)
 }
 
 func loadAverage() string {
