@@ -68,7 +68,8 @@ func apply(pins []*pin, set store.Set) (out store.Set, over []*pin) {
 	for _, p := range set.Problems {
 		troubled[p.Ref] = troubled[p.Ref] || p.Severity == definition.SeverityError
 	}
-	out = store.Set{Unknown: set.Unknown, Problems: slices.Clone(set.Problems)}
+	out = set
+	out.Documents, out.Problems = nil, slices.Clone(set.Problems)
 	held := map[definition.Ref]bool{}
 	for _, p := range pins {
 		documents, ref := here[p.ref()], p.ref()
