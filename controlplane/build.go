@@ -3,6 +3,7 @@ package controlplane
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -294,7 +295,7 @@ func sorted(problems map[string]store.Problem) []string {
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
 func (b *builder) save() {
 	b.documents.KeepAnswers(b.names.Keep())
-	err := b.documents.Save()
+	err := errors.Join(b.documents.KeepAbilities(b.gate.Room.Keep()), b.documents.Save())
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)
 	}

@@ -104,7 +104,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
-	abilities := negotiate.New(negotiate.Options{Next: metrics, Own: opts.Features, KeepFor: opts.KeepFeatures, Logger: opts.Logger})
+	abilities := negotiate.New(negotiate.Options{Next: metrics, Own: opts.Features, KeepFor: opts.KeepFeatures, Kept: documents.Abilities(), Logger: opts.Logger})
 	names := srv.New(srv.Options{Asker: opts.Names, Kept: documents.Answers(), Logger: opts.Logger})
 	defer names.Close()
 	metrics.Names(names)

@@ -7,6 +7,7 @@ package store
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -89,6 +90,8 @@ type Store struct {
 	tickets map[string]*tickets
 	// answers are those of name servers, by name.
 	answers map[string][]byte
+	// abilities are what KeepAbilities was told, or Abilities found.
+	abilities []json.RawMessage
 	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do, and so on.
 	dirty, dirtySockets, dirtyTickets, dirtyAnswers bool
 }
