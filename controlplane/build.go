@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/quarantine"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -42,6 +43,8 @@ type builder struct {
 	explain   func(*compile.Output, *adminv1.ExplainRequest) ([]byte, error)
 	names     *srv.Resolver
 
+	quarantine *quarantine.Room
+
 	latest atomic.Pointer[store.Result] // what is served, for who asks
 
 	// Only the run goroutine.
@@ -49,6 +52,7 @@ type builder struct {
 	result      *store.Result            // as it was compiled
 	previous    map[string]built         // by fleet
 	reported    map[string]store.Problem // problems that were logged
+	holds       uint64                   // those that result was made with
 	waiting     bool                     // it was logged that there is nothing to serve
 	saveFailing bool
 }
@@ -69,6 +73,10 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		select {
 		case files = <-watcher.Updates():
 		case <-again.C:
+		case <-b.quarantine.Changed():
+		case <-b.quarantine.News():
+			b.save()
+			continue
 		case <-b.names.Changed():
 			edited = false
 		case <-ctx.Done():
@@ -76,7 +84,9 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		}
 		start := time.Now()
 		if edited {
-			b.result = b.documents.Update(b.files.Set(files))
+			set := b.files.Set(files)
+			set.Held, b.holds = b.quarantine.Holds()
+			b.result = b.documents.Update(set)
 		}
 		b.serve(start)
 		watcher.SetExtra(b.result.Files)
@@ -190,11 +200,30 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 			published[name][t.URL] = status.Published{Version: set.Version(), Resources: set.Len()}
 		}
 	}
+	b.tellQuarantine(fleets, waiting, published)
 	if len(changes) > 0 || !b.snapshots.Ready() {
 		b.proxies.Publish(published)
 		b.snapshots.SetAll(snapshots)
 	}
 	return strings.Join(changes, "; ")
+}
+
+// tellQuarantine says what is about to be served. Of a fleet that keeps what it has it tells no versions: what its proxies
+// answer is not about these documents.
+func (b *builder) tellQuarantine(fleets []*ir.Fleet, waiting map[string]bool, published map[string]map[string]status.Published) {
+	p := quarantine.Publication{Seq: b.holds, Documents: b.result.Documents, Held: b.result.Held, Fleets: map[string]quarantine.Fleet{}}
+	for _, f := range fleets {
+		if waiting[f.Name] || b.previous[f.Name].err != "" {
+			p.Fleets[f.Name] = quarantine.Fleet{Made: f}
+			continue
+		}
+		types := map[string]quarantine.Type{}
+		for url, t := range published[f.Name] {
+			types[url] = quarantine.Type{Version: t.Version, Resources: t.Resources}
+		}
+		p.Fleets[f.Name] = quarantine.Fleet{Types: types, Made: f}
+	}
+	b.quarantine.Published(p)
 }
 
 // translated makes a fleet's snapshot; an unchanged fleet keeps the very same.
@@ -268,6 +297,7 @@ func sorted(problems map[string]store.Problem) []string {
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
 func (b *builder) save() {
 	b.documents.KeepAnswers(b.names.Keep())
+	b.documents.KeepQuarantine(b.quarantine.Keep())
 	err := b.documents.Save()
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)

@@ -48,6 +48,7 @@ const (
 	CodeCertificateExpired = "SL0604"
 	CodeIdleListener       = "SL0605"
 	CodeNameFails          = "SL0606"
+	CodeRefused            = "SL0701"
 )
 
 // Code explains one code in a line.
@@ -101,6 +102,7 @@ var Codes = []Code{
 	{CodeCertificateExpired, "The certificate has expired, or is not valid yet."},
 	{CodeIdleListener, "No Route joins the listener: it answers 404 to everything."},
 	{CodeNameFails, "A name that the control plane looks up does not resolve, or not all that it names does; the last servers are kept."},
+	{CodeRefused, "Proxies refuse what comes of the document, or of its deletion."},
 }
 
 // Explain is the line of the table for a code; "" for an unknown one.
