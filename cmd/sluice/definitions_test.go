@@ -59,7 +59,7 @@ func TestDefinitionCommands(t *testing.T) {
 		{"expand shows what is built in", "expand -f " + good, "", 0, "# built-in:2:7\nkind: Gateway\nname: default\n", ""},
 		{"expand goes on", "expand -f " + bad, "", 1, "kind: Test\n", "endpoint: got an unknown field"},
 		{"an error has no echo", "validate -f -", helloWorld + "---\n{kind: Route, name: r, rule: [{backends: [{service: idle}]}]}\n---\n{kind: Service, name: idle, endpoints: [127.0.0.1:1]}\n", 1, "4 documents in 1 file, 1 test: 1 error\n", ""},
-		{"explain names copies", "explain -f ../../examples/next-version http://localhost:8080/", "", 0, "  copies to     10% Service/next  (", ""},
+		{"explain names copies", "explain -f ../../examples/next-version http://localhost:8080/", "", 0, "  copies      10% to Service/next", ""},
 		{"explain a header that names the Service", "explain -f ../../examples/next-version http://localhost:8080/ -H x-version:next", "", 0, "rule        Route/shop#chosen", ""},
 		{"docs", "docs", "", 0, "  Certificate  A Certificate is", ""},
 		{"docs of a field", "docs Route.rules.timeout", "", 0, "Route.rules.timeout: duration, default the Route's\n", ""},
