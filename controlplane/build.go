@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/quarantine"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -45,6 +46,8 @@ type builder struct {
 	names     *srv.Resolver
 	gate      *holdback.Gate
 
+	quarantine *quarantine.Room
+
 	latest atomic.Pointer[store.Result] // what is served, for who asks
 
 	// Only the run goroutine.
@@ -52,6 +55,7 @@ type builder struct {
 	result      *store.Result            // as it was compiled
 	previous    map[string]built         // by fleet
 	reported    map[string]store.Problem // problems that were logged
+	holds       uint64                   // those that result was made with
 	waiting     bool                     // it was logged that there is nothing to serve
 	saveFailing bool
 }
@@ -72,6 +76,10 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		select {
 		case files = <-watcher.Updates():
 		case <-again.C:
+		case <-b.quarantine.Changed():
+		case <-b.quarantine.News():
+			b.save()
+			continue
 		case <-b.names.Changed():
 			edited = false
 		case <-b.gate.Room.Changed():
@@ -83,7 +91,9 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		}
 		start := time.Now()
 		if edited {
-			b.result = b.gate.Update(b.files.Set(files), b.running())
+			set := b.files.Set(files)
+			set.Held, b.holds = b.quarantine.Holds()
+			b.result = b.gate.Update(set, b.running())
 		}
 		b.serve(start)
 		watcher.SetExtra(b.result.Files)
@@ -197,11 +207,30 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 			published[name][t.URL] = status.Published{Version: set.Version(), Resources: set.Len()}
 		}
 	}
+	b.tellQuarantine(fleets, waiting, published)
 	if len(changes) > 0 || !b.snapshots.Ready() {
 		b.proxies.Publish(published)
 		b.snapshots.SetAll(snapshots)
 	}
 	return strings.Join(changes, "; ")
+}
+
+// tellQuarantine says what is about to be served. Of a fleet that keeps what it has it tells no versions: what its proxies
+// answer is not about these documents.
+func (b *builder) tellQuarantine(fleets []*ir.Fleet, waiting map[string]bool, published map[string]map[string]status.Published) {
+	p := quarantine.Publication{Seq: b.holds, Documents: b.result.Documents, Held: b.result.Held, Fleets: map[string]quarantine.Fleet{}}
+	for _, f := range fleets {
+		if waiting[f.Name] || b.previous[f.Name].err != "" {
+			p.Fleets[f.Name] = quarantine.Fleet{Made: f}
+			continue
+		}
+		types := map[string]quarantine.Type{}
+		for url, t := range published[f.Name] {
+			types[url] = quarantine.Type{Version: t.Version, Resources: t.Resources}
+		}
+		p.Fleets[f.Name] = quarantine.Fleet{Types: types, Made: f}
+	}
+	b.quarantine.Published(p)
 }
 
 // translated makes a fleet's snapshot; an unchanged fleet keeps the very same.
@@ -295,6 +324,7 @@ func sorted(problems map[string]store.Problem) []string {
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.
 func (b *builder) save() {
 	b.documents.KeepAnswers(b.names.Keep())
+	b.documents.KeepQuarantine(b.quarantine.Keep())
 	err := errors.Join(b.documents.KeepAbilities(b.gate.Room.Keep()), b.documents.Save())
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)

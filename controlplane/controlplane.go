@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/identity"
 	"github.com/sluice-proxy/sluice/controlplane/negotiate"
+	"github.com/sluice-proxy/sluice/controlplane/quarantine"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -108,14 +109,17 @@ func Run(ctx context.Context, opts Options) (err error) {
 	names := srv.New(srv.Options{Asker: opts.Names, Kept: documents.Answers(), Logger: opts.Logger})
 	defer names.Close()
 	metrics.Names(names)
+	held := quarantine.New(quarantine.Options{Next: abilities, Accepted: documents.Accepted(), Kept: documents.Quarantine(), Logger: opts.Logger})
+	defer held.Close()
+	metrics.Quarantine(held.Count)
 	builder := &builder{
 		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
-		explain: opts.Explain, names: names, previous: map[string]built{}, reported: map[string]store.Problem{},
+		explain: opts.Explain, names: names, quarantine: held, previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
 	builder.gate = &holdback.Gate{Room: abilities, Documents: documents, Build: builder.tried}
 
-	xds := server.New(server.Options{Cache: snapshots, Observer: abilities, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
+	xds := server.New(server.Options{Cache: snapshots, Observer: held, Authorize: opts.authorizeProxy(), Logger: opts.Logger})
 	rpc := grpc.NewServer(append(server.ServerOptions(), credentials...)...)
 	xds.Register(rpc)
 	adminv1.RegisterAdminServiceServer(rpc, admin.NewService(admin.ServiceOptions{

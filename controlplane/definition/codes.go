@@ -48,6 +48,7 @@ const (
 	CodeCertificateExpired = "SL0604"
 	CodeIdleListener       = "SL0605"
 	CodeNameFails          = "SL0606"
+	CodeRefused            = "SL0701"
 	CodeUnsupported        = "SL0703"
 	CodeLacking            = "SL0704"
 )
@@ -103,6 +104,7 @@ var Codes = []Code{
 	{CodeCertificateExpired, "The certificate has expired, or is not valid yet."},
 	{CodeIdleListener, "No Route joins the listener: it answers 404 to everything."},
 	{CodeNameFails, "A name that the control plane looks up does not resolve, or not all that it names does; the last servers are kept."},
+	{CodeRefused, "Proxies refuse what comes of the document, or of its deletion."},
 	{CodeUnsupported, "The document brings what proxies of its fleet, by their own word, do not support."},
 	{CodeLacking, "A proxy joined, or came back, that does not support what its fleet runs."},
 }
