@@ -91,6 +91,6 @@ func TestNegotiation(t *testing.T) {
 	joins(t, p.cp.Addr, withoutRetries()).Expect("CDS v1 v2")
 	eventually(t, "it is told", func() bool { return strings.Contains(p.cp.Sluice("status"), "warning SL0704") })
 	answers("/again", http.StatusOK)
-	p.stage.Put(t, "new.yaml", strings.Replace(route("again", ", retry: {max: 2}"), "/again", "/anew", 1)+"---\n"+route("once", ""))
+	p.stage.Put(t, "new.yaml", strings.Replace(route("again", ", retry: {attempts: 3}"), "/again", "/anew", 1)+"---\n"+route("once", ""))
 	answers("/anew", http.StatusOK)
 }
