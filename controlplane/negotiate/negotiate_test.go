@@ -210,6 +210,8 @@ func TestKeep(t *testing.T) {
 		next.Node(0, node("a", own)) // updated
 		next.Node(1, node("b", older))
 		time.Sleep(time.Hour)
+		next.mu.Lock()
+		defer next.mu.Unlock()
 		if len(next.proxies) != 1 || next.proxies[key{"edge", "b"}] == nil || len(next.streams) != 1 {
 			t.Errorf("got %v, want the one that is there", next.proxies)
 		}
