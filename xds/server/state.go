@@ -96,7 +96,13 @@ func (st *state) of(typeURL string) *kind {
 
 // adopt takes the latest snapshot.
 func (st *state) adopt(s *snapshot.Snapshot) {
-	if s == nil || s == st.snap {
+	if s == nil {
+		return
+	}
+	if !st.delta {
+		s = s.Whole()
+	}
+	if s == st.snap {
 		return
 	}
 	st.snap = s
@@ -203,6 +209,9 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 	}
 	if c.shrunk {
 		k.forget()
+	}
+	if st.delta && k.URL == resource.RouteType {
+		st.tablesSubscribed(c)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"google.golang.org/protobuf/proto"
@@ -119,6 +120,9 @@ func assemble(built map[string][]*Resource, previous *Snapshot) *Snapshot {
 	if same {
 		return previous
 	}
+	if slices.ContainsFunc(built[resource.RouteType], (*Resource).HostsApart) {
+		next.splitTables(previous)
+	}
 	return next
 }
 
@@ -141,6 +145,9 @@ func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resou
 		return nil, fmt.Errorf("snapshot: %s %q: %w", t.Short, name, err)
 	}
 	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs}
+	if table, ok := m.(*routepb.RouteConfiguration); ok {
+		r.apart = table.GetVhds() != nil
+	}
 	r.wire = &discoverypb.Resource{Name: name, Version: r.Version, Resource: &anypb.Any{TypeUrl: t.URL, Value: value}}
 	r.size = proto.Size(r.wire)
 	return r, nil
@@ -189,7 +196,7 @@ func check(built map[string][]*Resource) error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkHosts(built)...)...)
 }
 
 func index(all []*Resource) map[string]bool {
