@@ -67,6 +67,7 @@ func BenchmarkEdit(b *testing.B) {
 				i++
 				p.result = p.documents.Update(p.files.Set(files))
 				p.serve(time.Now())
+				p.save()
 			}
 			build()
 			if p.snapshots.Get("default").Set("type.googleapis.com/envoy.config.cluster.v3.Cluster").Len() < services {
@@ -76,8 +77,6 @@ func BenchmarkEdit(b *testing.B) {
 			for b.Loop() {
 				build()
 			}
-			b.StopTimer()
-			p.save()
 		})
 	}
 }

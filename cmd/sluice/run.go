@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,10 +179,12 @@ func (f *runFlags) greeting(fleet string, fleets []*ir.Fleet, xds net.Addr, demo
 			continue
 		}
 		for i := range found.Listeners {
-			url, note := listenerURL(&found.Listeners[i], found.RouteTables)
-			fmt.Fprintf(&b, "  %s%s\n", url, note)
-			if first == "" || strings.HasPrefix(url, "https://") && !strings.HasPrefix(first, "https://") {
-				first = url
+			for _, line := range listenerURLs(&found.Listeners[i], found.RouteTables) {
+				url, _, _ := strings.Cut(line, " ")
+				fmt.Fprintf(&b, "  %s\n", line)
+				if first == "" || strings.HasPrefix(url, "https://") && !strings.HasPrefix(first, "https://") {
+					first = url
+				}
 			}
 		}
 	}
@@ -212,15 +217,23 @@ func (f *runFlags) greeting(fleet string, fleets []*ir.Fleet, xds net.Addr, demo
 	return b.String()
 }
 
-// listenerURL is a URL that reaches a listener from this machine, and a note on it.
-func listenerURL(l *ir.Listener, tables []*ir.RouteTable) (url, note string) {
-	chain := l.Default
-	if len(l.Chains) > 0 {
-		chain = &l.Chains[0]
+// listenerURLs are URLs that reach a listener from this machine, with notes on them: one for each of those that share it.
+func listenerURLs(l *ir.Listener, tables []*ir.RouteTable) []string {
+	chains := l.Chains
+	if l.Default != nil {
+		chains = append(chains[:len(chains):len(chains)], *l.Default)
 	}
-	if chain == nil {
-		return l.Name, ""
+	var urls []string
+	for i := range chains {
+		if url := chainURL(l, &chains[i], tables); !slices.Contains(urls, url) {
+			urls = append(urls, url)
+		}
 	}
+	return urls
+}
+
+func chainURL(l *ir.Listener, chain *ir.FilterChain, tables []*ir.RouteTable) string {
+	note := ""
 	scheme := "http"
 	switch {
 	case chain.TCP != nil:
@@ -229,6 +242,9 @@ func listenerURL(l *ir.Listener, tables []*ir.RouteTable) (url, note string) {
 		scheme = "https"
 	}
 	host := "localhost"
+	if len(chain.ServerNames) > 0 && chain.TCP != nil {
+		scheme, host = "tls", strings.Replace(chain.ServerNames[0], "*", "any", 1)
+	}
 	if chain.HTTP != nil {
 		for _, t := range tables {
 			if t.Name == chain.HTTP.RouteTable && len(t.Hosts) > 0 {
@@ -240,15 +256,20 @@ func listenerURL(l *ir.Listener, tables []*ir.RouteTable) (url, note string) {
 		}
 	}
 	if l.Address.Path != "" {
-		return fmt.Sprintf("%s on %s", scheme, l.Address), note
+		return fmt.Sprintf("%s on %s", scheme, l.Address) + note
 	}
-	return fmt.Sprintf("%s://%s:%d", scheme, host, l.Address.Port()), note
+	return fmt.Sprintf("%s://%s:%d", scheme, host, l.Address.Port()) + note
 }
 
-// reachable is a host that resolves to this machine, if there is one: localhost, or one below it.
+// reachable is a host that resolves to this machine, if there is one: localhost, or one below it; else the first. Hosts
+// of other listeners, which are misdirected here, do not count.
 func reachable(hosts []*ir.VirtualHost) string {
-	best := hosts[0].Host
+	best := ""
 	for _, h := range hosts {
+		if r := h.Rules[0].Respond; r != nil && r.Status == http.StatusMisdirectedRequest {
+			continue
+		}
+		best = cmp.Or(best, h.Host)
 		switch {
 		case h.Host == "*" || h.Host == "localhost":
 			return "localhost"
@@ -256,5 +277,5 @@ func reachable(hosts []*ir.VirtualHost) string {
 			best = h.Host
 		}
 	}
-	return strings.Replace(best, "*", "any", 1)
+	return strings.Replace(cmp.Or(best, hosts[0].Host), "*", "any", 1)
 }

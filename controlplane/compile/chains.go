@@ -136,7 +136,7 @@ func (c *compiler) certificateNames(s *socket, l *listener, cert *certificate, c
 	for _, name := range cert.names {
 		for _, host := range l.msg.GetHosts() {
 			both, ok := intersect(host, name)
-			if !ok || s.owner(both) != l {
+			if !ok || !certifies(name, both) || s.owner(both) != l {
 				continue
 			}
 			covers = true

@@ -25,6 +25,17 @@ func intersect(a, b string) (string, bool) {
 	return "", false
 }
 
+// certifies says whether a certificate's name holds for a host that it covers: in a certificate a wildcard stands for one label (RFC
+// 6125, 6.4.3). A host that is that very wildcard has names of any depth, of which the certificate is for some.
+func certifies(name, host string) bool {
+	suffix, wildcard := strings.CutPrefix(name, "*.")
+	if !wildcard || host == name {
+		return true
+	}
+	label, rest, _ := strings.Cut(host, ".")
+	return label != "*" && rest == suffix
+}
+
 // specificity orders hosts that cover one name: exact, then the longer suffix, then "*".
 func specificity(host string) int {
 	switch {

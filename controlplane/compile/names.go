@@ -2,27 +2,40 @@ package compile
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 )
 
-// Unique keeps one document of each name, sorted by name, and reports the others: the one being served wins, be it
-// edited since or moved; on a cold start, the first by path.
+// Unique keeps one document of each name, in no order, and reports the others: the one being served wins, be it edited since
+// or moved; on a cold start, the first by path.
 func Unique(documents []*definition.Document, served map[definition.Ref]*definition.Document) ([]*definition.Document, []definition.Problem) {
-	sorted := slices.Clone(documents)
-	slices.SortFunc(sorted, func(a, b *definition.Document) int {
-		return cmp.Or(compareRefs(a.Ref, b.Ref), cmp.Compare(claim(a, served[a.Ref]), claim(b, served[b.Ref])),
-			comparePositions(a.Position, b.Position), cmp.Compare(a.Hash, b.Hash))
-	})
-	var problems []definition.Problem
-	unique := sorted[:0]
-	for _, d := range sorted {
-		if n := len(unique); n > 0 && unique[n-1].Ref == d.Ref {
-			problems = append(problems, DuplicateName(d, unique[n-1]))
+	at := make(map[definition.Ref]int, len(documents))
+	unique := make([]*definition.Document, 0, len(documents))
+	contested := map[definition.Ref][]*definition.Document{}
+	for _, d := range documents {
+		i, twice := at[d.Ref]
+		if !twice {
+			at[d.Ref] = len(unique)
+			unique = append(unique, d)
 			continue
 		}
-		unique = append(unique, d)
+		if contested[d.Ref] == nil {
+			contested[d.Ref] = append(contested[d.Ref], unique[i])
+		}
+		contested[d.Ref] = append(contested[d.Ref], d)
+	}
+	var problems []definition.Problem
+	for _, ref := range slices.SortedFunc(maps.Keys(contested), compareRefs) {
+		all := contested[ref]
+		slices.SortFunc(all, func(a, b *definition.Document) int {
+			return cmp.Or(cmp.Compare(claim(a, served[ref]), claim(b, served[ref])), comparePositions(a.Position, b.Position), cmp.Compare(a.Hash, b.Hash))
+		})
+		unique[at[ref]] = all[0]
+		for _, d := range all[1:] {
+			problems = append(problems, DuplicateName(d, all[0]))
+		}
 	}
 	return unique, problems
 }

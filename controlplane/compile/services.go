@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
@@ -103,7 +104,11 @@ func (c *compiler) backends(d *definition.Document, field string, list []*sluice
 	return backends, ok
 }
 
+// warnUnused tells of Services that nothing names: like warnIdle's, not beside an error.
 func (c *compiler) warnUnused() {
+	if c.flawed() {
+		return
+	}
 	for _, name := range sortedKeys(c.services) {
 		if s := c.services[name]; !s.used {
 			c.warnf(s.doc, "", definition.CodeUnusedService, "no Route and no listener uses this Service")
@@ -114,14 +119,17 @@ func (c *compiler) warnUnused() {
 // warnIdle tells of listeners that nothing joins: most often somebody forgot gateways. Beside an error it would only be
 // its echo: the Route that was to join is held back.
 func (c *compiler) warnIdle() {
-	for _, p := range c.out.Problems {
-		if p.Severity == definition.SeverityError {
-			return
-		}
+	if c.flawed() {
+		return
 	}
 	for _, l := range c.idle {
 		c.warnf(l.gateway.doc, l.field, definition.CodeIdleListener,
 			"no Route joins this listener: it answers 404 to everything; a Route joins it by gateways: [%s], and without gateways the Gateway %s",
 			l.gateway.doc.Ref.Name, definition.DefaultGateway)
 	}
+}
+
+// flawed: there is an error, here or in a document that could not even be read.
+func (c *compiler) flawed() bool {
+	return len(c.in.HeldBack) > 0 || slices.ContainsFunc(c.out.Problems, func(p definition.Problem) bool { return p.Severity == definition.SeverityError })
 }

@@ -71,13 +71,11 @@ func (s *Store) Save() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dirty {
-		var records []any
-		for ref, d := range s.accepted {
-			records = append(records, documentRecord{
-				Kind: ref.Kind, Name: ref.Name, File: absolute(d.Position.File), Line: d.Position.Line, Text: string(d.Text), Part: s.partial[ref],
-			})
+		lines, err := s.documentLines()
+		if err == nil {
+			err = writeLines(filepath.Join(s.dir, documentsFile), lines)
 		}
-		if err := writeRecords(filepath.Join(s.dir, documentsFile), records); err != nil {
+		if err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
 		s.dirty = false
@@ -126,6 +124,35 @@ func (s *Store) Save() error {
 		c.dirty = false
 	}
 	return nil
+}
+
+// savedLine is a document's line in the state, and what it was made of.
+type savedLine struct {
+	document *definition.Document
+	part     bool
+	text     string
+}
+
+// documentLines are those of the accepted documents; of what did not change since the last time the line is still there.
+func (s *Store) documentLines() ([]string, error) {
+	next, known := make(map[definition.Ref]savedLine, len(s.accepted)), paths{}
+	lines := make([]string, 0, len(s.accepted))
+	for ref, d := range s.accepted {
+		line := s.saved[ref]
+		if line.document != d || line.part != s.partial[ref] {
+			text, err := closedLine(documentRecord{
+				Kind: ref.Kind, Name: ref.Name, File: known.absolute(d.Position.File), Line: d.Position.Line, Text: string(d.Text), Part: s.partial[ref],
+			})
+			if err != nil {
+				return nil, err
+			}
+			line = savedLine{d, s.partial[ref], text}
+		}
+		next[ref] = line
+		lines = append(lines, line.text)
+	}
+	s.saved = next
+	return lines, nil
 }
 
 // Close lets go of the state folder. What was not saved is lost.
@@ -290,14 +317,27 @@ func openLine(line []byte) ([]byte, error) {
 func writeRecords(path string, records []any) error {
 	var lines []string
 	for _, r := range records {
-		body, err := json.Marshal(r)
+		line, err := closedLine(r)
 		if err != nil {
 			return err
 		}
-		lines = append(lines, string(body))
+		lines = append(lines, line)
 	}
+	return writeLines(path, lines)
+}
+
+// closedLine is a record as a line, with its checksum.
+func closedLine(record any) (string, error) {
+	body, err := json.Marshal(record)
+	if err != nil {
+		return "", err
+	}
+	return sum(body) + " " + string(body) + "\n", nil
+}
+
+func writeLines(path string, lines []string) error {
 	slices.Sort(lines)
-	first, err := json.Marshal(header{Format: stateFormat, Records: len(lines)})
+	first, err := closedLine(header{Format: stateFormat, Records: len(lines)})
 	if err != nil {
 		return err
 	}
@@ -307,8 +347,9 @@ func writeRecords(path string, records []any) error {
 	}
 	defer os.Remove(f.Name())
 	w := bufio.NewWriter(f)
-	for _, line := range append([]string{string(first)}, lines...) {
-		fmt.Fprintf(w, "%s %s\n", sum([]byte(line)), line)
+	_, _ = w.WriteString(first) // what goes wrong is told by Flush
+	for _, line := range lines {
+		_, _ = w.WriteString(line)
 	}
 	err = errors.Join(w.Flush(), f.Sync(), f.Close())
 	if err == nil {

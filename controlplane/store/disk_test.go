@@ -183,3 +183,39 @@ func TestSpelling(t *testing.T) {
 			[]string{"SL0301 Service/api nothing", "SL0107 Service/api last good version"}, true},
 	})
 }
+
+// TestSaveAgain: of the second Save on, what changed is written anew, and what did not is there all the same.
+func TestSaveAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	s, _ := open(t, dir)
+	var files Files
+	service := func(name string, port int) string {
+		return fmt.Sprintf("{kind: Service, name: %s, endpoints: [10.0.0.1:%d]}\n---\n", name, port)
+	}
+	for port, text := range []string{
+		service("a", 1) + service("b", 1), service("a", 1) + service("b", 2), service("b", 2) + service("c", 3), "# moved\n" + service("c", 4) + service("b", 2),
+	} {
+		s.Update(files.Set(tree{"a.yaml", text}.files()))
+		if err := s.Save(); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		again, log := open(t, dir)
+		want := s.Accepted()
+		got := again.Accepted()
+		if log.Len() > 0 || len(got) != len(want) {
+			t.Errorf("step %d: got %v, want %v; %s", port, got, want, log)
+		}
+		for ref, d := range want {
+			if got[ref] == nil || got[ref].Hash != d.Hash {
+				t.Errorf("step %d: %s: got another document, want that which was accepted", port, ref)
+			}
+		}
+		again.Close()
+		lock, err := lockFolder(dir) // s goes on
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.lock = lock
+	}
+}

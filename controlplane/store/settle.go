@@ -51,7 +51,7 @@ func (b *build) documents() []*definition.Document {
 	for _, d := range b.chosen {
 		documents = append(documents, d)
 	}
-	return documents // compile sorts
+	return documents
 }
 
 // keepNeeded brings back documents that were deleted while others still refer to them.

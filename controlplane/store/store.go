@@ -79,6 +79,8 @@ type Store struct {
 	accepted map[definition.Ref]*definition.Document
 	partial  map[definition.Ref]bool
 	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
+	// saved are lines of the state on disk, to be written again as they are.
+	saved map[definition.Ref]savedLine
 	// memory is what builds have in common.
 	memory compile.Memory
 	// tickets are session ticket keys by fleet.

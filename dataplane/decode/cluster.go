@@ -54,6 +54,9 @@ func (d *decoder) cluster() *config.Cluster {
 			options.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdleTimeout)
 		c.HTTP2 = options.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil
 	}
+	if h := c.HealthCheck; h != nil && h.Kind == config.CheckGRPC && !c.HTTP2 {
+		d.refuse("health_checks[0].grpc_health_check", "got it in a cluster that does not speak HTTP/2, want http2_protocol_options")
+	}
 	return c
 }
 

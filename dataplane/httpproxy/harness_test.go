@@ -207,6 +207,10 @@ func (r *rig) close() {
 	r.mu.Unlock()
 	r.wg.Wait()
 	stats := r.client.Cluster.Stats
+	// Those of HTTP/2 take leave.
+	for end := time.Now().Add(10 * time.Second); r.cluster.HTTP2 && stats.ConnectionsActive.Load() != 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	if n := stats.ConnectionsActive.Load(); n != 0 {
 		r.t.Errorf("%d upstream connections are still counted", n)
 	}

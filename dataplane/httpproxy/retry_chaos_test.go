@@ -89,6 +89,15 @@ func TestRetryChaosWithCopies(t *testing.T) {
 		r.others = map[string]*upstream.Client{"copy": copies.client}
 	})
 	chaos(t, r, true)
+	nothingLeft(t, r, copies)
+	if n := copies.client.Cluster.Stats.Mirrors.Load(); n < 300 {
+		t.Errorf("%d copies, want two of each request", n)
+	}
+}
+
+// nothingLeft waits for the end of all that a rig and the copies of its requests have under way.
+func nothingLeft(t *testing.T, r, copies *rig) {
+	t.Helper()
 	for name, c := range map[string]*cluster.Cluster{"the cluster": r.client.Cluster, "the copies": copies.client.Cluster} {
 		eventually(t, "the requests of "+name, func() bool { return c.Stats.RequestsActive.Load() == 0 })
 		if n := c.Stats.RetriesActive.Load(); n != 0 {
@@ -103,15 +112,16 @@ func TestRetryChaosWithCopies(t *testing.T) {
 	if n := mirrored.Load(); n != 0 {
 		t.Errorf("%d bytes of copies are still counted", n)
 	}
-	if n := copies.client.Cluster.Stats.Mirrors.Load(); n < 300 {
-		t.Errorf("%d copies, want two of each request", n)
-	}
 }
 
 // chaos sends 200 requests, whose answers must be right if they are 200; aborts: every fourth client goes away.
 func chaos(t *testing.T, r *rig, aborts bool) {
 	t.Helper()
-	transport := &http.Transport{}
+	chaosOver(t, r, &http.Transport{}, aborts)
+}
+
+func chaosOver(t *testing.T, r *rig, transport *http.Transport, aborts bool) {
+	t.Helper()
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	var well, failed atomic.Int64

@@ -167,7 +167,12 @@ func TestNoDescriptors(t *testing.T) {
 		runtime.Gosched()
 	}
 	restore()
-	if b, err := io.ReadAll(dial(t, s)); string(b) != "ok" {
+	// Whoever accepts may have been refused a descriptor just before, and sheds one more.
+	var b []byte
+	for try := 0; try < 2 && string(b) != "ok"; try++ {
+		b, err = io.ReadAll(dial(t, s))
+	}
+	if string(b) != "ok" {
 		t.Fatalf("afterwards: got %q, %v", b, err)
 	}
 }

@@ -180,6 +180,7 @@ func (k *kind) unfold() {
 
 // fold lets go of the entries that say no more than that the client has what it should have.
 func (k *kind) fold() {
+	k.sub.share()
 	if len(k.entries) == 0 && k.base == k.set {
 		return
 	}

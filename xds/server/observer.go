@@ -59,7 +59,7 @@ func (r reporter) accepted(k *kind, version string) {
 }
 
 func (r reporter) acked(k *kind, fl *flight) {
-	if fl.whole {
+	if fl.whole && len(k.doubts) == 0 { // a response before it may have been refused since
 		r.accepted(k, fl.version)
 	}
 }

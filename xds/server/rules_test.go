@@ -145,6 +145,29 @@ func TestRule03ParkedUntilItChanges(t *testing.T) {
 	})
 }
 
+// Of two responses under way the first is refused, the second accepted: that is not in sync.
+func TestRule03RefusedBeforeAnotherIsAccepted(t *testing.T) {
+	c := ours(t)
+	c.set(world()...)
+	s := c.stream(true)
+	s.Subscribe(cds)
+	first := s.Expect("CDS a b")
+	c.set(world(xdstest.Cluster("c", 1e9))...)
+	second := s.Expect("CDS c")
+	s.Nack(first, "a is bad")
+	s.Ack(second)
+	s.Silent(rds)
+	version := c.ours.Cache.Get(fleet).Version(cds)
+	for _, line := range c.ours.Recorder.Lines() {
+		if strings.Contains(line, "acked CDS "+version) {
+			t.Fatalf("counts as in sync: %s", line)
+		}
+	}
+	c.set(world(xdstest.Cluster("a", 3e9), xdstest.Cluster("c", 1e9))...)
+	s.ExpectAck("CDS a b")
+	c.ours.Recorder.Wait(t, "acked CDS "+c.ours.Cache.Get(fleet).Version(cds))
+}
+
 // All of a refused response is in doubt, and is tried again with a change of any of it.
 func TestRule03DoubtEndsWithAChange(t *testing.T) {
 	both(t, func(t testing.TB, c control, isDelta bool) {

@@ -143,7 +143,7 @@ func (st *state) handle(req *request) error {
 		// Full-state types answer every name that is new, though it may not exist (rule 9).
 		k.answer = k.answer || k.FullState && c.asked()
 	}
-	if len(k.sub.names) > st.maxNames {
+	if k.sub.count() > st.maxNames {
 		return status.Errorf(codes.ResourceExhausted, "%s: got a subscription to more than %d names", k.Short, st.maxNames)
 	}
 	st.subscribed(k, c, first, req.initial)

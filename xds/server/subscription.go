@@ -9,8 +9,12 @@ const wildcard = "*"
 type subscription struct {
 	// all: a wildcard holds, given as "*" or as the legacy one.
 	all bool
-	// names are given explicitly; the value is the last request of state of the world that named it.
-	names map[string]uint32
+	// names are given explicitly; the value is the last request of state of the world that named it. Beside them are those of
+	// common but for the dropped ones, which settled streams have in common: see share.
+	names   map[string]uint32
+	common  *nameSet
+	dropped map[string]struct{}
+	id      nameID // of all of these
 	// started: there was a request. The legacy wildcard of delta is taken by the first one only.
 	started bool
 	// named: a name, which "*" is too, was given once. The legacy wildcard of state of the world is gone for good.
@@ -41,21 +45,26 @@ func (c *change) asked() bool { return len(c.fresh) > 0 || len(c.again) > 0 || c
 
 // has reports whether a name is covered.
 func (s *subscription) has(name string) bool {
-	if s.all {
-		return true
-	}
-	_, ok := s.names[name]
-	return ok
+	return s.all || s.explicit(name)
 }
 
 // explicit reports whether a name is covered by itself.
 func (s *subscription) explicit(name string) bool {
-	_, ok := s.names[name]
+	if _, ok := s.names[name]; ok || s.common == nil {
+		return ok
+	}
+	if _, gone := s.dropped[name]; gone {
+		return false
+	}
+	_, ok := s.common.set[name]
 	return ok
 }
 
+// count is how many names are given explicitly.
+func (s *subscription) count() int { return s.id.count }
+
 // empty reports whether nothing is covered.
-func (s *subscription) empty() bool { return !s.all && len(s.names) == 0 }
+func (s *subscription) empty() bool { return !s.all && s.count() == 0 }
 
 // set takes the full list of a state-of-the-world request. An empty list is the wildcard if the type has a legacy one
 // and no name was ever given; after that it is nothing.
@@ -65,6 +74,13 @@ func (s *subscription) set(names []string, legacy bool) (c change) {
 	before := *s
 	s.named = s.named || len(names) > 0
 	s.all = slices.Contains(names, wildcard) || legacy && !s.named
+	if s.common != nil && s.repeats(names) {
+		c.widened = s.all && !before.all
+		c.wildcard = c.widened
+		c.shrunk = before.all && !s.all
+		return c
+	}
+	s.unshare()
 	distinct := 0
 	for _, name := range names {
 		if name == wildcard {
@@ -86,7 +102,7 @@ func (s *subscription) set(names []string, legacy bool) (c change) {
 	if distinct < len(s.names) {
 		for name, round := range s.names {
 			if round != s.round {
-				delete(s.names, name)
+				s.forget(name)
 			}
 		}
 		c.shrunk = !s.all
@@ -130,8 +146,8 @@ func (s *subscription) update(subscribe, unsubscribe []string, legacy bool) (c c
 			s.all = false
 			continue
 		}
-		if _, ok := s.names[name]; ok {
-			delete(s.names, name)
+		if s.explicit(name) {
+			s.forget(name)
 			c.shrunk = true
 		}
 		c.released = append(c.released, name)
@@ -144,12 +160,105 @@ func (s *subscription) update(subscribe, unsubscribe []string, legacy bool) (c c
 	return c
 }
 
+// remember adds a name, or notes that it was named again.
 func (s *subscription) remember(name string) {
+	if _, own := s.names[name]; !own {
+		if s.explicit(name) {
+			return // it is one of common, where no round is kept: only delta gets here
+		}
+		s.id.add(name)
+		if s.common != nil {
+			if _, back := s.dropped[name]; back {
+				delete(s.dropped, name)
+				return
+			}
+		}
+		if s.intern != nil {
+			name = s.intern(name)
+		}
+	}
 	if s.names == nil {
 		s.names = map[string]uint32{}
 	}
-	if _, known := s.names[name]; !known && s.intern != nil {
-		name = s.intern(name)
-	}
 	s.names[name] = s.round
+}
+
+// forget takes a name out that is explicit.
+func (s *subscription) forget(name string) {
+	s.id.remove(name)
+	if _, own := s.names[name]; own {
+		delete(s.names, name)
+		return
+	}
+	if s.dropped == nil {
+		s.dropped = map[string]struct{}{}
+	}
+	s.dropped[name] = struct{}{}
+}
+
+// repeats tells whether a list has just the names that are there.
+func (s *subscription) repeats(list []string) bool {
+	var id nameID
+	seen := 0
+	for _, name := range list {
+		if name == wildcard {
+			continue
+		}
+		if !s.explicit(name) {
+			return false
+		}
+		id.add(name)
+		seen++
+	}
+	return seen == s.count() && id == s.id // with one of them twice, and another not at all, the sum would be another
+}
+
+// Sets of at least this many names are shared, and streams whose names differ by less go on from the set that they have.
+// Tests have less.
+var leastShared, mostOwn = 64, 64
+
+// share exchanges the names for a set that other streams have, too. It is for a stream that has settled: what changes
+// afterwards is kept beside the set.
+func (s *subscription) share() {
+	own := len(s.names) + len(s.dropped)
+	if s.count() < leastShared || own == 0 || s.common != nil && own <= mostOwn {
+		return
+	}
+	s.common = shared.get(s.id, func() map[string]struct{} {
+		set := make(map[string]struct{}, s.count())
+		for name := range s.each {
+			set[name] = struct{}{}
+		}
+		return set
+	})
+	s.names, s.dropped = nil, nil
+}
+
+// unshare takes the names back as the stream's own.
+func (s *subscription) unshare() {
+	if s.common == nil {
+		return
+	}
+	own := make(map[string]uint32, s.count())
+	for name := range s.each {
+		own[name] = s.round - 1
+	}
+	s.names, s.common, s.dropped = own, nil, nil
+}
+
+// each calls yield with all explicit names.
+func (s *subscription) each(yield func(string) bool) {
+	for name := range s.names {
+		if !yield(name) {
+			return
+		}
+	}
+	if s.common == nil {
+		return
+	}
+	for name := range s.common.set {
+		if _, gone := s.dropped[name]; !gone && !yield(name) {
+			return
+		}
+	}
 }

@@ -2,13 +2,12 @@ package server
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 )
 
 func (s *subscription) String() string {
-	names := slices.Sorted(maps.Keys(s.names))
+	names := slices.Sorted(s.each)
 	if s.all {
 		names = append([]string{"*"}, names...)
 	}
