@@ -42,12 +42,17 @@ type Observer interface {
 type reporter struct {
 	id       StreamID
 	observer Observer // nil for none
+	// whole is the version of RDS with which the client has the virtual hosts, too, in theirs: state of the world has no VHDS.
+	whole, hosts string
 }
 
 func (r reporter) sent(k *kind, version string) {
 	k.sentVersion = version
 	if r.observer != nil && k.served {
 		r.observer.Sent(r.id, k.URL, version)
+		if r.isWhole(k, version) {
+			r.observer.Sent(r.id, resource.VirtualHostType, r.hosts)
+		}
 	}
 }
 
@@ -55,7 +60,14 @@ func (r reporter) accepted(k *kind, version string) {
 	k.ackedVersion = version
 	if r.observer != nil && k.served {
 		r.observer.Acked(r.id, k.URL, version)
+		if r.isWhole(k, version) {
+			r.observer.Acked(r.id, resource.VirtualHostType, r.hosts)
+		}
 	}
+}
+
+func (r reporter) isWhole(k *kind, version string) bool {
+	return k.URL == resource.RouteType && r.whole != "" && version == r.whole
 }
 
 func (r reporter) acked(k *kind, fl *flight) {

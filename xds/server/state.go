@@ -41,9 +41,10 @@ type state struct {
 	snap  *snapshot.Snapshot
 	kinds []*kind // in push order, then unserved ones
 	count int     // responses
+	whole bool    // it has had virtual hosts in its tables that delta has apart
 }
 
-// config is what a state is made with. It is read-only.
+// config is what a state is made with. It is read-only, but for what report says of whole tables.
 type config struct {
 	delta    bool
 	prefix   string        // of the nonces, so that another stream's are never taken for this one's
@@ -57,7 +58,7 @@ type config struct {
 func newState(c config) *state {
 	st := &state{config: c, grace: c.now().Add(c.patience)}
 	for _, t := range resource.PushOrder {
-		st.kinds = append(st.kinds, newKind(t, true))
+		st.kinds = append(st.kinds, newKind(t, c.delta || t.URL != resource.VirtualHostType))
 	}
 	return st
 }
@@ -100,7 +101,11 @@ func (st *state) adopt(s *snapshot.Snapshot) {
 		return
 	}
 	if !st.delta {
-		s = s.Whole()
+		st.report.whole, st.report.hosts = "", s.Version(resource.VirtualHostType)
+		if whole := s.Whole(); whole != s || st.whole {
+			st.report.whole = s.Version(resource.RouteType)
+			s, st.whole = whole, true
+		}
 	}
 	if s == st.snap {
 		return

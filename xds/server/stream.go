@@ -73,7 +73,7 @@ func (s *Server) run(ctx context.Context, w wire, isDelta bool) error {
 	}
 	st.state = newState(config{
 		delta: isDelta, prefix: fmt.Sprintf("%06x", rand.Uint32N(1<<24)), maxNames: s.options.MaxNames,
-		patience: s.options.Patience, now: time.Now, report: reporter{id, s.options.Observer},
+		patience: s.options.Patience, now: time.Now, report: reporter{id: id, observer: s.options.Observer},
 		unserved: func(typeURL string) { s.unserved(st.node, typeURL) },
 	})
 	defer func() {

@@ -19,7 +19,7 @@ import (
 // which are serialized, when the first stream asks for them, and only those of which a part changed.
 
 // Whole is the snapshot as it is in state of the world: the very same one if no table's hosts are apart. It is made when it
-// is first asked for, and shared. A table has the same version in both forms, as has the type.
+// is first asked for, and shared. RDS has the same version in both forms.
 func (s *Snapshot) Whole() *Snapshot {
 	if s.whole == nil {
 		return s
@@ -43,14 +43,18 @@ func (s *Set) Hosts(table string) []*Resource {
 	return under
 }
 
-// splitTables is for a snapshot with hosts apart. The version of RDS then counts the hosts in, so that a type has one version
-// for streams of both protocols.
+// splitTables is for a snapshot with hosts apart. RDS and VHDS then have one version, of both, so that it is the same for
+// streams of either protocol.
 func (s *Snapshot) splitTables(previous *Snapshot) {
-	old := previous.Set(resource.RouteType)
-	thin, hosts := s.Set(resource.RouteType), s.Set(resource.VirtualHostType)
-	version := fmt.Sprintf("%016x", xxhash.Sum64String(Version(thin.all)+hosts.version))
-	if version != thin.version {
-		s.sets[resource.RouteType] = newSetOf(version, thin.all, old)
+	h := xxhash.New()
+	for _, url := range splitTypes {
+		_, _ = h.WriteString(Version(s.Set(url).all))
+	}
+	version := fmt.Sprintf("%016x", h.Sum64())
+	for _, url := range splitTypes {
+		if set := s.Set(url); set.version != version {
+			s.sets[url] = newSetOf(version, set.all, previous.Set(url))
+		}
 	}
 	s.tables = previous.tables
 	if s.tables == nil {
@@ -58,6 +62,8 @@ func (s *Snapshot) splitTables(previous *Snapshot) {
 	}
 	s.whole = sync.OnceValue(s.makeWhole)
 }
+
+var splitTypes = []string{resource.RouteType, resource.VirtualHostType}
 
 func (s *Snapshot) makeWhole() *Snapshot {
 	thin, hosts := s.Set(resource.RouteType), s.Set(resource.VirtualHostType)
