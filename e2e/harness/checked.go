@@ -83,9 +83,14 @@ func (u *Upstream) answerCheck(w io.Writer, state, method string) bool {
 	}
 	status, _ := strconv.Atoi(state)
 	body := "checked"
-	text := "HTTP/1.1 " + state + " " + http.StatusText(status) + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
-	if method != http.MethodHead {
-		text += body
+	text := "HTTP/1.1 " + state + " " + http.StatusText(status) + "\r\n"
+	switch {
+	case status == http.StatusNoContent || status == http.StatusNotModified: // they have no body (RFC 9110, 6.4.1)
+		text += "\r\n"
+	case method == http.MethodHead:
+		text += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
+	default:
+		text += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
 	}
 	_, err := io.WriteString(w, text)
 	return err == nil

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -29,6 +30,9 @@ type Group struct {
 	Paths []string
 	// Away tells whether nobody need listen at Addr; then it is no failure if nobody does. Nil is never.
 	Away func() bool
+	// Unaccepted: the reset of a connection before a byte of its first answer has come is taken for a refusal. A proxy that closes
+	// a socket over connections that it had not accepted yet leaves their clients with that.
+	Unaccepted bool
 	// Delay is how long the upstream waits with its answer, so that some requests are under way at any moment.
 	Delay time.Duration
 	// Most is how many requests a client sends on a connection before it closes it; 0 is no bound.
@@ -43,8 +47,10 @@ type Told struct {
 	// Connections were opened; of these Asked were ended after the proxy had asked for it (Connection: close, GOAWAY), and
 	// Closed without a word, between two requests.
 	Connections, Asked, Closed int
-	// Words are the first failures and closings.
-	Words []string
+	// Unaccepted are those that were reset before they were used, where that is a refusal.
+	Unaccepted int
+	// Words are the first failures; Ends are the first ends that were none.
+	Words, Ends []string
 }
 
 // Crowd is the connections of several groups.
@@ -109,13 +115,13 @@ func (c *Crowd) count(g *Group, change func(*Told)) {
 func (c *Crowd) failed(g *Group, what string, err error) {
 	c.count(g, func(t *Told) {
 		t.Failures++
-		t.say(what + ": " + err.Error())
+		say(&t.Words, what+": "+err.Error())
 	})
 }
 
-func (t *Told) say(words string) {
-	if len(t.Words) < 10 {
-		t.Words = append(t.Words, time.Now().Format("05.000 ")+words)
+func say(to *[]string, words string) {
+	if len(*to) < 10 {
+		*to = append(*to, time.Now().Format("05.000 ")+words)
 	}
 }
 
@@ -163,6 +169,10 @@ func (c *Crowd) talk(g *Group, line caller, turn *int) {
 			what := "a request"
 			if n == 0 {
 				what = "the first request"
+				if g.Unaccepted && errors.Is(err, syscall.ECONNRESET) {
+					c.count(g, func(t *Told) { t.Requests--; t.Unaccepted++ })
+					return
+				}
 			}
 			c.failed(g, what, err)
 			return
@@ -173,10 +183,10 @@ func (c *Crowd) talk(g *Group, line caller, turn *int) {
 		}
 		switch {
 		case asked:
-			c.count(g, func(t *Told) { t.Asked++; t.say("asked to end") })
+			c.count(g, func(t *Told) { t.Asked++; say(&t.Ends, "asked to end") })
 			return
 		case closed:
-			c.count(g, func(t *Told) { t.Closed++; t.say("closed") })
+			c.count(g, func(t *Told) { t.Closed++; say(&t.Ends, "closed") })
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // serveHTTP1 reads requests byte by byte as they came, so that a test sees the proxy's own framing and spelling.
@@ -42,6 +43,13 @@ func (u *Upstream) exchange(c net.Conn, r *bufio.Reader, w *bufio.Writer) (s *Se
 	if first == "PRI * HTTP/2.0" {
 		// HTTP/2's preface, which servers of HTTP/1.1 take for a bad request.
 		fmt.Fprint(w, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		// What is left unread when a socket closes resets the connection, and takes the answer along.
+		_ = w.Flush()
+		if half, ok := c.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+		_ = c.SetReadDeadline(time.Now().Add(Patience))
+		_, _ = io.Copy(io.Discard, r)
 		return nil, false, nil
 	}
 	s.Method, s.Path, s.Proto = parts[0], parts[1], parts[2]
