@@ -47,6 +47,8 @@ type Options struct {
 	Subscriber Subscriber
 	// DynamicListeners and DynamicClusters: all listeners, all clusters come from the control plane too.
 	DynamicListeners, DynamicClusters bool
+	// StateOfTheWorld: the control plane is asked so, where there is no VHDS.
+	StateOfTheWorld bool
 	// Bind opens the socket of a listener while it is judged, so that an address that cannot be bound is a refusal. It must
 	// not mind a listener whose socket it has.
 	Bind func(*config.Listener) error
@@ -204,7 +206,7 @@ func (a *Assembler) Update(u client.Update) map[string]error {
 	case resource.ListenerType:
 		refused = a.updateListeners(u, now)
 	case resource.RouteType:
-		refused = a.tables.update(u, now, false)
+		refused = a.updateTables(u, now)
 	case resource.VirtualHostType:
 		refused = a.updateHosts(u, now)
 	case resource.ClusterType:

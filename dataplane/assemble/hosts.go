@@ -44,6 +44,20 @@ func newHosts(of *set[*config.VirtualHost], expired func()) *hosts {
 	}
 }
 
+// updateTables takes an RDS response. In state of the world a table whose hosts are apart is refused, as by Envoy: they could
+// never come.
+func (a *Assembler) updateTables(u client.Update, now time.Time) map[string]error {
+	fresh := a.tables.judge(u, now, false)
+	for _, r := range u.Resources {
+		if e := fresh[r.Name]; e != nil && e.value.HostsApart && a.options.StateOfTheWorld {
+			delete(fresh, r.Name)
+			a.tables.refuse(r, now, fmt.Errorf("route table %q: vhds: got it in state of the world, want it in delta only", r.Name))
+		}
+	}
+	a.tables.commit(fresh)
+	return a.tables.refusals(u)
+}
+
 // updateHosts takes a VHDS response. A domain that another host of the table has is refused, as in Envoy.
 func (a *Assembler) updateHosts(u client.Update, now time.Time) map[string]error {
 	h := a.hosts

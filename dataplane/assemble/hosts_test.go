@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluice-proxy/sluice/dataplane/assemble"
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
@@ -83,5 +84,13 @@ func TestHosts(t *testing.T) {
 	r.send(vhds, "-t2/x")
 	if got := r.got(); !strings.Contains(got, "R:t2>a ") {
 		t.Errorf("applied: got %q", got)
+	}
+}
+
+func TestNoHostsApartInStateOfTheWorld(t *testing.T) {
+	r := newRig(t, func(o *assemble.Options) { o.StateOfTheWorld = true })
+	r.send(lds, listener("web", 80, "t"))
+	if refused := r.send(rds, apart("t")); refused["t"] == nil || !strings.Contains(refused["t"].Error(), `route table "t": vhds: got it in state of the world`) {
+		t.Errorf("refused: got %v", refused)
 	}
 }
