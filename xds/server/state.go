@@ -42,9 +42,10 @@ type state struct {
 	snap  *snapshot.Snapshot
 	kinds []*kind // in push order, then unserved ones
 	count int     // responses
+	whole bool    // it has had virtual hosts in its tables that delta has apart
 }
 
-// config is what a state is made with. It is read-only.
+// config is what a state is made with. It is read-only, but for what report says of whole tables.
 type config struct {
 	delta    bool
 	prefix   string        // of the nonces, so that another stream's are never taken for this one's
@@ -58,7 +59,7 @@ type config struct {
 func newState(c config) *state {
 	st := &state{config: c, began: c.now(), grace: c.now().Add(c.patience)}
 	for _, t := range resource.PushOrder {
-		st.kinds = append(st.kinds, newKind(t, true))
+		st.kinds = append(st.kinds, newKind(t, c.delta || t.URL != resource.VirtualHostType))
 	}
 	return st
 }
@@ -97,7 +98,17 @@ func (st *state) of(typeURL string) *kind {
 
 // adopt takes the latest snapshot.
 func (st *state) adopt(s *snapshot.Snapshot) {
-	if s == nil || s == st.snap {
+	if s == nil {
+		return
+	}
+	if !st.delta {
+		st.report.whole, st.report.hosts = "", s.Version(resource.VirtualHostType)
+		if whole := s.Whole(); whole != s || st.whole {
+			st.report.whole = s.Version(resource.RouteType)
+			s, st.whole = whole, true
+		}
+	}
+	if s == st.snap {
 		return
 	}
 	st.snap = s
@@ -208,6 +219,9 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 	}
 	if c.shrunk {
 		k.forget()
+	}
+	if st.delta && k.URL == resource.RouteType {
+		st.tablesSubscribed(c)
 	}
 }
 
