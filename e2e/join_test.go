@@ -223,6 +223,12 @@ func TestJoinRefused(t *testing.T) {
 	}
 	j.hidden("the log of the control plane", j.Log())
 
+	plain := harness.StartControlPlane(t, j.Dir)
+	r := harness.Run(t, sluice, "token", "create", "--fleet", "edge", "--server", plain.Addr)
+	if r.Code != 1 || !strings.Contains(r.Stderr, "want a control plane with --trust-domain") {
+		t.Errorf("a control plane without an authority: exit code %d, %s", r.Code, r.Stderr)
+	}
+
 	// What was used stays used when the control plane has crashed.
 	j.Kill()
 	j.Launch()

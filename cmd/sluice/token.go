@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 )
@@ -33,10 +36,14 @@ func ask(cmd *cobra.Command, server *serverFlags, call func(context.Context, adm
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
 	defer cancel()
-	if err := call(ctx, adminv1.NewIdentityServiceClient(conn)); err != nil {
-		return server.serverError(err)
+	err = call(ctx, adminv1.NewIdentityServiceClient(conn))
+	switch {
+	case err == nil:
+		return nil
+	case status.Code(err) == codes.Unimplemented:
+		return fmt.Errorf("%s gives no certificates: want a control plane with --trust-domain", cmp.Or(server.named(), defaultServer))
 	}
-	return nil
+	return server.serverError(err)
 }
 
 func newTokenCreateCommand() *cobra.Command {
