@@ -34,7 +34,8 @@ type Proxies interface {
 	Age(id server.StreamID, typeURL, version string) (time.Duration, bool)
 }
 
-// ServiceOptions say where the answers come from. All are required but Explain, Closing and Authorize.
+// ServiceOptions say where the answers come from. All are required but Explain and Closing. Who may call
+// what has been decided before (controlplane/identity).
 type ServiceOptions struct {
 	Proxies Proxies
 	// Problems are those of the documents now.
@@ -43,8 +44,6 @@ type ServiceOptions struct {
 	Explain func(ctx context.Context, request *adminv1.ExplainRequest) ([]byte, error)
 	// Closing ends the watchers. Nil: only they do.
 	Closing <-chan struct{}
-	// Authorize refuses a caller with an error that carries a gRPC status. Nil lets everyone in.
-	Authorize func(ctx context.Context) error
 }
 
 // Service implements adminv1.AdminServiceServer.
@@ -59,18 +58,8 @@ var _ adminv1.AdminServiceServer = (*Service)(nil)
 // NewService makes a Service.
 func NewService(opts ServiceOptions) *Service { return &Service{opts: opts} }
 
-func (s *Service) authorize(ctx context.Context) error {
-	if s.opts.Authorize == nil {
-		return nil
-	}
-	return s.opts.Authorize(ctx)
-}
-
 // Wait answers when all proxies of a fleet have the newest.
 func (s *Service) Wait(ctx context.Context, request *adminv1.WaitRequest) (*adminv1.WaitResponse, error) {
-	if err := s.authorize(ctx); err != nil {
-		return nil, err
-	}
 	fleet := request.GetFleet()
 	if fleet == "" {
 		fleet = definition.DefaultGateway
@@ -95,9 +84,6 @@ func (s *Service) Wait(ctx context.Context, request *adminv1.WaitRequest) (*admi
 
 // Explain says where a request would go.
 func (s *Service) Explain(ctx context.Context, request *adminv1.ExplainRequest) (*adminv1.ExplainResponse, error) {
-	if err := s.authorize(ctx); err != nil {
-		return nil, err
-	}
 	if s.opts.Explain == nil {
 		return nil, grpcstatus.Error(codes.Unimplemented, "this control plane cannot explain")
 	}
