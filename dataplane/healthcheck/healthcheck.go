@@ -55,7 +55,7 @@ func (c *Checker) Follow(v *cluster.Cluster, before *Checker) {
 		s := &session{
 			config: c.config, cluster: v, endpoint: e, logger: c.logger, cancel: cancel, checked: make(chan struct{}),
 			probe: newProbe(c.config, func(ctx context.Context) (net.Conn, error) { return c.dial(ctx, e.Address) }),
-			count: count{first: before == nil || before.asked[e.Load] == nil},
+			count: count{first: before == nil || before.asked[e.Load] == nil}, unproven: e.Illness()&cluster.FailedCheck != 0,
 		}
 		c.asked[e.Load] = s
 		c.wg.Go(func() { s.run(ctx) })
@@ -112,6 +112,9 @@ type session struct {
 	cancel   context.CancelFunc
 	// checked is closed after the first check.
 	checked chan struct{}
+	// unproven was not known to be well when it began to be asked. Its health alone could not say so: it may have become
+	// well a moment ago, with its first check not yet announced.
+	unproven bool
 	// count is only run's.
 	count count
 }
@@ -121,7 +124,7 @@ func (s *session) isNew() bool {
 	case <-s.checked:
 		return false
 	default:
-		return s.endpoint.Illness()&cluster.FailedCheck != 0
+		return s.unproven
 	}
 }
 

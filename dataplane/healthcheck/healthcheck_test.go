@@ -261,6 +261,18 @@ func TestWait(t *testing.T) {
 			t.Errorf("got %v, want no wait: one is well", d)
 		}
 		c.Close()
+
+		// Who becomes well while others are asked does not end the wait for them.
+		c = New(checked(), o.dial, slog.New(slog.DiscardHandler))
+		v = version(checked(), nil, here)
+		c.Follow(v, nil)
+		v.Endpoints[0].Recover(cluster.FailedCheck)
+		start = time.Now()
+		c.Wait(t.Context())
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("got %v, want the check's time-out", d)
+		}
+		c.Close()
 	})
 }
 

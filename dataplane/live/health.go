@@ -65,11 +65,12 @@ func (r *Runtime) watch(next *world) {
 	}
 }
 
-// check has a cluster's version asked. Connections are made as the cluster's configuration says, so a new one is asked anew.
+// check has a cluster's version asked. Connections are made as the cluster's configuration says, so a new one is asked anew;
+// who the endpoints are does not matter to those that stay.
 func (r *Runtime) check(name string, client *upstream.Client) {
 	cfg := client.Cluster.Config
 	old, known := r.watchers.checks[name]
-	if known && same(old.cluster, cfg) {
+	if known && dialsAlike(old.cluster, cfg) {
 		old.client.Store(client)
 		old.Follow(client.Cluster, nil)
 		return
@@ -83,6 +84,13 @@ func (r *Runtime) check(name string, client *upstream.Client) {
 	c := healthcheck.New(cfg.HealthCheck, dial, r.options.Logger)
 	c.Follow(client.Cluster, old.Checker)
 	r.watchers.checks[name] = checks{cluster: cfg, client: newest, Checker: c}
+}
+
+// dialsAlike says whether two versions of a cluster differ in nothing but who its endpoints are.
+func dialsAlike(a, b *config.Cluster) bool {
+	one, other := *a, *b
+	one.Static, other.Static = nil, nil
+	return same(&one, &other)
 }
 
 // unwatch ends all that watch began. Who is ill stays so.

@@ -3,15 +3,30 @@ package live
 import (
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sluice-proxy/sluice/dataplane/config"
 )
 
-// deaf is an endpoint that nobody serves.
+// deaf is an endpoint that nobody serves: its port is held, so that no one else listens on it, but not listened on.
 func deaf(t *testing.T) config.Endpoint {
-	return config.Endpoint{Address: config.At(netip.MustParseAddrPort(freePort(t))), Weight: 1}
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := at.(*syscall.SockaddrInet4).Port
+	return config.Endpoint{Address: config.At(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))), Weight: 1}
 }
 
 func asked(interval time.Duration) *config.HealthCheck {
