@@ -16,7 +16,7 @@ SETTLE  ?= 5s
 GROWTH  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e parity lint generate golden fuzz bench bench-controlplane microbench envoy caddy clean soak torture h2spec pgo
+.PHONY: help run build test e2e parity lint generate golden fuzz bench bench-controlplane microbench envoy caddy clean soak chaos torture h2spec pgo
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ parity: $(ENVOY) ## Each scenario of e2e/testdata on both proxies, and a table o
 
 soak: ## A million requests (SOAK) whose clients and origins break off anywhere: nothing may be left, or mixed up
 	SOAK=$${SOAK:-1000000} $(GO) test -count=1 -timeout 60m -v -run TestSoak ./e2e/
+
+chaos: $(ENVOY) ## Two minutes (CHAOS) of proxies that come, go and refuse, and a control plane that is killed: only the bad documents are held back
+	CHAOS=$${CHAOS:-2m} $(GO) test -count=1 -timeout 20m -v -run TestQuarantineChaos ./e2e/
 
 h2spec: $(ENVOY) ## The conformance suite of HTTP/2 on both proxies
 	$(GO) build -modfile=tools.mod -o .cache/h2spec/h2spec github.com/summerwind/h2spec/cmd/h2spec

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,6 +20,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/provenance"
+	"github.com/sluice-proxy/sluice/controlplane/quarantine"
 	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
@@ -49,6 +51,8 @@ type builder struct {
 	history   *revision.History
 	gate      *holdback.Gate
 
+	quarantine *quarantine.Room
+
 	latest    atomic.Pointer[store.Result]     // what is served, for who asks
 	published atomic.Pointer[map[string]built] // previous, for who asks
 
@@ -57,6 +61,7 @@ type builder struct {
 	result      *store.Result            // as it was compiled
 	previous    map[string]built         // by fleet
 	reported    map[string]store.Problem // problems that were logged
+	holds       uint64                   // those that result was made with
 	waiting     bool                     // it was logged that there is nothing to serve
 	saveFailing bool
 }
@@ -78,6 +83,10 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		case files = <-watcher.Updates():
 		case <-again.C:
 		case <-b.history.Changed():
+		case <-b.quarantine.Changed():
+		case <-b.quarantine.News():
+			b.save()
+			continue
 		case <-b.names.Changed():
 			edited = false
 		case <-b.gate.Room.Changed():
@@ -112,7 +121,9 @@ func (b *builder) build(files []source.File, edited bool) (ok bool) {
 	}()
 	start := time.Now()
 	if edited || b.result == nil {
-		b.result = b.gate.Update(b.history.Apply(b.files.Set(files)), b.running())
+		set := b.history.Apply(b.files.Set(files))
+		set.Held, b.holds = b.quarantine.Holds()
+		b.result = b.gate.Update(set, b.running())
 	}
 	b.serve(start)
 	if edited {
@@ -199,13 +210,13 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 		if now.err != "" && now.err != old.err {
 			b.log.Error("a fleet cannot be published and keeps what it has", "fleet", f.Name, "error", now.err)
 		}
-		if c := changed(old.snapshot, now.snapshot); c != "" {
+		if c := snapshot.Changes(old.snapshot, now.snapshot); c != "" {
 			changes = append(changes, f.Name+": "+c)
 		}
 	}
 	for name, old := range b.previous {
 		if _, ok := next[name]; !ok {
-			if c := changed(old.snapshot, snapshot.Empty); c != "" {
+			if c := snapshot.Changes(old.snapshot, snapshot.Empty); c != "" {
 				changes = append(changes, name+": "+c)
 			}
 		}
@@ -225,11 +236,30 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 			published[name][t.URL] = status.Published{Version: set.Version(), Resources: set.Len()}
 		}
 	}
+	b.tellQuarantine(fleets, waiting, published)
 	if len(changes) > 0 || !b.snapshots.Ready() {
 		b.proxies.Publish(published)
 		b.snapshots.SetAll(snapshots)
 	}
 	return strings.Join(changes, "; ")
+}
+
+// tellQuarantine says what is about to be served. Of a fleet that keeps what it has it tells no versions: what its proxies
+// answer is not about these documents.
+func (b *builder) tellQuarantine(fleets []*ir.Fleet, waiting map[string]bool, published map[string]map[string]status.Published) {
+	p := quarantine.Publication{Seq: b.holds, Documents: b.result.Documents, Held: b.result.Held, Fleets: map[string]quarantine.Fleet{}}
+	for _, f := range fleets {
+		if waiting[f.Name] || b.previous[f.Name].err != "" {
+			p.Fleets[f.Name] = quarantine.Fleet{Made: f}
+			continue
+		}
+		types := map[string]quarantine.Type{}
+		for url, t := range published[f.Name] {
+			types[url] = quarantine.Type{Version: t.Version, Resources: t.Resources}
+		}
+		p.Fleets[f.Name] = quarantine.Fleet{Types: types, Made: f}
+	}
+	b.quarantine.Published(p)
 }
 
 // translated makes a fleet's snapshot; an unchanged fleet keeps the very same.
@@ -259,23 +289,6 @@ func (b *builder) tried(result *store.Result, fleets []string) map[string]*snaps
 		}
 	}
 	return out
-}
-
-// changed counts the resources that differ, by type.
-func changed(old, now *snapshot.Snapshot) string {
-	if old == now || now == nil {
-		return ""
-	}
-	if old == nil {
-		old = snapshot.Empty
-	}
-	var parts []string
-	for _, t := range resource.PushOrder {
-		if n := len(now.Set(t.URL).Changed(old.Set(t.URL))); n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", t.Short, n))
-		}
-	}
-	return strings.Join(parts, " ")
 }
 
 // report logs each problem once when it comes and once when it goes. Where it stands may change in between.
@@ -324,7 +337,8 @@ func sorted(problems map[string]store.Problem) []string {
 func (b *builder) save() {
 	b.documents.KeepAnswers(b.names.Keep())
 	b.history.Keep()
-	err := b.documents.Save()
+	b.documents.KeepQuarantine(b.quarantine.Keep())
+	err := errors.Join(b.documents.KeepAbilities(b.gate.Room.Keep()), b.documents.Save())
 	if err != nil && !b.saveFailing {
 		b.log.Error("the state cannot be kept: a restart now would not know the last good versions", "error", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/identity/entrance"
 	"github.com/sluice-proxy/sluice/controlplane/negotiate"
 	"github.com/sluice-proxy/sluice/controlplane/plan"
+	"github.com/sluice-proxy/sluice/controlplane/quarantine"
 	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
@@ -103,18 +104,21 @@ func Run(ctx context.Context, opts Options) (err error) {
 	proxies := status.New(status.Options{Logger: opts.Logger})
 	metrics := admin.NewMetrics(proxies, proxies)
 	snapshots := snapshot.NewCache()
-	abilities := negotiate.New(negotiate.Options{Next: metrics, Own: opts.Features, KeepFor: opts.KeepFeatures, Logger: opts.Logger})
+	abilities := negotiate.New(negotiate.Options{Next: metrics, Own: opts.Features, KeepFor: opts.KeepFeatures, Kept: documents.Abilities(), Logger: opts.Logger})
 	names := srv.New(srv.Options{Asker: opts.Names, Kept: documents.Answers(), Logger: opts.Logger})
 	defer names.Close()
 	metrics.Names(names)
+	held := quarantine.New(quarantine.Options{Next: abilities, Accepted: documents.Accepted(), Kept: documents.Quarantine(), Logger: opts.Logger})
+	defer held.Close()
+	metrics.Quarantine(held.Count)
 	builder := &builder{
 		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
-		explain: opts.Explain, names: names, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, reported: map[string]store.Problem{},
+		explain: opts.Explain, names: names, quarantine: held, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, reported: map[string]store.Problem{},
 	}
 
 	builder.gate = &holdback.Gate{Room: abilities, Documents: documents, Build: builder.tried}
 
-	xds := server.New(server.Options{Cache: snapshots, Observer: abilities, Refusals: proxies.Refused, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
+	xds := server.New(server.Options{Cache: snapshots, Observer: held, Refusals: proxies.Refused, Authorize: who.Guard.AuthorizeProxy, Logger: opts.Logger})
 	proxies.Ask(xds, builder.origins)
 	rpc := grpc.NewServer(append(server.ServerOptions(), append(who.ServerOptions(), grpc.StatsHandler(metrics.Traffic()))...)...)
 	xds.Register(rpc)
@@ -124,7 +128,11 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}))
 	who.Register(rpc)
 	planner := plan.New(plan.Options{
-		Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: builder.history.Preview,
+		Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: func(set store.Set) store.Set {
+			set = builder.history.Preview(set)
+			set.Held, _ = held.Holds() // what proxies refused stays held back
+			return set
+		},
 	})
 	adminv1.RegisterDefinitionServiceServer(rpc, admin.NewDefinitions(admin.DefinitionsOptions{
 		Planner: planner, Describer: describe.New(describe.Options{Served: builder.served, Proxies: proxies.Proxies}),

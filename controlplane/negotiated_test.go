@@ -108,3 +108,29 @@ func TestNegotiationEnds(t *testing.T) {
 	old.Close()
 	s.ExpectAck("CDS api")
 }
+
+// TestNegotiationRestart has a control plane that begins anew before any proxy is there again: what was held back still is, until
+// the proxy was updated.
+func TestNegotiationRestart(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	r := start(t, dir, func(o *Options) { o.StateDir = state })
+	r.write("web.yaml", gateway)
+	r.write("api.yaml", service(""))
+	old := r.without("old", upstreamHeader)
+	old.Subscribe(resource.ClusterType)
+	was := old.ExpectAck("CDS api")
+	r.write("api.yaml", service(", proxyProtocol: V2"))
+	r.log.wait(t, `msg=problem .*document=Service/api code=SL0703 .*serving="last good version"`, 1)
+	r.stop()
+
+	r = start(t, dir, func(o *Options) { o.StateDir = state })
+	s := r.stream("edge")
+	s.Subscribe(resource.ClusterType)
+	if got := s.ExpectAck("CDS api"); got.Versions["api"] != was.Versions["api"] {
+		t.Errorf("got the cluster in version %s, want %s, as it was", got.Versions["api"], was.Versions["api"])
+	}
+	r.log.wait(t, `msg=problem .*document=Service/api code=SL0703 .*serving="last good version"`, 1)
+	r.without("old").Subscribe(resource.ClusterType)
+	s.ExpectAck("CDS api")
+	r.log.wait(t, `msg="problem gone" .*SL0703`, 1)
+}

@@ -64,8 +64,8 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// TestRefusalIsTold: a listener that no proxy can bind is refused by both kinds. `status` has their own words, `wait`
-// names who; all else serves on; and when the port is free for another listener, all is well.
+// TestRefusalIsTold: a listener that no proxy can bind is refused by both kinds, and held back. `status` has their own
+// words; all else serves on; and without it all is well.
 func TestRefusalIsTold(t *testing.T) {
 	p := startPair(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0") // without SO_REUSEPORT: nobody else gets it
@@ -81,12 +81,9 @@ func TestRefusalIsTold(t *testing.T) {
 	p.stage.Write(t, []txtar.File{{Name: "taken.yaml", Data: []byte(text.String())}})
 	for _, kind := range harness.Kinds {
 		harness.Eventually(t, p.cp.Process, kind+" refuses", func() error {
-			return contains(p.cp.Sluice("status"), []string{kind + "/" + kind + "-1 refuses LDS", fmt.Sprint(port)})
+			return contains(p.cp.Sluice("status"), []string{"SL0701", "Gateway/taken-" + kind, kind + "/" + kind + "-1", "LDS", fmt.Sprint(port)})
 		})
-		r := harness.Run(t, sluice(t), "wait", "--fleet", kind, "--timeout", "300ms", "--server", p.cp.Addr)
-		if r.Code != 1 || !strings.Contains(r.Stderr, kind+"-1") {
-			t.Errorf("wait: exit code %d, want 1 and the proxy's name: %s", r.Code, r.Stderr)
-		}
+		p.cp.WaitSynced(kind, 1) // it is held back, and nothing else
 		if err := fine(p.loader(t, kind, 1).Run(20, 1)); err != nil {
 			t.Errorf("%s: what was there does not serve on: %v", kind, err)
 		}

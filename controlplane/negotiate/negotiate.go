@@ -9,6 +9,7 @@ package negotiate
 
 import (
 	"cmp"
+	"encoding/json"
 	"log/slog"
 	"maps"
 	"slices"
@@ -39,6 +40,8 @@ type Options struct {
 	Own features.Table
 	// KeepFor is how long a proxy that went counts. 0 is 15 minutes.
 	KeepFor time.Duration
+	// Kept is what Keep of an earlier process said.
+	Kept []json.RawMessage
 	// Logger gets words that cannot be read. Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -74,19 +77,22 @@ type proxy struct {
 type Class struct {
 	// Agent is what they call themselves, "sluice-proxy 0.3.1".
 	Agent string
+	word  string
 	taken *features.Taken // nil lacks nothing
 }
 
-// New makes a Room that has seen nobody.
+// New makes a Room that has seen nobody, but knows who was there before.
 func New(opts Options) *Room {
 	opts.KeepFor = cmp.Or(opts.KeepFor, defaultKeepFor)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Room{
+	r := &Room{
 		Observer: opts.Next, opts: opts, changed: make(chan struct{}, 1), classes: map[string]*Class{}, proxies: map[key]*proxy{},
 		streams: map[server.StreamID]key{}, seen: map[view]map[*snapshot.Resource][]features.Lack{},
 	}
+	r.remember(opts.Kept)
+	return r
 }
 
 // Changed has a value after proxies that lack something came or went.
@@ -115,7 +121,7 @@ func (r *Room) Node(id server.StreamID, n server.Node) {
 	if old == nil && len(r.proxies) >= maxProxies && !r.forgetOne() {
 		return
 	}
-	if old != nil {
+	if old != nil && r.streams[old.stream] == k {
 		delete(r.streams, old.stream)
 	}
 	r.proxies[k], r.streams[id] = &proxy{class: class, stream: id}, k
@@ -134,15 +140,7 @@ func (r *Room) StreamClosed(id server.StreamID) {
 		return
 	}
 	delete(r.streams, id)
-	went := r.proxies[k]
-	went.gone = time.Now()
-	time.AfterFunc(r.opts.KeepFor, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if p := r.proxies[k]; p == went && !p.gone.IsZero() {
-			r.forget(k)
-		}
-	})
+	r.leave(k, r.proxies[k])
 }
 
 // classOf needs mu.
@@ -152,7 +150,7 @@ func (r *Room) classOf(n server.Node) *Class {
 	if c := r.classes[name]; c != nil {
 		return c
 	}
-	c := &Class{Agent: agent}
+	c := &Class{Agent: agent, word: n.Features}
 	taken, err := features.Parse(n.Features)
 	switch {
 	case err != nil:
@@ -169,7 +167,9 @@ func (r *Room) classOf(n server.Node) *Class {
 
 // forget needs mu.
 func (r *Room) forget(k key) {
-	delete(r.streams, r.proxies[k].stream)
+	if stream := r.proxies[k].stream; r.streams[stream] == k { // one that was remembered has none
+		delete(r.streams, stream)
+	}
 	delete(r.proxies, k)
 	r.ring()
 }

@@ -184,3 +184,39 @@ func TestBounds(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// TestKeep has another process that knows what this one did, for as long as it would have.
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{Next: &deaf{}, Own: own})
+		r.Node(1, node("a", older))
+		r.Node(2, node("b", older))
+		r.Node(3, node("c", old))
+		lines := r.Keep()
+		now := build(t, nil, cluster("a", "x", true))
+		texts := func(r *Room) (out []string) {
+			for _, l := range r.Lacks("edge", now, nil) {
+				out = append(out, l.String())
+			}
+			return out
+		}
+		next := New(Options{Next: &deaf{}, Own: own, Kept: append(lines, []byte(`"damaged"`))})
+		if diff := cmp.Diff(texts(r), texts(next)); diff != "" || len(lines) != 2 || next.Seq() == 0 {
+			t.Errorf("%d lines; want (-), got (+):\n%s", len(lines), diff)
+		}
+		if diff := cmp.Diff(lines, next.Keep()); diff != "" {
+			t.Errorf("want (-), got (+):\n%s", diff)
+		}
+		next.Node(0, node("a", own)) // updated
+		next.Node(1, node("b", older))
+		time.Sleep(time.Hour)
+		next.mu.Lock()
+		defer next.mu.Unlock()
+		if len(next.proxies) != 1 || next.proxies[key{"edge", "b"}] == nil || len(next.streams) != 1 {
+			t.Errorf("got %v, want the one that is there", next.proxies)
+		}
+		if other := New(Options{Next: &deaf{}, Own: takes(), Kept: lines}); len(other.proxies) != 0 {
+			t.Errorf("got %v, want nobody: this build sends no more than they take", other.proxies)
+		}
+	})
+}

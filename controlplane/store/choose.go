@@ -30,7 +30,7 @@ func (b *build) choose() {
 	b.hold()
 	inFile := map[string]bool{} // files some of whose documents are kept as they were
 	for ref, good := range accepted {
-		if b.chosen[ref] == nil && b.unknown(good.Position.File) {
+		if b.chosen[ref] == nil && !b.inForce[ref] && b.unknown(good.Position.File) {
 			b.chosen[ref] = good
 			inFile[good.Position.File] = true
 		}

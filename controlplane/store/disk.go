@@ -70,6 +70,10 @@ func (s *Store) Save() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// What was not proven yet comes first: what is not there is taken for proven.
+	if err := s.saveQuarantine(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	if s.dirty {
 		lines, err := s.documentLines()
 		if err == nil {
@@ -243,6 +247,9 @@ func (s *Store) load() error {
 	}
 	if err == nil {
 		err = s.readRecords(revisionsFile, s.takeRevision)
+	}
+	if err == nil {
+		err = s.readRecords(quarantineFile, s.takeQuarantined)
 	}
 	if err != nil {
 		lock.close()

@@ -52,6 +52,8 @@ type Result struct {
 	Documents []*definition.Document
 	// Files are those that documents refer to, to be watched.
 	Files []string
+	// Held are those of Set.Held that the files want to have served.
+	Held map[definition.Ref]bool
 }
 
 // Options for Open.
@@ -92,8 +94,12 @@ type Store struct {
 	answers map[string][]byte
 	// revisions are records of what was served.
 	revisions []json.RawMessage
+	// abilities are what KeepAbilities was told, or Abilities found.
+	abilities []json.RawMessage
+	// quarantine is what KeepQuarantine was told.
+	quarantine []Quarantined
 	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do, and so on.
-	dirty, dirtySockets, dirtyTickets, dirtyAnswers, dirtyRevisions bool
+	dirty, dirtySockets, dirtyTickets, dirtyAnswers, dirtyRevisions, dirtyQuarantine bool
 }
 
 // Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The
@@ -157,11 +163,13 @@ type build struct {
 	// kept are deleted documents that others need. recheck: some of those others may have been taken back since.
 	kept    map[definition.Ref]Problem
 	recheck bool
+	// inForce are the holds that the files are up against.
+	inForce map[definition.Ref]bool
 }
 
 // result puts the build into words.
 func (b *build) result(out *compile.Output) *Result {
-	r := &Result{Compiled: out}
+	r := &Result{Compiled: out, Held: b.inForce}
 	// What is wrong with a version that was held back, and with the last good one too, is told of the latter.
 	again := map[definition.Problem]bool{}
 	for _, p := range out.Problems {

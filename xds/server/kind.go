@@ -82,7 +82,7 @@ type kind struct {
 	doubts []map[string]struct{}
 	failed bool // the last verdict on the current version was a NACK
 
-	sentVersion, ackedVersion string // as told to the observer
+	sentVersion, ackedVersion, withheldVersion string // as told to the observer
 }
 
 func newKind(t resource.Type, served bool) *kind {
@@ -318,4 +318,9 @@ func (k *kind) forget() {
 func (k *kind) complete() bool {
 	return k.requested && k.set != nil && !k.answer && !k.failed &&
 		len(k.todo) == 0 && len(k.flight) == 0 && len(k.doubts) == 0
+}
+
+// withheld reports whether nothing more comes of a version, though the client has not accepted all of it.
+func (k *kind) withheld() bool {
+	return k.requested && k.set != nil && !k.answer && len(k.todo) == 0 && len(k.flight) == 0 && (k.failed || len(k.doubts) > 0)
 }

@@ -40,6 +40,13 @@ type Observer interface {
 	Nacked(id StreamID, typeURL, version, message string)
 }
 
+// Withholder is what an Observer may also be: it is told when a stream has come to rest though not all of a version was
+// sent, since something of it was refused before and did not change. Without it such a version would have no verdict.
+type Withholder interface {
+	// Withheld says that the type is at rest, and that something of this version stays refused.
+	Withheld(id StreamID, typeURL, version string)
+}
+
 // reporter tells the observer about one stream.
 type reporter struct {
 	id       StreamID
@@ -55,7 +62,7 @@ func (r reporter) sent(k *kind, version string) {
 }
 
 func (r reporter) accepted(k *kind, version string) {
-	k.ackedVersion = version
+	k.ackedVersion, k.withheldVersion = version, ""
 	if r.observer != nil && k.served {
 		r.observer.Acked(r.id, k.URL, version)
 	}
@@ -80,6 +87,16 @@ func (r reporter) nacked(k *kind, fl *flight, message string) {
 	}
 }
 
+func (r reporter) withheld(k *kind, version string) {
+	if k.withheldVersion == version {
+		return
+	}
+	k.withheldVersion = version
+	if o, ok := r.observer.(Withholder); ok && k.served {
+		o.Withheld(r.id, k.URL, version)
+	}
+}
+
 // settle tells the observer which types have come to rest, and lets go of what is remembered on the way there. It
 // returns when to look again, though nothing happened; the zero time for never.
 func (st *state) settle() (wake time.Time) {
@@ -98,6 +115,9 @@ func (st *state) settle() (wake time.Time) {
 			later(st.grace)
 		}
 		if !k.complete() {
+			if k.withheld() {
+				st.report.withheld(k, k.set.Version())
+			}
 			continue
 		}
 		if len(k.owed) > 0 && now.Before(k.owedUntil) {
