@@ -185,6 +185,8 @@ func subscribeAll(s *xdstest.Stream) {
 	s.ExpectAck("LDS 127.0.0.1:8080")
 	s.Subscribe(resource.RouteType, "web/http")
 	s.ExpectAck("RDS web/http")
+	s.Subscribe(resource.VirtualHostType)
+	s.ExpectAck("VHDS web/http/shop.example.com")
 }
 
 func TestRun(t *testing.T) {
@@ -212,6 +214,8 @@ func TestRun(t *testing.T) {
 	s.ExpectAck("LDS 127.0.0.1:8080")
 	s.Subscribe(resource.RouteType, "web/http")
 	s.ExpectAck("RDS web/http")
+	s.Subscribe(resource.VirtualHostType)
+	s.ExpectAck("VHDS web/http/shop.example.com")
 	if code, _ := r.get("/readyz"); code != http.StatusOK {
 		t.Errorf("/readyz: got %d, want 200", code)
 	}
@@ -239,7 +243,7 @@ func TestRun(t *testing.T) {
 	r.write("api.yaml", service(", colour: red"))
 	r.log.wait(t, `msg=problem .*SL0107`, 1)
 	r.write("web.yaml", strings.Replace(gateway, "hosts: [shop.example.com]", "hosts: [shop.example.com, b.example.com]", 1))
-	s.ExpectAck("RDS web/http")
+	s.ExpectAck("VHDS web/http/b.example.com")
 	status, err := admin.Status(ctx, &adminv1.StatusRequest{})
 	if err != nil || len(status.GetProblems()) != 1 || status.GetProblems()[0].GetServing() != "last good version" ||
 		status.GetProblems()[0].GetDocument() != "Service/api" || status.GetProblems()[0].GetLine() != 1 {

@@ -271,10 +271,11 @@ func assembly(b *bootstrap.Bootstrap, controlPlane *client.Client, runtime *live
 	o := assemble.Options{
 		Listeners: b.Listeners, Clusters: b.Clusters, Secrets: b.Secrets,
 		DynamicListeners: b.DynamicListeners, DynamicClusters: b.DynamicClusters,
-		Bind:    func(*config.Listener) error { return nil },
-		Apply:   func(*config.Config) error { return nil },
-		Changed: changed,
-		Logger:  logger,
+		StateOfTheWorld: b.ADS != nil && b.ADS.StateOfTheWorld,
+		Bind:            func(*config.Listener) error { return nil },
+		Apply:           func(*config.Config) error { return nil },
+		Changed:         changed,
+		Logger:          logger,
 	}
 	if runtime != nil {
 		o.Bind, o.Apply, o.Resolver = runtime.Bind, runtime.Apply, resolver

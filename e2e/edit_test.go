@@ -117,9 +117,9 @@ func TestCommentPushesNothing(t *testing.T) {
 		l := p.loader(t, kind, 2)
 		harness.Eventually(t, p.proxies[kind].Process, kind+": new weights", func() error { return turned(l) })
 		want := maps.Clone(before[kind])
-		want["RDS"]++
+		want["VHDS"]++
 		if got := p.proxies[kind].AllUpdates(); !maps.Equal(got, want) {
-			t.Errorf("%s: updates by type: got %v, want %v: the edit's RDS alone", kind, got, want)
+			t.Errorf("%s: updates by type: got %v, want %v: the edit's VHDS alone", kind, got, want)
 		}
 	}
 	if log := p.cp.Log(); strings.Count(log, "msg=published") != 2 {

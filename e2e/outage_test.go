@@ -97,9 +97,9 @@ func TestControlPlaneRestart(t *testing.T) {
 			t.Errorf("%s: failed requests: %v", kind, tally.Words)
 		}
 		want := maps.Clone(before[kind])
-		want["RDS"]++
+		want["VHDS"]++
 		if got := p.proxies[kind].AllUpdates(); !maps.Equal(got, want) {
-			t.Errorf("%s: updates by type: got %v, want %v: the edit's RDS alone", kind, got, want)
+			t.Errorf("%s: updates by type: got %v, want %v: the edit's VHDS alone", kind, got, want)
 		}
 	}
 }

@@ -108,7 +108,7 @@ var stormEdits = []struct {
 	pushes string
 	edit   func(*storm)
 }{
-	{"weight", "RDS", func(s *storm) { s.weight = (s.weight + 1 + s.random.IntN(99)) % 101 }},
+	{"weight", "VHDS", func(s *storm) { s.weight = (s.weight + 1 + s.random.IntN(99)) % 101 }},
 	{"endpoint", "EDS", func(s *storm) {
 		for {
 			of := [][]string{{"u0", "u1"}, {"u2", "u3"}, {"e0", "e1", "e2"}}[s.random.IntN(3)]
@@ -135,7 +135,7 @@ var stormEdits = []struct {
 		}
 	}},
 	{"certificate", "SDS", func(s *storm) { s.renewed++ }},
-	{"order", "RDS", func(s *storm) {
+	{"order", "VHDS", func(s *storm) {
 		was := strings.Join(s.order, "")
 		for strings.Join(s.order, "") == was {
 			s.random.Shuffle(len(s.order), func(i, j int) { s.order[i], s.order[j] = s.order[j], s.order[i] })

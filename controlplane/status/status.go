@@ -34,7 +34,7 @@ const (
 
 // Type is what a proxy has of one resource type.
 type Type struct {
-	// URL and Short name the type: Short is CDS, EDS, SDS, LDS or RDS.
+	// URL and Short name the type: Short is CDS, EDS, SDS, LDS, RDS or VHDS.
 	URL, Short string
 	State      State
 	// Accepted and Sent are versions: the last accepted, and the last sent. Empty is none.

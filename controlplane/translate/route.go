@@ -11,8 +11,9 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
-// routeTable is the routes of one listener of the language. on is its socket, for redirects.
-func routeTable(t *ir.RouteTable, on socket) *routepb.RouteConfiguration {
+// routeTable is the routes of one listener of the language, without its hosts: they come by VHDS, so that an edit of one does
+// not send the others again. A table that has none says so, since Envoy waits for the first host of one by VHDS.
+func routeTable(t *ir.RouteTable) *routepb.RouteConfiguration {
 	m := &routepb.RouteConfiguration{
 		Name: t.Name,
 		// "shop.example.com:8443" is the host shop.example.com.
@@ -22,22 +23,30 @@ func routeTable(t *ir.RouteTable, on socket) *routepb.RouteConfiguration {
 		// The connection manager adds it for strangers, whatever the router is told about x-envoy-* headers.
 		RequestHeadersToRemove: []string{"x-envoy-external-address"},
 	}
+	if len(t.Hosts) > 0 {
+		m.Vhds = &routepb.Vhds{ConfigSource: ads()}
+	}
 	longest := 0
-	for i := range t.Hosts {
-		h := t.Hosts[i]
-		vh := &routepb.VirtualHost{Name: h.Name, Domains: []string{h.Host}}
-		for j := range h.Rules {
-			for _, one := range rewritten(&h.Rules[j], route(&h.Rules[j], h.Host, on)) {
-				vh.Routes = append(vh.Routes, retried(&h.Rules[j], one)...)
-			}
-			if r := h.Rules[j].Respond; r != nil {
+	for _, h := range t.Hosts {
+		for i := range h.Rules {
+			if r := h.Rules[i].Respond; r != nil {
 				longest = max(longest, len(r.Body))
 			}
 		}
-		m.VirtualHosts = append(m.VirtualHosts, vh)
 	}
 	if longest > maxBody {
 		m.MaxDirectResponseBodySizeBytes = wrapperspb.UInt32(uint32(longest))
+	}
+	return m
+}
+
+// virtualHost is a host of a table. on is the socket of the table's listener, for redirects.
+func virtualHost(name string, h *ir.VirtualHost, on socket) *routepb.VirtualHost {
+	m := &routepb.VirtualHost{Name: name, Domains: []string{h.Host}}
+	for i := range h.Rules {
+		for _, one := range rewritten(&h.Rules[i], route(&h.Rules[i], h.Host, on)) {
+			m.Routes = append(m.Routes, retried(&h.Rules[i], one)...)
+		}
 	}
 	return m
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
 
-// Resources are Envoy v3 messages by type URL and then by name. All five types are there, empty ones too.
+// Resources are Envoy v3 messages by type URL and then by name. All types of resource.PushOrder are there, empty ones too.
 type Resources map[string]map[string]proto.Message
 
 // Entries are what f says in Envoy's words, by type URL, to be made where it is needed: an entry has a key if all that it is
@@ -82,15 +82,19 @@ func FleetEntries(f *ir.Fleet) Entries {
 	sockets := socketsOf(f)
 	for _, t := range f.RouteTables {
 		on := sockets[t.Name]
-		out.add(resource.RouteType, t.Name, tableKey{t, on}, func() proto.Message { return routeTable(t, on) })
+		out.add(resource.RouteType, t.Name, t, func() proto.Message { return routeTable(t) })
+		for _, h := range t.Hosts {
+			name := resource.HostName(t.Name, h.Name)
+			out.add(resource.VirtualHostType, name, hostKey{h, on}, func() proto.Message { return virtualHost(name, h, on) })
+		}
 	}
 	return out
 }
 
-// tableKey is all that a route table's resource is made of.
-type tableKey struct {
-	table *ir.RouteTable
-	on    socket
+// hostKey is all that a virtual host's resource is made of.
+type hostKey struct {
+	host *ir.VirtualHost
+	on   socket
 }
 
 // add checks what it makes as Envoy would on arrival (names set, numbers in range), so that a mistake is seen here and not as

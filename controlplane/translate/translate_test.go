@@ -118,7 +118,7 @@ func TestBrokenPromises(t *testing.T) {
 			ir.Fleet{RouteTables: []*ir.RouteTable{{Name: "t", Hosts: []*ir.VirtualHost{{
 				Name: "*", Host: "*", Rules: []ir.Rule{rule("r", ir.Match{PathKind: ir.PathPrefix, Path: "/a#b"})},
 			}}}}},
-			[]string{`RDS "t"`, "PathSeparatedPrefix"},
+			[]string{`VHDS "t/*"`, "PathSeparatedPrefix"},
 		},
 	}
 	for name, test := range tests {

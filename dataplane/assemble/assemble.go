@@ -1,5 +1,5 @@
-// Package assemble follows what refers to what (listeners to route tables and certificates, routes to clusters, clusters
-// to endpoints), and makes one complete configuration after another of it.
+// Package assemble follows what refers to what (listeners to route tables and certificates, tables to virtual hosts, routes
+// to clusters, clusters to endpoints), and makes one complete configuration after another of it.
 //
 // In: resources as the control plane sends them, by way of xds/client, and those of the bootstrap. Out: subscriptions,
 // verdicts on each resource, and config.Config values in which nothing is half there: what is new waits ("warms") until
@@ -47,6 +47,8 @@ type Options struct {
 	Subscriber Subscriber
 	// DynamicListeners and DynamicClusters: all listeners, all clusters come from the control plane too.
 	DynamicListeners, DynamicClusters bool
+	// StateOfTheWorld: the control plane is asked so, where there is no VHDS.
+	StateOfTheWorld bool
 	// Bind opens the socket of a listener while it is judged, so that an address that cannot be bound is a refusal. It must
 	// not mind a listener whose socket it has.
 	Bind func(*config.Listener) error
@@ -75,6 +77,7 @@ type Assembler struct {
 	// Guarded by mu.
 	listeners   *set[*config.Listener]
 	tables      *set[*config.RouteTable]
+	hosts       *hosts
 	clusters    *set[*config.Cluster]
 	assignments *set[*config.Assignment]
 	secrets     *set[*decode.Secret]
@@ -107,7 +110,8 @@ func New(options Options) (*Assembler, error) {
 		assignments: newSet("assignment", resource.EndpointType, decode.Assignment),
 		secrets:     newSet("secret", resource.SecretType, decode.SecretOf),
 	}
-	a.awaited.expired = a.patienceEnds
+	a.awaited.patience, a.awaited.expired = patience, a.endsWaiting(a.awaited.expire)
+	a.hosts = newHosts(newSet("virtual host", resource.VirtualHostType, decode.VirtualHost), a.endsWaiting(a.stopWaiting))
 	now := time.Now()
 	err := errors.Join(
 		a.listeners.addStatic(options.Listeners, now),
@@ -184,6 +188,7 @@ func (a *Assembler) Close() {
 	defer a.turn.Unlock()
 	a.closed = true
 	a.awaited.stop()
+	a.hosts.waiting.stop()
 }
 
 // Ready is closed when the first complete configuration runs: all that the control plane listed first is there, or is
@@ -201,7 +206,9 @@ func (a *Assembler) Update(u client.Update) map[string]error {
 	case resource.ListenerType:
 		refused = a.updateListeners(u, now)
 	case resource.RouteType:
-		refused = a.tables.update(u, now, false)
+		refused = a.updateTables(u, now)
+	case resource.VirtualHostType:
+		refused = a.updateHosts(u, now)
 	case resource.ClusterType:
 		refused = a.updateClusters(u, now)
 	case resource.EndpointType:
@@ -232,6 +239,8 @@ func (a *Assembler) Missing(typeURL, name string) {
 		// Without its listeners the proxy is not ready; there is nothing else to do about it.
 	case resource.RouteType:
 		a.tables.setMissing(name)
+	case resource.VirtualHostType:
+		// Each table waits by itself.
 	case resource.ClusterType:
 		// Listeners have waited for the first list of clusters.
 		a.clusters.overdue = true

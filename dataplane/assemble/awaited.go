@@ -11,9 +11,11 @@ import (
 // behind the cluster, since Envoy would wait 15 s for them; with one that does not, a change is this much late.
 const patience = time.Second
 
-// awaited are the assignments that are to come again behind a changed cluster: the two may have changed together (another
-// protocol on another port), and must serve together. Guarded by the Assembler's turn.
+// awaited are names that are waited for: the assignments that are to come again behind a changed cluster, since the two may
+// have changed together (another protocol on another port), and must serve together. Guarded by the Assembler's turn.
 type awaited struct {
+	// patience is how long each is waited for.
+	patience time.Duration
 	// until is when the waiting ends, by name.
 	until map[string]time.Time
 	timer *time.Timer
@@ -26,9 +28,9 @@ func (w *awaited) expect(name string) {
 	if w.until == nil {
 		w.until = map[string]time.Time{}
 	}
-	w.until[name] = time.Now().Add(patience)
+	w.until[name] = time.Now().Add(w.patience)
 	if w.timer == nil {
-		w.timer = time.AfterFunc(patience, w.expired)
+		w.timer = time.AfterFunc(w.patience, w.expired)
 	}
 }
 
@@ -58,18 +60,21 @@ func (w *awaited) expire() {
 func (w *awaited) stop() {
 	if w.timer != nil {
 		w.timer.Stop()
+		w.timer = nil
 	}
 }
 
-// patienceEnds is the timer's turn.
-func (a *Assembler) patienceEnds() {
-	a.turn.Lock()
-	defer a.turn.Unlock()
-	if a.closed {
-		return
+// endsWaiting is a timer's turn: it ends what is overdue.
+func (a *Assembler) endsWaiting(expire func()) func() {
+	return func() {
+		a.turn.Lock()
+		defer a.turn.Unlock()
+		if a.closed {
+			return
+		}
+		expire()
+		a.settle()
 	}
-	a.awaited.expire()
-	a.settle()
 }
 
 // updateClusters takes a CDS response. Clusters that change wait for their endpoints; the versions before serve on.

@@ -45,7 +45,7 @@ func (a *Assembler) dump() ([]object, error) {
 	configs := []object{
 		dumpClusters(a.clusters, body),
 		dumpListeners(a.listeners, body),
-		dumpLeaves(a.tables, "RoutesConfigDump", "static_route_configs", "dynamic_route_configs", "route_config", body),
+		dumpLeaves(a.dumped(), "RoutesConfigDump", "static_route_configs", "dynamic_route_configs", "route_config", body),
 		dumpSecrets(a.secrets, body),
 		dumpLeaves(a.assignments, "EndpointsConfigDump", "static_endpoint_configs", "dynamic_endpoint_configs", "endpoint_config", body),
 	}

@@ -60,13 +60,19 @@ func secretsOf(c *config.Cluster) []string {
 func clustersOf(t *config.RouteTable) []string {
 	var names []string
 	for _, h := range t.Hosts {
-		for _, r := range h.Routes {
-			for _, w := range r.Clusters {
-				names = append(names, w.Name)
-			}
-			for _, m := range r.Mirrors {
-				names = append(names, m.Cluster)
-			}
+		names = clustersOfHost(names, h)
+	}
+	return names
+}
+
+// clustersOfHost appends those of one host.
+func clustersOfHost(names []string, h *config.VirtualHost) []string {
+	for _, r := range h.Routes {
+		for _, w := range r.Clusters {
+			names = append(names, w.Name)
+		}
+		for _, m := range r.Mirrors {
+			names = append(names, m.Cluster)
 		}
 	}
 	return names

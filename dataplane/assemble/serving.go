@@ -14,6 +14,7 @@ func (a *Assembler) Serving() []client.Update {
 	defer a.mu.Unlock()
 	return []client.Update{
 		serving(a.clusters), serving(a.assignments), serving(a.listeners), serving(a.secrets), serving(a.tables),
+		serving(a.hosts.set),
 	}
 }
 

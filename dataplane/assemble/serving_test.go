@@ -34,18 +34,18 @@ func TestServing(t *testing.T) {
 		t.Errorf("%d changes before anything was complete", changes)
 	}
 	r.send(rds, table("t", "a"))
-	if got := r.serves(); changes != 1 || got != "CDS a@1, EDS a@2, LDS web@3, SDS, RDS t@4" {
+	if got := r.serves(); changes != 1 || got != "CDS a@1, EDS a@2, LDS web@3, SDS, RDS t@4, VHDS" {
 		t.Errorf("%d changes: %s", changes, got)
 	}
 	// A newer listener that waits for its table, and a refused one.
 	r.send(lds, listener("web", 80, "t2"))
 	r.bindErrors["busy"] = errors.New("busy")
 	r.send(lds, listener("busy", 81, "t"))
-	if got := r.serves(); changes != 1 || got != "CDS a@1, EDS a@2, LDS web@3, SDS, RDS t@4" {
+	if got := r.serves(); changes != 1 || got != "CDS a@1, EDS a@2, LDS web@3, SDS, RDS t@4, VHDS" {
 		t.Errorf("%d changes: %s", changes, got)
 	}
 	r.send(rds, table("t2", "a"))
-	if got := r.serves(); changes != 2 || got != "CDS a@1, EDS a@2, LDS web@5, SDS, RDS t2@7" {
+	if got := r.serves(); changes != 2 || got != "CDS a@1, EDS a@2, LDS web@5, SDS, RDS t2@7, VHDS" {
 		t.Errorf("%d changes: %s", changes, got)
 	}
 }

@@ -65,8 +65,9 @@ func (a *Assembler) activate() {
 			a.clusters.active[name] = c
 		}
 	}
+	a.activateHosts()
 	for name, t := range a.tables.latest {
-		if a.clustersServe(clustersOf(t.value)) {
+		if a.clustersServe(clustersOf(t.value)) && a.hostsServe(t.value) {
 			a.tables.active[name] = t
 		}
 	}
@@ -131,6 +132,13 @@ func (a *Assembler) retire() {
 			}
 		}
 	}
+	for name, h := range a.hosts.active {
+		if a.hosts.latest[name] != h {
+			for _, c := range clustersOfHost(nil, h.value) {
+				held[c] = true
+			}
+		}
+	}
 	for name, l := range a.listeners.active {
 		if a.listeners.latest[name] == l {
 			continue
@@ -185,6 +193,8 @@ func (a *Assembler) follow() {
 	a.tables.keep(tables)
 	a.secrets.keep(secrets)
 	a.assignments.keep(assignments)
+	a.hosts.forget(tables)
+	a.expectHosts()
 	for name := range a.tables.active {
 		if a.tables.latest[name] == nil {
 			delete(a.tables.active, name)
@@ -196,6 +206,10 @@ func (a *Assembler) follow() {
 		s.Subscribe(resource.EndpointType, slices.Collect(maps.Keys(assignments)))
 		s.Subscribe(resource.SecretType, slices.Collect(maps.Keys(secrets)))
 		s.Subscribe(resource.RouteType, slices.Collect(maps.Keys(tables)))
+		if !a.hosts.asked && len(a.hosts.waiting.until) > 0 {
+			a.hosts.asked = true
+			s.SubscribeAll(resource.VirtualHostType)
+		}
 	}
 }
 
@@ -203,7 +217,7 @@ func (a *Assembler) follow() {
 func (a *Assembler) build() *config.Config {
 	c := &config.Config{
 		Listeners:    values(a.listeners.active),
-		RouteTables:  values(a.tables.active),
+		RouteTables:  a.hosts.whole(a.tables.active),
 		Clusters:     values(a.clusters.active),
 		Assignments:  values(a.assignments.active),
 		Resolved:     a.resolvedNow(),
@@ -242,5 +256,5 @@ func equal(a, b *config.Config) bool {
 // complete tells whether all that was listed serves.
 func (a *Assembler) complete() bool {
 	return a.listeners.answered && a.clusters.answered &&
-		!a.listeners.warming() && !a.clusters.warming() && !a.tables.warming()
+		!a.listeners.warming() && !a.clusters.warming() && !a.tables.warming() && !a.hosts.warming()
 }

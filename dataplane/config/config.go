@@ -122,6 +122,15 @@ type RouteTable struct {
 	Hosts []*VirtualHost
 	// IgnorePort compares hosts without the port of the request's Host.
 	IgnorePort bool
+	// HostsApart: more hosts come by VHDS; they are in Hosts when they are there.
+	HostsApart bool
+}
+
+// With is the table with more hosts.
+func (t *RouteTable) With(hosts []*VirtualHost) *RouteTable {
+	whole := *t
+	whole.Hosts = append(t.Hosts[:len(t.Hosts):len(t.Hosts)], hosts...)
+	return &whole
 }
 
 // VirtualHost is the routes for some domains, in order: the first match wins.

@@ -37,6 +37,17 @@ func RouteTable(resource *anypb.Any) (*config.RouteTable, error) {
 	return t, nil
 }
 
+// VirtualHost decodes an envoy.config.route.v3.VirtualHost that came by VHDS. Its table's max_direct_response_body_size_bytes is
+// not asked, and whether another host of the table has its domains is for who knows them.
+func VirtualHost(resource *anypb.Any) (*config.VirtualHost, error) {
+	var h *config.VirtualHost
+	err := decode(resource, hostKind, func(d *decoder) { h = d.hostResource() })
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
 // Cluster decodes an envoy.config.cluster.v3.Cluster.
 func Cluster(resource *anypb.Any) (*config.Cluster, error) {
 	var c *config.Cluster

@@ -33,14 +33,15 @@ type kind struct {
 var (
 	listenerKind = kind{resource.ListenerType, "listener", "name", func() proto.Message { return &listenerpb.Listener{} }}
 	routeKind    = kind{resource.RouteType, "route table", "name", func() proto.Message { return &routepb.RouteConfiguration{} }}
+	hostKind     = kind{resource.VirtualHostType, "virtual host", "name", func() proto.Message { return &routepb.VirtualHost{} }}
 	clusterKind  = kind{resource.ClusterType, "cluster", "name", func() proto.Message { return &clusterpb.Cluster{} }}
 	endpointKind = kind{resource.EndpointType, "assignment", "cluster_name", func() proto.Message { return &endpointpb.ClusterLoadAssignment{} }}
 	secretKind   = kind{resource.SecretType, "secret", "name", func() proto.Message { return &tlspb.Secret{} }}
 )
 
-var kinds = []kind{listenerKind, routeKind, clusterKind, endpointKind, secretKind}
+var kinds = []kind{listenerKind, routeKind, hostKind, clusterKind, endpointKind, secretKind}
 
-// Name reads the name of a resource of any of the five types, and nothing else.
+// Name reads the name of a resource of any of our types, and nothing else.
 func Name(r *anypb.Any) (string, error) {
 	for _, k := range kinds {
 		if k.typeURL != r.GetTypeUrl() {
@@ -52,7 +53,7 @@ func Name(r *anypb.Any) (string, error) {
 		}
 		return k.nameOf(m), nil
 	}
-	return "", fmt.Errorf("resource: got type %s, want a listener, route table, cluster, assignment or secret", quote(r.GetTypeUrl()))
+	return "", fmt.Errorf("resource: got type %s, want a listener, route table, virtual host, cluster, assignment or secret", quote(r.GetTypeUrl()))
 }
 
 func (k kind) nameOf(m proto.Message) string {

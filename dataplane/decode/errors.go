@@ -17,7 +17,7 @@ const (
 
 // Error is why a resource is refused: the text of its NACK.
 type Error struct {
-	// Kind is "listener", "route table", "cluster", "assignment" or "secret"; Name may be empty if it could not be read.
+	// Kind is "listener", "route table", "virtual host", "cluster", "assignment" or "secret"; Name may be empty if it could not be read.
 	Kind, Name string
 	// Refusals are what is wrong, in the order of the walk; the first of them if there are many.
 	Refusals []Refusal

@@ -56,6 +56,8 @@ func decodeAny(r *anypb.Any) (any, error) {
 		return Listener(r)
 	case resource.RouteType:
 		return RouteTable(r)
+	case resource.VirtualHostType:
+		return VirtualHost(r)
 	case resource.ClusterType:
 		return Cluster(r)
 	case resource.EndpointType:

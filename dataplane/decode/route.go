@@ -43,26 +43,49 @@ func (d *decoder) routeConfiguration(at string, m *routepb.RouteConfiguration) *
 			d.refuse(here+".name", "got %s twice, want it once", quote(vh.GetName()))
 		}
 		names[vh.GetName()] = true
-		host := &config.VirtualHost{Name: vh.GetName()}
-		for j, domain := range vh.GetDomains() {
-			domain = strings.ToLower(domain)
-			place := fmt.Sprintf("%s.domains[%d]", here, j)
-			d.domain(place, domain)
-			if first, twice := domains[domain]; twice {
-				d.refuse(place, "got %s, which %s is too", quote(domain), first)
-			}
-			domains[domain] = place
-			host.Domains = append(host.Domains, domain)
+		t.Hosts = append(t.Hosts, d.virtualHost(here+".", vh, maxBody, domains))
+	}
+	if m.GetVhds() != nil {
+		if at != "" {
+			d.refuse(at+"vhds", "got hosts apart from a table that stands in its listener: %s", notSupported)
 		}
-		for j, r := range vh.GetRoutes() {
-			place := fmt.Sprintf("%s.routes[%d]", here, j)
-			route := d.route(place, r, maxBody)
-			route.Retry = d.retry(place+".route.retry_policy", r.GetRoute().GetRetryPolicy(), d.bodyLimit(place, vh, r))
-			host.Routes = append(host.Routes, route)
+		if m.GetVhds().GetConfigSource().GetAds() == nil {
+			d.missing(at+"vhds.config_source", "want ads")
 		}
-		t.Hosts = append(t.Hosts, host)
+		t.HostsApart = true
 	}
 	return t
+}
+
+// hostResource reads a VHDS resource.
+func (d *decoder) hostResource() *config.VirtualHost {
+	m := d.message.(*routepb.VirtualHost)
+	if table := resource.TableOf(m.GetName()); table == "" {
+		d.refuse("name", "got %s, want the name of a route table, a slash, and a name", quote(m.GetName()))
+	}
+	return d.virtualHost("", m, math.MaxInt, map[string]string{})
+}
+
+// virtualHost reads one, whose fields are at a path that ends in a dot or is empty; domains are those of its table so far.
+func (d *decoder) virtualHost(at string, m *routepb.VirtualHost, maxBody int, domains map[string]string) *config.VirtualHost {
+	host := &config.VirtualHost{Name: m.GetName()}
+	for i, domain := range m.GetDomains() {
+		domain = strings.ToLower(domain)
+		place := fmt.Sprintf("%sdomains[%d]", at, i)
+		d.domain(place, domain)
+		if first, twice := domains[domain]; twice {
+			d.refuse(place, "got %s, which %s is too", quote(domain), first)
+		}
+		domains[domain] = place
+		host.Domains = append(host.Domains, domain)
+	}
+	for i, r := range m.GetRoutes() {
+		place := fmt.Sprintf("%sroutes[%d]", at, i)
+		route := d.route(place, r, maxBody)
+		route.Retry = d.retry(place+".route.retry_policy", r.GetRoute().GetRetryPolicy(), d.bodyLimit(place, m, r))
+		host.Routes = append(host.Routes, route)
+	}
+	return host
 }
 
 // domain wants at most one '*', at the beginning or at the end.

@@ -11,6 +11,7 @@ var routeTableTable = []messageRules{
 	{message: "envoy.config.route.v3.RouteConfiguration", fields: []Field{
 		yes("name"),
 		yes("virtual_hosts"),
+		{Name: "vhds", Support: Implemented, Note: "on a delta stream, for all hosts of the table: not on demand"},
 		yes("ignore_port_in_host_matching"),
 		yes("max_direct_response_body_size_bytes"),
 		{
@@ -21,6 +22,9 @@ var routeTableTable = []messageRules{
 		only("ignore_path_parameters_in_path_matching", "false"),
 		harmless("most_specific_header_mutations_wins", "there are no header mutations to order"),
 		harmless("metadata", forOthers),
+	}},
+	{message: "envoy.config.route.v3.Vhds", fields: []Field{
+		{Name: "config_source", Support: Implemented, Note: "ads"},
 	}},
 	{message: "envoy.config.route.v3.VirtualHost", fields: []Field{
 		yes("name"),

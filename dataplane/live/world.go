@@ -95,7 +95,7 @@ func (w *world) next(c *config.Config) (next world, dropped []*upstream.Client, 
 	for name, cfg := range c.RouteTables {
 		table := w.tables[name]
 		if table == nil || !same(table.Config(), cfg) {
-			table = route.New(cfg)
+			table = route.Next(table, cfg)
 		}
 		next.tables[name] = table
 	}

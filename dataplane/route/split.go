@@ -1,6 +1,11 @@
 package route
 
-import "github.com/sluice-proxy/sluice/dataplane/config"
+import (
+	"maps"
+	"slices"
+
+	"github.com/sluice-proxy/sluice/dataplane/config"
+)
 
 // Split shares requests, or connections, out among clusters by their weights. Read-only once made.
 type Split struct {
@@ -34,6 +39,11 @@ type splitter struct {
 	names   []string
 	numbers map[string]int32
 	single  map[string]*Split
+}
+
+// clone can be added to, while others read s.
+func (s *splitter) clone() splitter {
+	return splitter{names: slices.Clip(s.names), numbers: maps.Clone(s.numbers), single: maps.Clone(s.single)}
 }
 
 // of is nil for a route without clusters.

@@ -16,8 +16,12 @@ import (
 
 // Table finds the route of a request. Read-only after New.
 type Table struct {
-	config   *config.RouteTable
-	clusters []string
+	config *config.RouteTable
+	// hosts are all of them, by what they were made of, and splits their clusters; fresh is how many those were when all was made
+	// anew. Next reads them.
+	hosts  map[*config.VirtualHost]*host
+	splits splitter
+	fresh  int
 	// exact are the hosts without '*'.
 	exact map[string]*host
 	// suffixes are "*…" and prefixes "….*", by the text without '*'; their lengths are sorted, longest first.
@@ -58,9 +62,14 @@ func (r *Rule) Cluster(random uint64) int {
 }
 
 // New indexes a table's hosts and their routes. Nil is a table that answers nothing.
-func New(t *config.RouteTable) *Table {
+func New(t *config.RouteTable) *Table { return Next(nil, t) }
+
+// Next is New, for a table that takes the place of another, which may be nil: hosts that are the very same are not indexed again.
+func Next(old *Table, t *config.RouteTable) *Table {
 	table := &Table{
 		config:   t,
+		hosts:    map[*config.VirtualHost]*host{},
+		splits:   splitter{numbers: map[string]int32{}, single: map[string]*Split{}},
 		exact:    map[string]*host{},
 		suffixes: map[string]*host{},
 		prefixes: map[string]*host{},
@@ -69,16 +78,20 @@ func New(t *config.RouteTable) *Table {
 		table.config = &config.RouteTable{}
 		return table
 	}
-	splits := splitter{numbers: map[string]int32{}, single: map[string]*Split{}}
+	// The numbers of clusters that are gone stay, or hosts would have to be made anew: within bounds.
+	again := old != nil && len(old.splits.names) <= 2*old.fresh+100
+	if again {
+		table.splits, table.fresh = old.splits.clone(), old.fresh
+	}
 	for _, v := range t.Hosts {
-		rules := make([]Rule, len(v.Routes))
-		for i, r := range v.Routes {
-			rules[i] = Rule{Route: r, split: splits.of(r.Clusters)}
-			for _, m := range r.Mirrors {
-				rules[i].mirrors = append(rules[i].mirrors, splits.number(m.Cluster))
-			}
+		var h *host
+		if again {
+			h = old.hosts[v]
 		}
-		h := &host{config: v, trie: newTrie(rules)}
+		if h == nil {
+			h = newHost(v, &table.splits)
+		}
+		table.hosts[v] = h
 		for _, domain := range v.Domains {
 			domain = strings.ToLower(domain)
 			switch {
@@ -93,10 +106,23 @@ func New(t *config.RouteTable) *Table {
 			}
 		}
 	}
-	table.clusters = splits.names
+	if !again {
+		table.fresh = len(table.splits.names)
+	}
 	table.suffixLengths = lengths(table.suffixes)
 	table.prefixLengths = lengths(table.prefixes)
 	return table
+}
+
+func newHost(v *config.VirtualHost, splits *splitter) *host {
+	rules := make([]Rule, len(v.Routes))
+	for i, r := range v.Routes {
+		rules[i] = Rule{Route: r, split: splits.of(r.Clusters)}
+		for _, m := range r.Mirrors {
+			rules[i].mirrors = append(rules[i].mirrors, splits.number(m.Cluster))
+		}
+	}
+	return &host{config: v, trie: newTrie(rules)}
 }
 
 func lengths(m map[string]*host) []int {
@@ -115,9 +141,9 @@ func lengths(m map[string]*host) []int {
 // Config is what the table was made from.
 func (t *Table) Config() *config.RouteTable { return t.config }
 
-// Clusters are the names of all clusters that routes of the table send to, each once: who keeps an object for each of
+// Clusters are the names of all clusters that routes of the table send to, or of the one before did, each once: who keeps an object for each of
 // them in this order finds it by Rule.Cluster, without a look-up by name.
-func (t *Table) Clusters() []string { return t.clusters }
+func (t *Table) Clusters() []string { return t.splits.names }
 
 // Host finds the virtual host of an authority; nil if there is none.
 func (t *Table) Host(authority string) *config.VirtualHost {

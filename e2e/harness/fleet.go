@@ -154,12 +154,16 @@ func (p *Proxy) Updates(short string) int {
 	pattern := `sluice_xds_(?:updates|rejects)_total\{type="` + short + `"\}`
 	if p.Kind == Envoy {
 		pattern = map[string]string{
-			"CDS": `envoy_cluster_manager_cds_update_(?:success|rejected)\{\}`,
-			"EDS": `envoy_cluster_update_(?:success|rejected)\{.*\}`,
-			"SDS": `envoy_(?:\w+_)?sds_\w*update_(?:success|rejected)\{.*\}`,
-			"LDS": `envoy_listener_manager_lds_update_(?:success|rejected)\{\}`,
-			"RDS": `envoy_http_rds_update_(?:success|rejected)\{.*\}`,
+			"CDS":  `envoy_cluster_manager_cds_update_(?:success|rejected)\{\}`,
+			"EDS":  `envoy_cluster_update_(?:success|rejected)\{.*\}`,
+			"SDS":  `envoy_(?:\w+_)?sds_\w*update_(?:success|rejected)\{.*\}`,
+			"LDS":  `envoy_listener_manager_lds_update_(?:success|rejected)\{\}`,
+			"RDS":  `envoy_http_rds_update_(?:success|rejected)\{.*\}`, // VHDS's are among them
+			"VHDS": `envoy_http_rds_update_(?:success|rejected)\{.*envoy_rds_route_config="vhds\..*\}`,
 		}[short]
+		if short == "RDS" {
+			return int(Sum(p.tb, p.AdminGet("/stats/prometheus"), pattern)) - p.Updates("VHDS")
+		}
 	}
 	return int(Sum(p.tb, p.AdminGet("/stats/prometheus"), pattern))
 }
@@ -168,7 +172,7 @@ func (p *Proxy) Updates(short string) int {
 func (p *Proxy) AllUpdates() map[string]int {
 	p.tb.Helper()
 	all := map[string]int{}
-	for _, short := range []string{"CDS", "EDS", "SDS", "LDS", "RDS"} {
+	for _, short := range []string{"CDS", "EDS", "SDS", "LDS", "RDS", "VHDS"} {
 		all[short] = p.Updates(short)
 	}
 	return all

@@ -11,6 +11,8 @@ const (
 	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	// VirtualHostType is for delta only: state of the world has a table's hosts in its RouteConfiguration.
+	VirtualHostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 )
 
 // SourceKey is the filter state that holds the client's address, for routes that ask for it: a filter of the connection sets
@@ -24,7 +26,7 @@ const SourceFormat = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 type Type struct {
 	// URL is the type URL.
 	URL string
-	// Short is the name for people: CDS, EDS, SDS, LDS, RDS.
+	// Short is the name for people: CDS, EDS, SDS, LDS, RDS, VHDS.
 	Short string
 	// LegacyWildcard: an empty first subscription means all (rule 6).
 	LegacyWildcard bool
@@ -40,6 +42,7 @@ var PushOrder = []Type{
 	{URL: SecretType, Short: "SDS"},
 	{URL: ListenerType, Short: "LDS", LegacyWildcard: true, FullState: true},
 	{URL: RouteType, Short: "RDS"},
+	{URL: VirtualHostType, Short: "VHDS", LegacyWildcard: true},
 }
 
 // ByURL finds a type by its URL.

@@ -7,10 +7,20 @@ import (
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
 
-// blocked reports whether a listener or a route configuration refers to a cluster that the client was not given yet
-// (rule 12). It waits, alone, and the client goes on with the one it has.
+// blocked reports whether a listener, a route configuration or a virtual host refers to a cluster that the client was not
+// given yet (rule 12). It waits, alone, and the client goes on with the one it has. A virtual host waits for its table, too.
 func (st *state) blocked(k *kind, r *snapshot.Resource) bool {
-	if k.URL != resource.ListenerType && k.URL != resource.RouteType {
+	switch k.URL {
+	case resource.ListenerType:
+	case resource.RouteType:
+		if e := k.peek(r.Name); r.HostsApart() && withoutHosts(&e, r) && st.hostsBlocked(r.Name) {
+			return true
+		}
+	case resource.VirtualHostType:
+		if _, coming := st.of(resource.RouteType).todo[resource.TableOf(r.Name)]; coming {
+			return true
+		}
+	default:
 		return false
 	}
 	for _, name := range r.Refs(resource.ClusterType) {
@@ -83,18 +93,27 @@ func (st *state) inUse(k *kind, names []string) map[string]bool {
 	all := false
 	for _, url := range referrers[k.URL] {
 		from := st.of(url)
+		if url == resource.VirtualHostType && !st.delta {
+			continue // there are none in state of the world
+		}
 		if !from.requested {
 			// A client that came back says what it has type by type, in the same breath.
 			all = all || k.restored && st.now().Before(st.grace)
 			continue
 		}
 		var live map[string]bool // routes that a listener in use refers to
-		if url == resource.RouteType {
+		if url == resource.RouteType || url == resource.VirtualHostType {
 			live = st.liveRoutes()
 		}
 		from.held(func(r *snapshot.Resource) {
-			if live != nil && from.target(r.Name) == nil && !live[r.Name] {
-				return // inert: state of the world cannot remove a route, and nothing leads to this one any more
+			if live != nil && from.target(r.Name) == nil {
+				table := r.Name
+				if url == resource.VirtualHostType {
+					table = resource.TableOf(r.Name)
+				}
+				if !live[table] {
+					return // inert: state of the world cannot remove a route, and nothing leads to this one any more
+				}
 			}
 			if !r.Known() {
 				all = true

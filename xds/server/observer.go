@@ -52,12 +52,17 @@ type reporter struct {
 	id       StreamID
 	observer Observer                                          // nil for none
 	refusals func(id StreamID, typeURL string, names []string) // nil for none
+	// whole is the version of RDS with which the client has the virtual hosts, too, in theirs: state of the world has no VHDS.
+	whole, hosts string
 }
 
 func (r reporter) sent(k *kind, version string) {
 	k.sentVersion = version
 	if r.observer != nil && k.served {
 		r.observer.Sent(r.id, k.URL, version)
+		if r.isWhole(k, version) {
+			r.observer.Sent(r.id, resource.VirtualHostType, r.hosts)
+		}
 	}
 }
 
@@ -65,7 +70,14 @@ func (r reporter) accepted(k *kind, version string) {
 	k.ackedVersion, k.withheldVersion = version, ""
 	if r.observer != nil && k.served {
 		r.observer.Acked(r.id, k.URL, version)
+		if r.isWhole(k, version) {
+			r.observer.Acked(r.id, resource.VirtualHostType, r.hosts)
+		}
 	}
+}
+
+func (r reporter) isWhole(k *kind, version string) bool {
+	return k.URL == resource.RouteType && r.whole != "" && version == r.whole
 }
 
 func (r reporter) acked(k *kind, fl *flight) {
@@ -108,7 +120,7 @@ func (st *state) settle() (wake time.Time) {
 	}
 	verdict := st.of(resource.ClusterType).overdue(st.patience)
 	for _, k := range st.kinds {
-		if (k.URL == resource.ListenerType || k.URL == resource.RouteType) && len(k.todo) > 0 && now.Before(verdict) {
+		if (k.URL == resource.ListenerType || k.URL == resource.RouteType || k.URL == resource.VirtualHostType) && len(k.todo) > 0 && now.Before(verdict) {
 			later(verdict) // see given
 		}
 		if k.restored && len(k.todo) > 0 && now.Before(st.grace) {

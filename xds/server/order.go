@@ -32,7 +32,7 @@ const (
 // referrers are the types whose resources refer to a type: while one that does so is in use, what it refers to is not
 // removed (rule 12).
 var referrers = map[string][]string{
-	resource.ClusterType:  {resource.ListenerType, resource.RouteType},
+	resource.ClusterType:  {resource.ListenerType, resource.RouteType, resource.VirtualHostType},
 	resource.EndpointType: {resource.ClusterType},
 	resource.SecretType:   {resource.ListenerType, resource.ClusterType},
 	resource.RouteType:    {resource.ListenerType},
@@ -144,6 +144,9 @@ func (st *state) sent(k *kind, m *message, items []item) {
 		}
 		if it.res != gone && e.sent != it.res {
 			st.owe(k, it.res)
+			if it.res.HostsApart() && withoutHosts(e, it.res) {
+				st.oweHosts(it.name)
+			}
 		}
 		e.sent = it.res
 		if it.res == orGone(k.target(it.name)) {
@@ -185,7 +188,7 @@ func (st *state) owe(k *kind, r *snapshot.Resource) {
 // plan goes through the list, and strikes off what needs nothing.
 func (st *state) plan(k *kind) (p plan) {
 	var gones []string
-	size := 0
+	size, table := 0, ""
 	for _, name := range k.listed() {
 		due, target, e := k.todo[name], k.target(name), k.peek(name)
 		switch {
@@ -205,6 +208,8 @@ func (st *state) plan(k *kind) (p plan) {
 				delete(k.todo, name)
 			case !due && (e.sent == gone || e.parked == gone):
 				delete(k.todo, name)
+			case k.URL == resource.VirtualHostType && st.outlived(name):
+				delete(k.todo, name)
 			default:
 				gones = append(gones, name)
 			}
@@ -214,11 +219,15 @@ func (st *state) plan(k *kind) (p plan) {
 			delete(k.todo, name)
 		case !due && (e.sent == target || e.parked == target):
 			delete(k.todo, name)
+		case k.URL == resource.VirtualHostType && !st.wanted(k, name):
+			delete(k.todo, name)
 		case st.blocked(k, target):
-		case (st.delta || !k.FullState) && len(p.send) > 0 && size+target.Size() > maxMessage:
+		case (st.delta || !k.FullState) && len(p.send) > 0 && size+target.Size() > maxMessage &&
+			(k.URL != resource.VirtualHostType || resource.TableOf(name) != table): // a table takes over when its first host comes
 		default:
 			p.send = append(p.send, target)
 			size += target.Size()
+			table = resource.TableOf(name)
 		}
 	}
 	if len(gones) > 0 {

@@ -11,9 +11,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // Entry is a resource that is made where it is needed.
@@ -119,6 +119,9 @@ func assemble(built map[string][]*Resource, previous *Snapshot) *Snapshot {
 	if same {
 		return previous
 	}
+	if slices.ContainsFunc(built[resource.RouteType], (*Resource).HostsApart) {
+		next.splitTables(previous)
+	}
 	return next
 }
 
@@ -141,9 +144,10 @@ func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resou
 		return nil, fmt.Errorf("snapshot: %s %q: %w", t.Short, name, err)
 	}
 	r := &Resource{Name: name, Version: fmt.Sprintf("%016x", xxhash.Sum64(value)), refs: refs, made: time.Now()}
-	r.content = &anypb.Any{TypeUrl: t.URL, Value: value}
-	r.encode()
-	r.size = len(r.deltaHead) + r.AnySize()
+	r.fill(t.URL, value)
+	if table, ok := m.(*routepb.RouteConfiguration); ok {
+		r.apart = table.GetVhds() != nil
+	}
 	return r, nil
 }
 
@@ -190,7 +194,7 @@ func check(built map[string][]*Resource) error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkHosts(built)...)...)
 }
 
 func index(all []*Resource) map[string]bool {

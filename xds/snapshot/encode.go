@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // The fields of the messages that carry resources, in envoy.service.discovery.v3 and google.protobuf.
@@ -12,6 +13,13 @@ const (
 	fieldTypeURL  = 1 // Any.type_url
 	fieldValue    = 2 // Any.value
 )
+
+// fill gives the resource its content.
+func (r *Resource) fill(typeURL string, value []byte) {
+	r.content = &anypb.Any{TypeUrl: typeURL, Value: value}
+	r.encode()
+	r.size = len(r.deltaHead) + r.AnySize()
+}
 
 // encode keeps what stands before the content in a message, so that it is not worked out for each stream.
 func (r *Resource) encode() {

@@ -32,6 +32,7 @@ type Resource struct {
 	refs            [4][]string // sorted, by refIndex
 	claimed         bool
 	made            time.Time
+	apart           bool
 
 	// Only BuildEntries uses it, which is for one goroutine at a time in a line of snapshots.
 	key any
@@ -44,7 +45,7 @@ func (r *Resource) Any() *anypb.Any { return r.content }
 func (r *Resource) Size() int { return r.size }
 
 // Refs are the names of the given type that the resource refers to, sorted. A cluster refers to endpoints and secrets,
-// a listener to routes, secrets and clusters, a route configuration to clusters.
+// a listener to routes, secrets and clusters, a route configuration and a virtual host to clusters.
 func (r *Resource) Refs(typeURL string) []string {
 	if i := refIndex(typeURL); i >= 0 {
 		return r.refs[i]
@@ -54,6 +55,9 @@ func (r *Resource) Refs(typeURL string) []string {
 
 // Made is when this content was first built under this name; the zero time for what Claimed made.
 func (r *Resource) Made() time.Time { return r.made }
+
+// HostsApart reports whether this is a route configuration whose virtual hosts are resources of their own (VHDS).
+func (r *Resource) HostsApart() bool { return r.apart }
 
 // Known reports whether the content, and so what it refers to, is known. Only what Claimed made is unknown.
 func (r *Resource) Known() bool { return !r.claimed }
@@ -91,8 +95,10 @@ type Set struct {
 
 var setIDs atomic.Uint64
 
-func newSet(all []*Resource, parent *Set) *Set {
-	s := &Set{id: setIDs.Add(1), version: Version(all), all: all, byName: make(map[string]*Resource, len(all))}
+func newSet(all []*Resource, parent *Set) *Set { return newSetOf(Version(all), all, parent) }
+
+func newSetOf(version string, all []*Resource, parent *Set) *Set {
+	s := &Set{id: setIDs.Add(1), version: version, all: all, byName: make(map[string]*Resource, len(all))}
 	for _, r := range all {
 		s.byName[r.Name] = r
 	}
@@ -164,6 +170,10 @@ func Version(sorted []*Resource) string {
 // Snapshot is one fleet's resources of all types. It is immutable.
 type Snapshot struct {
 	sets map[string]*Set
+	// whole is this snapshot as state of the world has it; nil if it is this one.
+	whole func() *Snapshot
+	// tables are kept from one snapshot to the next: nil if whole is.
+	tables *tables
 }
 
 // Set is the resources of one type. A type that Sluice does not serve is an empty set; it is never nil.

@@ -14,6 +14,7 @@ import (
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/sluice-proxy/sluice/xds/resource"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -180,4 +181,16 @@ func Barriers(n int) []proto.Message {
 		all = append(all, Routes(Barrier(i)), Secret(Barrier(i), "barrier"))
 	}
 	return all
+}
+
+// Table is a route configuration whose hosts come by VHDS.
+func Table(name string) *routepb.RouteConfiguration {
+	return &routepb.RouteConfiguration{Name: name, Vhds: &routepb.Vhds{ConfigSource: ADS()}}
+}
+
+// Host is a virtual host of a Table, for the domain of its name, with routes as Routes has them.
+func Host(table, name string, clusters ...string) *routepb.VirtualHost {
+	h := Routes(table, clusters...).GetVirtualHosts()[0]
+	h.Name, h.Domains = resource.HostName(table, name), []string{name}
+	return h
 }

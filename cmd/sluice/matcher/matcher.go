@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/sluice-proxy/sluice/controlplane/explain"
@@ -68,7 +69,7 @@ func (m *Matcher) Match(fleet *ir.Fleet, table string, q explain.Question) (*exp
 		given.Source = q.Source
 	}
 	e := routes.Explain(req, given)
-	v.Host = e.Host
+	v.Host = strings.TrimPrefix(e.Host, table+"/")
 	for _, s := range e.Steps {
 		// A rule may be several routes, and one of them may have matched.
 		skipped := explain.Skipped{Rule: s.Route.Name, Reason: s.Reason}
@@ -161,6 +162,10 @@ func (m *Matcher) of(fleet *ir.Fleet) (*tables, error) {
 		return nil, err
 	}
 	t := &tables{tables: map[string]*route.Table{}, http: map[string]*config.HTTP{}}
+	hosts, err := hostsByTable(resources[resource.VirtualHostType])
+	if err != nil {
+		return nil, err
+	}
 	for name, message := range resources[resource.RouteType] {
 		packed, err := anypb.New(message)
 		if err != nil {
@@ -170,7 +175,7 @@ func (m *Matcher) of(fleet *ir.Fleet) (*tables, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.tables[name] = route.New(table)
+		t.tables[name] = route.New(table.With(hosts[name]))
 	}
 	for _, message := range resources[resource.ListenerType] {
 		packed, err := anypb.New(message)
@@ -189,4 +194,22 @@ func (m *Matcher) of(fleet *ir.Fleet) (*tables, error) {
 	}
 	m.fleets[fleet] = t
 	return t, nil
+}
+
+// hostsByTable are the virtual hosts that come apart from their tables.
+func hostsByTable(messages map[string]proto.Message) (map[string][]*config.VirtualHost, error) {
+	hosts := map[string][]*config.VirtualHost{}
+	for name, message := range messages {
+		packed, err := anypb.New(message)
+		if err != nil {
+			return nil, err
+		}
+		host, err := decode.VirtualHost(packed)
+		if err != nil {
+			return nil, err
+		}
+		table := resource.TableOf(name)
+		hosts[table] = append(hosts[table], host)
+	}
+	return hosts, nil
 }
