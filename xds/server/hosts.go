@@ -32,6 +32,19 @@ func (st *state) oweHosts(table string) {
 	}
 }
 
+// tablesRefused has the hosts of refused tables sent again behind the ones that were sent since: what came in between was lost,
+// unless there was a table that it could go to.
+func (st *state) tablesRefused(k *kind, fl *flight) {
+	if !st.delta || k.URL != resource.RouteType {
+		return
+	}
+	for _, it := range fl.items {
+		if e := k.peek(it.name); it.res.HostsApart() && e.sent != nil && e.sent != it.res && (e.acked == nil || !e.acked.HostsApart()) {
+			st.oweHosts(it.name)
+		}
+	}
+}
+
 // tablesSubscribed looks at the hosts of tables that the client asks for, or gave up.
 func (st *state) tablesSubscribed(c change) {
 	k := st.of(resource.VirtualHostType)
