@@ -32,7 +32,7 @@ func (r *Room) Node(id server.StreamID, n server.Node) {
 	r.streams[id] = &stream{
 		fleet: n.Cluster, id: clip(n.ID, 256), class: clip(strings.TrimSpace(n.Agent+" "+n.Version), 256), since: time.Now(), types: map[string]word{},
 	}
-	r.step()
+	r.soon()
 }
 
 // StreamClosed is part of server.Observer.
@@ -41,7 +41,7 @@ func (r *Room) StreamClosed(id server.StreamID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.streams, id)
-	r.step()
+	r.soon()
 }
 
 // Acked is part of server.Observer.
@@ -76,7 +76,7 @@ func (r *Room) heard(id server.StreamID, typeURL string, w word) {
 	}
 	w.at = time.Now()
 	s.types[typeURL] = w
-	r.step()
+	r.soon()
 }
 
 // clip cuts text to so many bytes, and makes it valid UTF-8 in one line.

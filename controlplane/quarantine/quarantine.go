@@ -89,6 +89,7 @@ type Room struct {
 	acquitted map[version]int // how often
 	search    *search
 	timer     *time.Timer
+	coming    bool // the timer is set for words that came
 	closed    bool
 	pushes    int // publications that a search asked for
 }

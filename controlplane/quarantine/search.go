@@ -66,8 +66,23 @@ func (s *search) holds(out map[definition.Ref]store.Held) {
 	}
 }
 
+// together is how long proxies' words are gathered before all are judged: a thousand of them answer one edit.
+const together = 20 * time.Millisecond
+
+// soon has step called. Callers hold mu.
+func (r *Room) soon() {
+	if !r.coming && !r.closed {
+		r.coming = true
+		r.timer.Reset(together)
+	}
+}
+
 // step does what is to be done now. Callers hold mu.
 func (r *Room) step() {
+	if r.coming {
+		r.coming = false
+		r.timer.Reset(time.Hour)
+	}
 	if r.closed || r.published == nil || r.published.Seq != r.seq {
 		return // what was asked for is not published yet
 	}
