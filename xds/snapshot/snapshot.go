@@ -14,6 +14,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/sluice-proxy/sluice/xds/resource"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -26,13 +27,14 @@ type Resource struct {
 	Version string
 
 	content *anypb.Any
-	// head is what stands before its value in Any, deltaHead what stands before that in a delta response; see encode.
-	head, deltaHead []byte
-	size            int
-	refs            [4][]string // sorted, by refIndex
-	claimed         bool
-	made            time.Time
-	apart           bool
+	// delta and whole are what Delta and Whole give; see fill.
+	delta   mem.Buffer
+	whole   [2]mem.Buffer
+	size    int
+	refs    [4][]string // sorted, by refIndex
+	claimed bool
+	made    time.Time
+	apart   bool
 
 	// Only BuildEntries uses it, which is for one goroutine at a time in a line of snapshots.
 	key any
