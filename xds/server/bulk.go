@@ -99,7 +99,7 @@ func (st *state) composeAll(k *kind) *message {
 		return nil
 	}
 	st.oweAll(k, all)
-	m := &message{typeURL: k.URL, version: k.set.Version(), first: k.nonce == "", resources: all}
+	m := &message{typeURL: k.URL, version: k.set.Version(), first: k.nonce == "", resources: all, all: k.set}
 	k.fresh, k.coming = false, k.set
 	st.book(k, m, &flight{all: k.set})
 	return m

@@ -79,7 +79,12 @@ func sizeBytes(n int) int { return 1 + protowire.SizeBytes(n) } // the tags of f
 
 func (r response) size() int {
 	size := sizeBytes(len(r.version)) + sizeBytes(len(r.typeURL)) + sizeBytes(len(r.nonce))
-	r.each(func(piece mem.Buffer) { size += piece.Len() })
+	if r.all != nil && r.delta {
+		_, n := r.all.Delta()
+		size += n
+	} else {
+		r.each(func(piece mem.Buffer) { size += piece.Len() })
+	}
 	for _, name := range r.removed {
 		size += sizeBytes(len(name))
 	}
@@ -108,7 +113,12 @@ func (r response) append(b []byte) []byte {
 // pieces is the response without a copy of the resources.
 func (r response) pieces() mem.BufferSlice {
 	n := len(r.resources)
-	if !r.delta {
+	switch {
+	case r.all != nil && r.delta:
+		shared, _ := r.all.Delta()
+		all := append(make(mem.BufferSlice, 0, len(shared)+2), mem.SliceBuffer(r.head(nil)))
+		return append(append(all, shared...), mem.SliceBuffer(r.tail(nil)))
+	case !r.delta:
 		n *= 2
 	}
 	all := append(make(mem.BufferSlice, 0, n+2), mem.SliceBuffer(r.head(nil)))

@@ -14,8 +14,9 @@ type message struct {
 	version   string
 	nonce     string
 	resources []*snapshot.Resource
-	removed   []string // delta only
-	first     bool     // the first of its type on the stream
+	all       *snapshot.Set // which they all are, if they are all of one
+	removed   []string      // delta only
+	first     bool          // the first of its type on the stream
 }
 
 // GetTypeUrl is as DiscoveryResponse has it, for whoever counts what gRPC sends.

@@ -45,6 +45,30 @@ func (r *Resource) fill(typeURL string, value []byte) {
 	r.whole = [2]mem.Buffer{mem.SliceBuffer(field(any)), mem.SliceBuffer(b[len(b)-any:])}
 }
 
+// chunk is the size that Set.Delta's pieces have at most, in bytes, but for larger resources: an HTTP/2 frame.
+const chunk = 16 << 10
+
+// Delta is all resources as fields of a DeltaDiscoveryResponse, and their size in bytes. It is put together when it is first asked
+// for, in few pieces, since thousands for each of a thousand streams take their time. Nobody may change it.
+func (s *Set) Delta() (pieces mem.BufferSlice, size int) {
+	s.together.Do(func() {
+		var piece []byte
+		for i, r := range s.all {
+			b := r.Delta().ReadOnlyData()
+			s.size += len(b)
+			if piece == nil {
+				piece = make([]byte, 0, max(chunk, len(b)))
+			}
+			piece = append(piece, b...)
+			if i+1 == len(s.all) || len(piece)+s.all[i+1].Delta().Len() > chunk {
+				s.pieces = append(s.pieces, mem.SliceBuffer(piece))
+				piece = nil
+			}
+		}
+	})
+	return s.pieces, s.size
+}
+
 // Delta is the resource as the field of a DeltaDiscoveryResponse. Nobody may change its bytes.
 func (r *Resource) Delta() mem.Buffer { return r.delta }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -89,6 +90,11 @@ type Set struct {
 	version string
 	all     []*Resource // sorted by name
 	byName  map[string]*Resource
+
+	// What Delta gives.
+	together sync.Once
+	pieces   mem.BufferSlice
+	size     int
 
 	// What changed since the set from which this one was built: one diff serves all streams.
 	parent  uint64
