@@ -9,11 +9,13 @@ import (
 	"encoding/hex"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/sluice-proxy/sluice/xds/resource"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -26,13 +28,14 @@ type Resource struct {
 	Version string
 
 	content *anypb.Any
-	// head is what stands before its value in Any, deltaHead what stands before that in a delta response; see encode.
-	head, deltaHead []byte
-	size            int
-	refs            [4][]string // sorted, by refIndex
-	claimed         bool
-	made            time.Time
-	apart           bool
+	// delta and whole are what Delta and Whole give; see fill.
+	delta   mem.Buffer
+	whole   [2]mem.Buffer
+	size    int
+	refs    [4][]string // sorted, by refIndex
+	claimed bool
+	made    time.Time
+	apart   bool
 
 	// Only BuildEntries uses it, which is for one goroutine at a time in a line of snapshots.
 	key any
@@ -87,6 +90,11 @@ type Set struct {
 	version string
 	all     []*Resource // sorted by name
 	byName  map[string]*Resource
+
+	// What Delta gives.
+	together sync.Once
+	pieces   mem.BufferSlice
+	size     int
 
 	// What changed since the set from which this one was built: one diff serves all streams.
 	parent  uint64
