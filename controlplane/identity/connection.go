@@ -40,12 +40,16 @@ const (
 // stream lives for weeks, and a certificate that was not renewed must count for no longer than it says. Who has renewed
 // it comes back with the new one. Where a client need not show one, who shows none may send little, and not for long.
 func Credentials(config *tls.Config) credentials.TransportCredentials {
-	return bounded{credentials.NewTLS(config), config.ClientAuth == tls.VerifyClientCertIfGiven}
+	b := bounded{TransportCredentials: credentials.NewTLS(config)}
+	if config.ClientAuth == tls.VerifyClientCertIfGiven {
+		b.strangers = &strangers{}
+	}
+	return b
 }
 
 type bounded struct {
 	credentials.TransportCredentials
-	strangers bool // may come
+	strangers *strangers // nil: none may come
 }
 
 // Clone is part of credentials.TransportCredentials.
@@ -82,9 +86,11 @@ func (b bounded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 		}
 		c.known.Store(true)
 		end(time.Until(until))
-	case b.strangers:
+	case b.strangers != nil:
 		c.left = strangerBytes
 		end(strangerTime)
+		c.cut = func() { _ = raw.Close() }
+		c.leave = b.strangers.add(raw.RemoteAddr(), c.cut)
 	default:
 		c.known.Store(true)
 	}
@@ -96,6 +102,11 @@ type boundedConn struct {
 	timer *time.Timer // nil: it ends when it ends
 	known atomic.Bool
 	left  int // only the goroutine that reads
+
+	// Of a stranger.
+	calls atomic.Int32
+	cut   func()
+	leave func() // nil: it was never one
 }
 
 var errStranger = errors.New("identity: a client without a certificate or a token sends too much")
@@ -115,6 +126,14 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 func (c *boundedConn) know() {
 	if c.known.CompareAndSwap(false, true) {
 		c.timer.Stop()
+		c.leave()
+	}
+}
+
+// call counts one of a stranger's calls. Who makes too many is cut off: gRPC holds what it has of each until it ends.
+func (c *boundedConn) call() {
+	if !c.known.Load() && c.calls.Add(1) > maxStrangerCalls {
+		c.cut()
 	}
 }
 
@@ -122,6 +141,9 @@ func (c *boundedConn) know() {
 func (c *boundedConn) Close() error {
 	if c.timer != nil {
 		c.timer.Stop()
+	}
+	if c.leave != nil {
+		c.leave()
 	}
 	return c.Conn.Close()
 }

@@ -58,18 +58,30 @@ func (g *Guard) recognize(ctx context.Context, call *tap.Info) (context.Context,
 	if !ok {
 		return ctx, nil
 	}
-	if i, ok := p.AuthInfo.(info); ok && !i.conn.known.Load() && len(call.Header.Get("authorization")) > 0 {
-		if _, _, err := g.bearer(ctx, call.Header.Get("authorization")); err == nil {
+	i, ok := p.AuthInfo.(info)
+	if !ok || i.conn.known.Load() {
+		return ctx, nil
+	}
+	if given := call.Header.Get("authorization"); len(given) > 0 {
+		if _, _, err := g.bearer(ctx, given); err == nil {
 			i.conn.know()
 		}
 	}
+	i.conn.call()
 	return ctx, nil
 }
 
 func (g *Guard) authorize(ctx context.Context, method string) error {
 	want := methods[method]
 	switch want {
-	case byNode, byJoinToken, byCertificate:
+	case byNode:
+		// Whose it is, AuthorizeProxy says, when the node is told. Who has no certificate gets no stream to tell it by: there
+		// are only so many.
+		if _, err := peerCertificate(ctx); g.Mutual && err != nil {
+			return err
+		}
+		return nil
+	case byJoinToken, byCertificate:
 		return nil
 	case read, write:
 	default:

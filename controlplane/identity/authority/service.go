@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -14,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/identity/address"
 )
 
 // Bounds on what strangers can make us do. Who joins in a storm of a whole fleet waits a little; who tries tokens from
@@ -101,7 +100,7 @@ func (s *Service) RevokeToken(_ context.Context, r *adminv1.RevokeTokenRequest) 
 // Enroll gives a certificate for a join token. Tokens that are no good are counted by address, so who
 // has a good one is in nobody's way, and nobody in his.
 func (s *Service) Enroll(ctx context.Context, r *adminv1.EnrollRequest) (*adminv1.EnrollResponse, error) {
-	from := address(ctx)
+	from := from(ctx)
 	token, err := ParseToken(r.GetToken())
 	if err == nil {
 		err = s.authority.joins.look(token)
@@ -180,23 +179,11 @@ func (s *Service) answer(what string, err error, code codes.Code) error {
 	return status.Error(codes.Internal, fmt.Sprintf("%s: the control plane has a fault: see its log", what))
 }
 
-// address is whose failures are counted together.
-func address(ctx context.Context) string {
+// from is whose failures are counted together.
+func from(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
-	if !ok || p.Addr == nil {
+	if !ok {
 		return ""
 	}
-	host, _, err := net.SplitHostPort(p.Addr.String())
-	if err != nil {
-		return p.Addr.String()
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil || ip.Is4() || ip.Is4In6() {
-		return host
-	}
-	network, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return host
-	}
-	return network.String()
+	return address.Of(p.Addr)
 }
