@@ -166,7 +166,7 @@ func TestTrustDomain(t *testing.T) {
 		if err := guard.AuthorizeProxy(with(t, []string{uri}, nil), node); status.Code(err) != want {
 			t.Errorf("%s: got %v, want %v", uri, err, want)
 		}
-		if fleet, id, err := guard.Proxy(with(t, []string{uri}, nil)); status.Code(err) != want || (err == nil && (fleet != "edge" || id != "one")) {
+		if fleet, id, _, err := guard.Proxy(with(t, []string{uri}, nil)); status.Code(err) != want || (err == nil && (fleet != "edge" || id != "one")) {
 			t.Errorf("%s: got %s, %s, %v, want %v", uri, fleet, id, err, want)
 		}
 	}
@@ -259,7 +259,7 @@ func startTLS(t *testing.T, guard *Guard) *tlsServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rpc := grpc.NewServer(append(guard.Options(), grpc.WaitForHandlers(true), grpc.Creds(Credentials(AuthorityConfig(fixed{own, s.roots}))))...)
+	rpc := grpc.NewServer(append(guard.Options(), grpc.WaitForHandlers(true), grpc.Creds(guard.Credentials(AuthorityConfig(fixed{own, s.roots}))))...)
 	healthpb.RegisterHealthServer(rpc, silent{})
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = rpc.Serve(listener) }()
