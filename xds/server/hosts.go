@@ -79,6 +79,16 @@ func (st *state) outlived(name string) bool {
 	return rds.target(table) == nil && rds.sub.has(table)
 }
 
+// relistHosts looks again at hosts that outlived their table: if it is back, and they are not, they must go.
+func (st *state) relistHosts() {
+	k := st.of(resource.VirtualHostType)
+	for name := range k.entries {
+		if k.target(name) == nil && !st.outlived(name) {
+			k.list(name)
+		}
+	}
+}
+
 // hostsBlocked reports whether a host of the table refers to a cluster that the client was not given yet.
 func (st *state) hostsBlocked(table string) bool {
 	for _, r := range st.snap.Set(resource.VirtualHostType).Hosts(table) {

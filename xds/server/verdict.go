@@ -57,10 +57,19 @@ func (k *kind) doubt(fl *flight) {
 		e := k.entry(it.name)
 		switch {
 		case it.res == gone:
-			e.doubtful = true
+			e.doubtful = e.acked != nil
 		case e.acked != it.res && len(e.maybe) < maxMaybe:
 			e.maybe = append(e.maybe, it.res)
 		}
+		k.look(it)
+	}
+}
+
+// look has what a response did put right, if it is no longer what is wanted: what is known of the name may have been forgotten
+// while the response was in flight, and the change that it came from with it.
+func (k *kind) look(it item) {
+	if orGone(k.target(it.name)) != it.res {
+		k.list(it.name)
 	}
 }
 
@@ -82,6 +91,7 @@ func (k *kind) accept(it item) {
 	if e.parked == nil { // else it accepted what stands in for the one that it refused
 		k.clearDoubt(it.name)
 	}
+	k.look(it)
 }
 
 // refuse parks what a NACK may be about: the resources that the client had not accepted before, or, if it had accepted
@@ -99,6 +109,7 @@ func (k *kind) refuse(fl *flight, why *refusal) []string {
 	}
 	for _, it := range fl.items {
 		if !k.sub.has(it.name) {
+			changed = true // it may have been the one, and is not wanted any more
 			continue
 		}
 		e := k.entry(it.name)
