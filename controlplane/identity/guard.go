@@ -27,8 +27,12 @@ type Guard struct {
 	Mutual bool
 	// Admins and Viewers are the tokens of people and tools: who may write, who may read. Nil is none.
 	Admins, Viewers *Tokens
+	// Revoked tells whether the certificate of a proxy with a serial number, in hexadecimal, counts no more. Nil: none.
+	Revoked func(fleet, id, serial string) bool
 	// Logger is told of each call that writes. Nil is slog.Default.
 	Logger *slog.Logger
+
+	open *connections // of proxies; nil without Credentials
 }
 
 // Options make a gRPC server ask the guard.
@@ -58,18 +62,34 @@ func (g *Guard) recognize(ctx context.Context, call *tap.Info) (context.Context,
 	if !ok {
 		return ctx, nil
 	}
-	if i, ok := p.AuthInfo.(info); ok && !i.conn.known.Load() && len(call.Header.Get("authorization")) > 0 {
-		if _, _, err := g.bearer(ctx, call.Header.Get("authorization")); err == nil {
+	i, ok := p.AuthInfo.(info)
+	if !ok || i.conn.known.Load() {
+		return ctx, nil
+	}
+	if given := call.Header.Get("authorization"); len(given) > 0 {
+		if _, _, err := g.bearer(ctx, given); err == nil {
 			i.conn.know()
 		}
 	}
+	i.conn.call()
 	return ctx, nil
 }
 
 func (g *Guard) authorize(ctx context.Context, method string) error {
 	want := methods[method]
 	switch want {
-	case byNode, byJoinToken, byCertificate:
+	case byNode:
+		// Whose it is, AuthorizeProxy says, when the node is told. Who has no certificate gets no stream to tell it by: there
+		// are only so many.
+		if !g.Mutual {
+			return nil
+		}
+		leaf, err := peerCertificate(ctx)
+		if err != nil {
+			return err
+		}
+		return g.revoked(leaf)
+	case byJoinToken, byCertificate:
 		return nil
 	case read, write:
 	default:
@@ -172,20 +192,16 @@ func (g *Guard) AuthorizeProxy(ctx context.Context, node server.Node) error {
 	return authorizeProxy(ctx, node, g.TrustDomain)
 }
 
-// Proxy is the fleet and the id in a caller's certificate.
-func (g *Guard) Proxy(ctx context.Context) (fleet, id string, err error) {
+// Proxy is the fleet and the id in a caller's certificate, and its serial number, in hexadecimal.
+func (g *Guard) Proxy(ctx context.Context) (fleet, id, serial string, err error) {
 	leaf, err := peerCertificate(ctx)
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
-	for _, uri := range leaf.URIs {
-		if rest, ok := strings.CutPrefix(spiffe(uri, g.TrustDomain), "/fleet/"); ok {
-			if fleet, id, ok := strings.Cut(rest, "/proxy/"); ok {
-				return fleet, id, nil
-			}
-		}
+	if n, ok := proxyOf(leaf, g.TrustDomain); ok {
+		return n.fleet, n.id, serialOf(leaf), g.revoked(leaf)
 	}
-	return "", "", status.Errorf(codes.PermissionDenied, "the client's certificate is for %s: want the URI spiffe://%s/fleet/<fleet>/proxy/<id>", names(leaf), g.TrustDomain)
+	return "", "", "", status.Errorf(codes.PermissionDenied, "the client's certificate is for %s: want the URI spiffe://%s/fleet/<fleet>/proxy/<id>", names(leaf), g.TrustDomain)
 }
 
 // errNoCertificate is told to who shows none.

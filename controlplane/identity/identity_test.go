@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"math/big"
 	"net/url"
 	"testing"
 
@@ -18,7 +19,7 @@ import (
 
 func with(t *testing.T, uris, names []string) context.Context {
 	t.Helper()
-	leaf := &x509.Certificate{DNSNames: names}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names}
 	for _, u := range uris {
 		parsed, err := url.Parse(u)
 		if err != nil {
