@@ -93,7 +93,7 @@ func TestRefusedCallsAreLogged(t *testing.T) {
 	}
 	try("127.0.0.2", viewerSecret, "/sluice.admin.v1.DefinitionService/Undo")
 	got := log.String()
-	if strings.Count(got, "\n") != 2 || !strings.Contains(got, `msg="an API call was refused" method=Status from=127.0.0.1:1`) ||
+	if strings.Count(got, "\n") != 2 || !strings.Contains(got, `msg="a call was refused" method=Status from=127.0.0.1:1`) ||
 		!strings.Contains(got, "method=Undo from=127.0.0.2:1") || strings.Contains(got, "guess") || strings.Contains(got, viewerSecret) {
 		t.Errorf("got %s, want a line for each address", got)
 	}

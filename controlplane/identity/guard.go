@@ -96,10 +96,10 @@ func (g *Guard) authorize(ctx context.Context, method string) error {
 			return nil
 		}
 		leaf, err := peerCertificate(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			err = g.revoked(leaf)
 		}
-		return g.revoked(leaf)
+		return g.refused(ctx, method, err)
 	case byJoinToken, byCertificate:
 		return nil
 	case read, write:
@@ -111,15 +111,20 @@ func (g *Guard) authorize(ctx context.Context, method string) error {
 		err = status.Errorf(codes.PermissionDenied, "%s changes something, and %s may only read: want %s", name(method), who, g.writers())
 	}
 	if err != nil {
-		if g.told.fresh(address.Of(remote(ctx)), time.Now()) {
-			g.logger().Warn("an API call was refused", "method", name(method), "from", text(remote(ctx)), "error", err)
-		}
-		return err
+		return g.refused(ctx, method, err)
 	}
 	if want == write {
 		g.logger().Info("admin call", "method", name(method), "by", who, "from", text(remote(ctx)))
 	}
 	return nil
+}
+
+// refused logs an error, if there is one, and it is not the next of many.
+func (g *Guard) refused(ctx context.Context, method string, err error) error {
+	if err != nil && g.told.fresh(address.Of(remote(ctx)), time.Now()) {
+		g.logger().Warn("a call was refused", "method", name(method), "from", text(remote(ctx)), "error", err)
+	}
+	return err
 }
 
 func (g *Guard) logger() *slog.Logger {
