@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/sluice-proxy/sluice/controlplane/identity/address"
 	"github.com/sluice-proxy/sluice/xds/server"
 )
 
@@ -32,7 +34,9 @@ type Guard struct {
 	// Logger is told of each call that writes. Nil is slog.Default.
 	Logger *slog.Logger
 
-	open *connections // of proxies; nil without Credentials
+	open    *connections // of proxies; nil without Credentials
+	streams streams
+	told    told
 }
 
 // Options make a gRPC server ask the guard.
@@ -48,6 +52,13 @@ func (g *Guard) Options() []grpc.ServerOption {
 		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			if err := g.authorize(stream.Context(), info.FullMethod); err != nil {
 				return err
+			}
+			if methods[info.FullMethod] == byNode {
+				leave, err := g.streams.add(stream.Context())
+				if err != nil {
+					return err
+				}
+				defer leave()
 			}
 			return handler(srv, stream)
 		}),
@@ -85,10 +96,10 @@ func (g *Guard) authorize(ctx context.Context, method string) error {
 			return nil
 		}
 		leaf, err := peerCertificate(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			err = g.revoked(leaf)
 		}
-		return g.revoked(leaf)
+		return g.refused(ctx, method, err)
 	case byJoinToken, byCertificate:
 		return nil
 	case read, write:
@@ -96,20 +107,31 @@ func (g *Guard) authorize(ctx context.Context, method string) error {
 		return status.Errorf(codes.PermissionDenied, "%s: nobody may call it: it has no entry in the table of methods", method)
 	}
 	who, may, err := g.caller(ctx)
-	if err != nil {
-		return err
+	if err == nil && may < want {
+		err = status.Errorf(codes.PermissionDenied, "%s changes something, and %s may only read: want %s", name(method), who, g.writers())
 	}
-	if may < want {
-		return status.Errorf(codes.PermissionDenied, "%s changes something, and %s may only read: want %s", name(method), who, g.writers())
+	if err != nil {
+		return g.refused(ctx, method, err)
 	}
 	if want == write {
-		logger := g.Logger
-		if logger == nil {
-			logger = slog.Default()
-		}
-		logger.Info("admin call", "method", name(method), "by", who, "from", remote(ctx))
+		g.logger().Info("admin call", "method", name(method), "by", who, "from", text(remote(ctx)))
 	}
 	return nil
+}
+
+// refused logs an error, if there is one, and it is not the next of many.
+func (g *Guard) refused(ctx context.Context, method string, err error) error {
+	if err != nil && g.told.fresh(address.Of(remote(ctx)), time.Now()) {
+		g.logger().Warn("a call was refused", "method", name(method), "from", text(remote(ctx)), "error", err)
+	}
+	return err
+}
+
+func (g *Guard) logger() *slog.Logger {
+	if g.Logger == nil {
+		return slog.Default()
+	}
+	return g.Logger
 }
 
 func name(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
@@ -235,9 +257,16 @@ func loopback(ctx context.Context) bool {
 	return !ok || tcp.IP.IsLoopback()
 }
 
-func remote(ctx context.Context) string {
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		return p.Addr.String()
+func remote(ctx context.Context) net.Addr {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr
 	}
-	return ""
+	return nil
+}
+
+func text(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
 }

@@ -84,14 +84,14 @@ func TestGuard(t *testing.T) {
 		none   = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 	)
 	admins, viewers := tokens(t, "# people\n"+adminSecret+"\n\n"+strings.ToUpper(adminSecret)+"\n"), tokens(t, viewerSecret)
-	open := Guard{}
-	byToken := Guard{Admins: admins, Viewers: viewers}
-	mutual := Guard{Mutual: true}
-	full := Guard{Mutual: true, TrustDomain: "example.org", Admins: admins, Viewers: viewers}
+	open := &Guard{}
+	byToken := &Guard{Admins: admins, Viewers: viewers}
+	mutual := &Guard{Mutual: true}
+	full := &Guard{Mutual: true, TrustDomain: "example.org", Admins: admins, Viewers: viewers}
 	here, away := "127.0.0.1", "192.0.2.1"
 	for _, c := range []struct {
 		name           string
-		guard          Guard
+		guard          *Guard
 		from           string
 		tls            bool
 		uri            string

@@ -1,8 +1,10 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
+	"log/slog"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -25,6 +27,8 @@ func TestRevokedIsCutOff(t *testing.T) {
 		}
 		return fleet == "edge" && id == "one" && out.Load()
 	}}
+	var log bytes.Buffer
+	guard.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s := startTLS(t, guard)
 	client := func(id string) healthpb.HealthClient {
 		uri := &url.URL{Scheme: "spiffe", Host: "example.org", Path: "/fleet/edge/proxy/" + id}
@@ -71,6 +75,9 @@ func TestRevokedIsCutOff(t *testing.T) {
 	}
 	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "was revoked") {
 		t.Errorf("another stream: got %v, want PermissionDenied", err)
+	}
+	if got := log.String(); strings.Count(got, "a call was refused") != 1 || !strings.Contains(got, "was revoked") {
+		t.Errorf("got the log %s, want one line of it", got)
 	}
 	if _, _, _, err := guard.Proxy(with(t, []string{"spiffe://example.org/fleet/edge/proxy/one"}, nil)); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("a renewal: got %v, want PermissionDenied", err)
