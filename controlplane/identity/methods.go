@@ -39,6 +39,8 @@ var methods = map[string]access{
 	"/sluice.admin.v1.IdentityService/CreateToken": write,
 	"/sluice.admin.v1.IdentityService/RevokeToken": write,
 	"/sluice.admin.v1.IdentityService/ListTokens":  read,
+	"/sluice.admin.v1.IdentityService/RevokeProxy": write,
+	"/sluice.admin.v1.IdentityService/ListRevoked": read,
 	"/sluice.admin.v1.IdentityService/Enroll":      byJoinToken,
 	"/sluice.admin.v1.IdentityService/Renew":       byCertificate,
 }

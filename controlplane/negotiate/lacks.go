@@ -78,7 +78,7 @@ func (r *Room) Lacks(fleet string, now, before *snapshot.Snapshot) []Lack {
 
 var words = map[string]string{
 	resource.ClusterType: "cluster", resource.EndpointType: "endpoints", resource.SecretType: "secret",
-	resource.ListenerType: "listener", resource.RouteType: "route",
+	resource.ListenerType: "listener", resource.RouteType: "route", resource.VirtualHostType: "route",
 }
 
 // String is "fleet edge: proxy go-1 (sluice-proxy 0.3.1) does not support listener field X (at …); Envoy does".

@@ -96,7 +96,7 @@ func (r *Room) stir() {
 
 // moment is so short that it adds little to a publication, and so long that a thousand proxies that answer it are counted once
 // and not a thousand times.
-const moment = 5 * time.Millisecond
+const moment = 20 * time.Millisecond
 
 // clip cuts text to so many bytes, and makes it valid UTF-8 in one line.
 func clip(text string, limit int) string {

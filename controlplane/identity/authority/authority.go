@@ -45,6 +45,8 @@ type Options struct {
 	Lifetime time.Duration
 	// Names are DNS names and IP addresses of the control plane, for its own certificate.
 	Names []string
+	// Disconnect ends the connections of a proxy that was revoked, and says how many. Nil: nobody can.
+	Disconnect func(fleet, id string) int
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger is told who joins. Nil is slog.Default.
@@ -66,6 +68,8 @@ const (
 	rootsFile = "ca.crt"
 	keyFile   = "ca.key"
 	joinsFile = "joins.json"
+	// revokedFile is a file of its own: a control plane of an older build would write joins.json without it.
+	revokedFile = "revoked.json"
 )
 
 // Bounds on what is read of them, in bytes.

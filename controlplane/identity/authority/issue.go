@@ -67,15 +67,15 @@ func publicKey(csr []byte) (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// issue gives a proxy a certificate: the chain, PEM, and when it expires.
-func (a *Authority) issue(n Name, key crypto.PublicKey) (chain []byte, expires time.Time, err error) {
-	leaf, err := a.sign(&x509.Certificate{
+// issue gives a proxy a certificate, and its chain, PEM.
+func (a *Authority) issue(n Name, key crypto.PublicKey) (chain []byte, leaf *x509.Certificate, err error) {
+	leaf, err = a.sign(&x509.Certificate{
 		URIs: []*url.URL{n.uri(a.opts.TrustDomain)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, key)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, err
 	}
-	return encode(append([]*x509.Certificate{leaf}, a.between...)), leaf.NotAfter, nil
+	return encode(append([]*x509.Certificate{leaf}, a.between...)), leaf, nil
 }
 
 // sign completes a template. The subject is empty: the names are the alternative ones, which are critical then (RFC 5280,

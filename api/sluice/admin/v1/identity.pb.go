@@ -665,6 +665,290 @@ func (x *RenewRequest) GetCsr() []byte {
 	return nil
 }
 
+// RevokeProxyRequest names a proxy.
+type RevokeProxyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// The id that it has there.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeProxyRequest) Reset() {
+	*x = RevokeProxyRequest{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeProxyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeProxyRequest) ProtoMessage() {}
+
+func (x *RevokeProxyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeProxyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeProxyRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RevokeProxyRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *RevokeProxyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// RevokeProxyResponse says that it is done.
+type RevokeProxyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many connections were ended.
+	Ended uint32 `protobuf:"varint,1,opt,name=ended,proto3" json:"ended,omitempty"`
+	// How many join tokens for that id were good until now.
+	Tokens uint32 `protobuf:"varint,2,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// Whether it had a certificate of this control plane that had not expired: if not, the name may be wrong.
+	Known         bool `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeProxyResponse) Reset() {
+	*x = RevokeProxyResponse{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeProxyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeProxyResponse) ProtoMessage() {}
+
+func (x *RevokeProxyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeProxyResponse.ProtoReflect.Descriptor instead.
+func (*RevokeProxyResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RevokeProxyResponse) GetEnded() uint32 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+func (x *RevokeProxyResponse) GetTokens() uint32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *RevokeProxyResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+// ListRevokedRequest asks for all fleets or one.
+type ListRevokedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet; empty is all.
+	Fleet         string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevokedRequest) Reset() {
+	*x = ListRevokedRequest{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevokedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevokedRequest) ProtoMessage() {}
+
+func (x *ListRevokedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevokedRequest.ProtoReflect.Descriptor instead.
+func (*ListRevokedRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListRevokedRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+// ListRevokedResponse has them by fleet and id.
+type ListRevokedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The proxies.
+	Proxies       []*RevokedProxy `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevokedResponse) Reset() {
+	*x = ListRevokedResponse{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevokedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevokedResponse) ProtoMessage() {}
+
+func (x *ListRevokedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevokedResponse.ProtoReflect.Descriptor instead.
+func (*ListRevokedResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListRevokedResponse) GetProxies() []*RevokedProxy {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// RevokedProxy is a proxy whose certificates of before count no more.
+type RevokedProxy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// The id that it has there.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// When that was, RFC 3339: the last time.
+	Revoked string `protobuf:"bytes,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Whether it has joined again since, by a token for its id.
+	JoinedAgain   bool `protobuf:"varint,4,opt,name=joined_again,json=joinedAgain,proto3" json:"joined_again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokedProxy) Reset() {
+	*x = RevokedProxy{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokedProxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokedProxy) ProtoMessage() {}
+
+func (x *RevokedProxy) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokedProxy.ProtoReflect.Descriptor instead.
+func (*RevokedProxy) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RevokedProxy) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *RevokedProxy) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokedProxy) GetRevoked() string {
+	if x != nil {
+		return x.Revoked
+	}
+	return ""
+}
+
+func (x *RevokedProxy) GetJoinedAgain() bool {
+	if x != nil {
+		return x.JoinedAgain
+	}
+	return false
+}
+
 // RenewResponse has it.
 type RenewResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -676,7 +960,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +972,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +985,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{11}
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenewResponse) GetIssued() *Issued {
@@ -752,16 +1036,34 @@ const file_sluice_admin_v1_identity_proto_rawDesc = "" +
 	"\x05chain\x18\x01 \x01(\fR\x05chain\x12\x14\n" +
 	"\x05roots\x18\x02 \x01(\fR\x05roots\" \n" +
 	"\fRenewRequest\x12\x10\n" +
-	"\x03csr\x18\x01 \x01(\fR\x03csr\"@\n" +
+	"\x03csr\x18\x01 \x01(\fR\x03csr\":\n" +
+	"\x12RevokeProxyRequest\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"Y\n" +
+	"\x13RevokeProxyResponse\x12\x14\n" +
+	"\x05ended\x18\x01 \x01(\rR\x05ended\x12\x16\n" +
+	"\x06tokens\x18\x02 \x01(\rR\x06tokens\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\bR\x05known\"*\n" +
+	"\x12ListRevokedRequest\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"N\n" +
+	"\x13ListRevokedResponse\x127\n" +
+	"\aproxies\x18\x01 \x03(\v2\x1d.sluice.admin.v1.RevokedProxyR\aproxies\"q\n" +
+	"\fRevokedProxy\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
+	"\arevoked\x18\x03 \x01(\tR\arevoked\x12!\n" +
+	"\fjoined_again\x18\x04 \x01(\bR\vjoinedAgain\"@\n" +
 	"\rRenewResponse\x12/\n" +
-	"\x06issued\x18\x01 \x01(\v2\x17.sluice.admin.v1.IssuedR\x06issued2\xaf\x03\n" +
+	"\x06issued\x18\x01 \x01(\v2\x17.sluice.admin.v1.IssuedR\x06issued2\xe3\x04\n" +
 	"\x0fIdentityService\x12X\n" +
 	"\vCreateToken\x12#.sluice.admin.v1.CreateTokenRequest\x1a$.sluice.admin.v1.CreateTokenResponse\x12U\n" +
 	"\n" +
 	"ListTokens\x12\".sluice.admin.v1.ListTokensRequest\x1a#.sluice.admin.v1.ListTokensResponse\x12X\n" +
 	"\vRevokeToken\x12#.sluice.admin.v1.RevokeTokenRequest\x1a$.sluice.admin.v1.RevokeTokenResponse\x12I\n" +
 	"\x06Enroll\x12\x1e.sluice.admin.v1.EnrollRequest\x1a\x1f.sluice.admin.v1.EnrollResponse\x12F\n" +
-	"\x05Renew\x12\x1d.sluice.admin.v1.RenewRequest\x1a\x1e.sluice.admin.v1.RenewResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
+	"\x05Renew\x12\x1d.sluice.admin.v1.RenewRequest\x1a\x1e.sluice.admin.v1.RenewResponse\x12X\n" +
+	"\vRevokeProxy\x12#.sluice.admin.v1.RevokeProxyRequest\x1a$.sluice.admin.v1.RevokeProxyResponse\x12X\n" +
+	"\vListRevoked\x12#.sluice.admin.v1.ListRevokedRequest\x1a$.sluice.admin.v1.ListRevokedResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_sluice_admin_v1_identity_proto_rawDescOnce sync.Once
@@ -775,7 +1077,7 @@ func file_sluice_admin_v1_identity_proto_rawDescGZIP() []byte {
 	return file_sluice_admin_v1_identity_proto_rawDescData
 }
 
-var file_sluice_admin_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_sluice_admin_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_sluice_admin_v1_identity_proto_goTypes = []any{
 	(*CreateTokenRequest)(nil),  // 0: sluice.admin.v1.CreateTokenRequest
 	(*CreateTokenResponse)(nil), // 1: sluice.admin.v1.CreateTokenResponse
@@ -788,28 +1090,38 @@ var file_sluice_admin_v1_identity_proto_goTypes = []any{
 	(*EnrollResponse)(nil),      // 8: sluice.admin.v1.EnrollResponse
 	(*Issued)(nil),              // 9: sluice.admin.v1.Issued
 	(*RenewRequest)(nil),        // 10: sluice.admin.v1.RenewRequest
-	(*RenewResponse)(nil),       // 11: sluice.admin.v1.RenewResponse
+	(*RevokeProxyRequest)(nil),  // 11: sluice.admin.v1.RevokeProxyRequest
+	(*RevokeProxyResponse)(nil), // 12: sluice.admin.v1.RevokeProxyResponse
+	(*ListRevokedRequest)(nil),  // 13: sluice.admin.v1.ListRevokedRequest
+	(*ListRevokedResponse)(nil), // 14: sluice.admin.v1.ListRevokedResponse
+	(*RevokedProxy)(nil),        // 15: sluice.admin.v1.RevokedProxy
+	(*RenewResponse)(nil),       // 16: sluice.admin.v1.RenewResponse
 }
 var file_sluice_admin_v1_identity_proto_depIdxs = []int32{
 	2,  // 0: sluice.admin.v1.CreateTokenResponse.about:type_name -> sluice.admin.v1.JoinToken
 	2,  // 1: sluice.admin.v1.ListTokensResponse.tokens:type_name -> sluice.admin.v1.JoinToken
 	9,  // 2: sluice.admin.v1.EnrollResponse.issued:type_name -> sluice.admin.v1.Issued
-	9,  // 3: sluice.admin.v1.RenewResponse.issued:type_name -> sluice.admin.v1.Issued
-	0,  // 4: sluice.admin.v1.IdentityService.CreateToken:input_type -> sluice.admin.v1.CreateTokenRequest
-	3,  // 5: sluice.admin.v1.IdentityService.ListTokens:input_type -> sluice.admin.v1.ListTokensRequest
-	5,  // 6: sluice.admin.v1.IdentityService.RevokeToken:input_type -> sluice.admin.v1.RevokeTokenRequest
-	7,  // 7: sluice.admin.v1.IdentityService.Enroll:input_type -> sluice.admin.v1.EnrollRequest
-	10, // 8: sluice.admin.v1.IdentityService.Renew:input_type -> sluice.admin.v1.RenewRequest
-	1,  // 9: sluice.admin.v1.IdentityService.CreateToken:output_type -> sluice.admin.v1.CreateTokenResponse
-	4,  // 10: sluice.admin.v1.IdentityService.ListTokens:output_type -> sluice.admin.v1.ListTokensResponse
-	6,  // 11: sluice.admin.v1.IdentityService.RevokeToken:output_type -> sluice.admin.v1.RevokeTokenResponse
-	8,  // 12: sluice.admin.v1.IdentityService.Enroll:output_type -> sluice.admin.v1.EnrollResponse
-	11, // 13: sluice.admin.v1.IdentityService.Renew:output_type -> sluice.admin.v1.RenewResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	15, // 3: sluice.admin.v1.ListRevokedResponse.proxies:type_name -> sluice.admin.v1.RevokedProxy
+	9,  // 4: sluice.admin.v1.RenewResponse.issued:type_name -> sluice.admin.v1.Issued
+	0,  // 5: sluice.admin.v1.IdentityService.CreateToken:input_type -> sluice.admin.v1.CreateTokenRequest
+	3,  // 6: sluice.admin.v1.IdentityService.ListTokens:input_type -> sluice.admin.v1.ListTokensRequest
+	5,  // 7: sluice.admin.v1.IdentityService.RevokeToken:input_type -> sluice.admin.v1.RevokeTokenRequest
+	7,  // 8: sluice.admin.v1.IdentityService.Enroll:input_type -> sluice.admin.v1.EnrollRequest
+	10, // 9: sluice.admin.v1.IdentityService.Renew:input_type -> sluice.admin.v1.RenewRequest
+	11, // 10: sluice.admin.v1.IdentityService.RevokeProxy:input_type -> sluice.admin.v1.RevokeProxyRequest
+	13, // 11: sluice.admin.v1.IdentityService.ListRevoked:input_type -> sluice.admin.v1.ListRevokedRequest
+	1,  // 12: sluice.admin.v1.IdentityService.CreateToken:output_type -> sluice.admin.v1.CreateTokenResponse
+	4,  // 13: sluice.admin.v1.IdentityService.ListTokens:output_type -> sluice.admin.v1.ListTokensResponse
+	6,  // 14: sluice.admin.v1.IdentityService.RevokeToken:output_type -> sluice.admin.v1.RevokeTokenResponse
+	8,  // 15: sluice.admin.v1.IdentityService.Enroll:output_type -> sluice.admin.v1.EnrollResponse
+	16, // 16: sluice.admin.v1.IdentityService.Renew:output_type -> sluice.admin.v1.RenewResponse
+	12, // 17: sluice.admin.v1.IdentityService.RevokeProxy:output_type -> sluice.admin.v1.RevokeProxyResponse
+	14, // 18: sluice.admin.v1.IdentityService.ListRevoked:output_type -> sluice.admin.v1.ListRevokedResponse
+	12, // [12:19] is the sub-list for method output_type
+	5,  // [5:12] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_sluice_admin_v1_identity_proto_init() }
@@ -823,7 +1135,7 @@ func file_sluice_admin_v1_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_admin_v1_identity_proto_rawDesc), len(file_sluice_admin_v1_identity_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
