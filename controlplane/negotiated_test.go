@@ -45,7 +45,7 @@ func TestNegotiation(t *testing.T) {
 	r.write("web.yaml", strings.Replace(gateway, "rules: [", "rules: [{match: {path: {exact: /fine}}, backends: [{service: fine}]}, ", 1))
 	s.ExpectAck("CDS fine")
 	old.ExpectAck("CDS fine")
-	s.ExpectAck("RDS web/http")
+	s.ExpectAck("VHDS web/http/shop.example.com")
 	problems := func(code string) []*adminv1.Problem {
 		t.Helper()
 		status, err := adminv1.NewAdminServiceClient(r.dial()).Status(context.Background(), &adminv1.StatusRequest{})

@@ -80,15 +80,15 @@ func TestPlan(t *testing.T) {
 		"an endpoint":        {[]string{"a.yaml", gateway, "b.yaml", "{kind: Service, name: api, endpoints: [127.0.0.1:2]}"}, "changed Service/api, fleet edge, changed EDS api, proxy test"},
 		"a Service":          {[]string{"a.yaml", gateway, "b.yaml", service("") + "---\n{kind: Service, name: new, endpoints: [127.0.0.1:2]}"}, "added Service/new, SL0603 mine/b.yaml"},
 		"a limit":            {[]string{"a.yaml", strings.Replace(gateway, "HTTP}", "HTTP, limits: {streams: 5}}", 1), "b.yaml", service("")}, "changed Gateway/web, fleet edge, changed LDS 127.0.0.1:8080, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080"},
-		"another fleet":      {[]string{"a.yaml", strings.Replace(gateway, "edge", "core", 1), "b.yaml", service("")}, "changed Gateway/web, fleet core, added CDS api, added EDS api, added LDS 127.0.0.1:8080, added RDS web/http, fleet edge, removed CDS api, removed EDS api, removed LDS 127.0.0.1:8080, removed RDS web/http, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080"},
-		"a Route goes":       {[]string{"a.yaml", strings.Split(gateway, "---")[0], "b.yaml", service("")}, "removed Route/shop, fleet edge, removed CDS api, removed EDS api, changed RDS web/http, proxy test, SL0605 mine/a.yaml, SL0603 mine/b.yaml"},
+		"another fleet":      {[]string{"a.yaml", strings.Replace(gateway, "edge", "core", 1), "b.yaml", service("")}, "changed Gateway/web, fleet core, added CDS api, added EDS api, added LDS 127.0.0.1:8080, added RDS web/http, added VHDS web/http/shop.example.com, fleet edge, removed CDS api, removed EDS api, removed LDS 127.0.0.1:8080, removed RDS web/http, removed VHDS web/http/shop.example.com, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080"},
+		"a Route goes":       {[]string{"a.yaml", strings.Split(gateway, "---")[0], "b.yaml", service("")}, "removed Route/shop, fleet edge, removed CDS api, removed EDS api, changed RDS web/http, removed VHDS web/http/shop.example.com, proxy test, SL0605 mine/a.yaml, SL0603 mine/b.yaml"},
 		"a Service in use":   {[]string{"a.yaml", gateway}, "SL0201 " + dir + "/b.yaml"},
 		"a bad document":     {[]string{"a.yaml", gateway, "b.yaml", service(", colour: red")}, "SL0107 mine/b.yaml"},
 		"a file that breaks": {[]string{"a.yaml", gateway, "b.yaml", "kind: Service\nname: [api"}, "SL0001 mine/b.yaml"},
 		"a host served twice": {[]string{"a.yaml", gateway, "b.yaml", service("") + "---\n{kind: Route, name: more, gateways: [web], hosts: [shop.example.com], priority: 1, rules: [{match: {path: {prefix: /x}}, backends: [{service: api}]}]}"},
-			"added Route/more, fleet edge, changed RDS web/http, proxy test, SL0608 mine/a.yaml"},
+			"added Route/more, fleet edge, changed VHDS web/http/shop.example.com, proxy test, SL0608 mine/a.yaml"},
 		"a rule that never matches": {[]string{"a.yaml", strings.Replace(gateway, "rules: [", "rules: [{backends: [{service: api}]}, {name: late, match: {path: {prefix: /x}}, backends: [{service: api}]}] #", 1), "b.yaml", service("")},
-			"changed Route/shop, fleet edge, changed RDS web/http, proxy test, SL0601 mine/a.yaml"},
+			"changed Route/shop, fleet edge, changed VHDS web/http/shop.example.com, proxy test, SL0601 mine/a.yaml"},
 		"nothing at all": {nil, "SL0401 "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,8 +126,8 @@ func TestPlanSharedHost(t *testing.T) {
 	}
 	other := strings.Replace(more, "hosts: [", "hosts: [new.example.com, ", 1)
 	third := strings.NewReplacer("more", "third", "/x", "/y", "priority: 1", "priority: 2", "shop.", "new.").Replace(more)
-	want := "changed Route/more, added Route/third, fleet edge, changed RDS web/http, proxy "
-	if got := inWords(r.plan("a.yaml", gateway, "b.yaml", service(""), "d.yaml", other+"---\n"+third)); got != strings.TrimSuffix(want, ", proxy ")+", SL0608 mine/d.yaml" {
+	want := "changed Route/more, added Route/third, fleet edge, added VHDS web/http/new.example.com, SL0608 mine/d.yaml"
+	if got := inWords(r.plan("a.yaml", gateway, "b.yaml", service(""), "d.yaml", other+"---\n"+third)); got != want {
 		t.Errorf("got %q", got)
 	}
 }

@@ -208,8 +208,8 @@ func (c *chaos) live(ctx context.Context, conn *grpc.ClientConn, node *corepb.No
 }
 
 var (
-	hostsOf    = regexp.MustCompile(`"(v\d+\.h\d+\.example\.com)"`)
-	clustersOf = regexp.MustCompile(`"name": ?"(s\d+)"`)
+	hostsIn    = regexp.MustCompile(`"(v\d+\.h\d+\.example\.com)"`)
+	clustersIn = regexp.MustCompile(`"name": ?"(s\d+)"`)
 )
 
 // settled is an error unless status and every proxy have what they should.
@@ -238,7 +238,7 @@ func (c *chaos) settled() error {
 				return err
 			}
 			got := map[string]bool{}
-			for _, re := range []*regexp.Regexp{hostsOf, clustersOf} {
+			for _, re := range []*regexp.Regexp{hostsIn, clustersIn} {
 				for _, m := range re.FindAllStringSubmatch(dump, -1) {
 					got[m[1]] = true
 				}

@@ -86,7 +86,7 @@ func describer(t *testing.T, texts ...string) *Describer {
 			p := status.Proxy{ID: id, Fleet: fleet, Agent: "envoy", Connected: id != "gone"}
 			for _, t := range resource.PushOrder {
 				one := status.Type{URL: t.URL, Short: t.Short, State: status.Synced}
-				if id == "two" && t.Short == "RDS" {
+				if id == "two" && (t.Short == "RDS" || t.Short == "VHDS") {
 					one.State, one.Error = status.Error, "I do not like it"
 				}
 				p.Types = append(p.Types, one)
@@ -135,9 +135,9 @@ func TestDescribe(t *testing.T) {
 		lacks                   bool // proxy two does not run it
 		has, hasNot             []string
 	}{
-		"Route/shop": {asWritten, "", "RDS web/https", true,
-			[]string{"Route/shop#api", "domains:\n      - a.test", "domains:\n      - b.test"}, []string{"Route/rest"}},
-		"Route/rest":    {asWritten, "", "RDS web/https", true, []string{"Route/rest#all"}, []string{"Route/shop", "b.test"}},
+		"Route/shop": {asWritten, "", "VHDS web/https/a.test, VHDS web/https/b.test", true,
+			[]string{"Route/shop#api", "domains:\n  - a.test", "domains:\n  - b.test"}, []string{"Route/rest"}},
+		"Route/rest":    {asWritten, "", "VHDS web/https/a.test", true, []string{"Route/rest#all"}, []string{"Route/shop", "b.test"}},
 		"Route/bad":     {notServed, "", "", false, nil, nil},
 		"Service/api":   {asWritten, "Route/rest Route/shop", "CDS api, EDS api", false, []string{"port_value: 1"}, nil},
 		"Service/copy":  {asWritten, "Route/rest", "CDS copy", false, []string{"copy.test"}, nil}, // its proxies look it up
@@ -172,11 +172,15 @@ func TestDescribe(t *testing.T) {
 					t.Errorf("do not want %q in\n%s", want, all)
 				}
 			}
+			refused := "RDS"
+			if strings.Contains(test.resources, "VHDS") {
+				refused = "VHDS"
+			}
 			for _, p := range got.GetProxies() {
 				if want := p.GetId() == "one" || p.GetId() == "two" && !test.lacks; p.GetRuns() != want {
 					t.Errorf("%s: got %v", p.GetId(), p)
 				}
-				if p.GetId() == "two" && test.lacks && !slices.Equal(p.GetLacks(), []string{"RDS ERROR: I do not like it"}) {
+				if p.GetId() == "two" && test.lacks && !slices.Equal(p.GetLacks(), []string{refused + " ERROR: I do not like it"}) {
 					t.Errorf("got %v", p.GetLacks())
 				}
 			}

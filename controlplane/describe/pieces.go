@@ -27,9 +27,15 @@ func piecesOf(s *served.Served) map[definition.Ref][]piece {
 		if f == nil {
 			continue
 		}
+		type of struct {
+			ref definition.Ref
+			piece
+		}
+		seen := map[of]bool{}
 		add := func(ref definition.Ref, typeURL, resource string) {
 			p := piece{name, typeURL, resource}
-			if !slices.Contains(out[ref], p) {
+			if !seen[of{ref, p}] {
+				seen[of{ref, p}] = true
 				out[ref] = append(out[ref], p)
 			}
 		}
@@ -62,7 +68,7 @@ func piecesOf(s *served.Served) map[definition.Ref][]piece {
 				for i := range h.Rules {
 					if ref := served.DocumentOf(h.Rules[i].ID); ref != last {
 						last = ref
-						add(ref, resource.RouteType, t.Name)
+						add(ref, resource.VirtualHostType, resource.HostName(t.Name, h.Name))
 					}
 				}
 			}

@@ -60,7 +60,7 @@ func Find(out *compile.Output, fleet, typeURL, name string) []Origin {
 		f.listener(name)
 	case resource.RouteType:
 		f.table(name)
-	case hostType:
+	case resource.VirtualHostType:
 		f.hostOf(name)
 	}
 	return f.found
@@ -83,18 +83,17 @@ func (f *find) add(id string) {
 	f.found = append(f.found, Origin{id, at})
 }
 
-// hostType is a virtual host of its own (VHDS). Its name is the table's, a slash, and the host's.
-const hostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
-
 // hostOf adds the documents of one virtual host's rules.
 func (f *find) hostOf(name string) {
-	slash := strings.LastIndexByte(name, '/')
-	if f.fleet == nil || slash < 0 {
+	if f.fleet == nil {
 		return
 	}
 	for _, t := range f.fleet.RouteTables {
+		if t.Name != resource.TableOf(name) {
+			continue
+		}
 		for _, h := range t.Hosts {
-			if t.Name == name[:slash] && h.Name == name[slash+1:] {
+			if resource.HostName(t.Name, h.Name) == name {
 				f.host(h)
 			}
 		}

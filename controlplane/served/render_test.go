@@ -11,13 +11,14 @@ import (
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
 
-// table is a route table with a host for each name.
-func table(t *testing.T, hosts ...string) *snapshot.Resource {
+// host is a virtual host with a rule of each Route.
+func host(t *testing.T, routes ...string) *snapshot.Resource {
 	t.Helper()
-	rt := &ir.RouteTable{Name: "web/http"}
-	for _, h := range hosts {
-		rt.Hosts = append(rt.Hosts, &ir.VirtualHost{Name: h, Host: h, Rules: []ir.Rule{{ID: "Route/" + h + "#a", Respond: &ir.Response{Status: 200}}}})
+	h := &ir.VirtualHost{Name: "a.test", Host: "a.test"}
+	for _, r := range routes {
+		h.Rules = append(h.Rules, ir.Rule{ID: "Route/" + r + "#a", Respond: &ir.Response{Status: 200}})
 	}
+	rt := &ir.RouteTable{Name: "web/http", Hosts: []*ir.VirtualHost{h}}
 	resources, err := translate.Fleet(&ir.Fleet{Name: "edge", RouteTables: []*ir.RouteTable{rt}})
 	if err != nil {
 		t.Fatal(err)
@@ -26,32 +27,32 @@ func table(t *testing.T, hosts ...string) *snapshot.Resource {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Set(resource.RouteType).Get("web/http")
+	return s.Set(resource.VirtualHostType).Get("web/http/a.test")
 }
 
-// TestLongLists: of thousands of hosts those that change are rendered, and of a few all.
+// TestLongLists: of thousands of rules those that change are rendered, and of a few all.
 func TestLongLists(t *testing.T) {
-	var hosts []string
+	var routes []string
 	for i := range 2 * longList {
-		hosts = append(hosts, fmt.Sprintf("h%d.test", i))
+		routes = append(routes, fmt.Sprintf("r%d-", i))
 	}
-	changed := append([]string{"new.test"}, hosts[1:]...)
-	old, next, err := RenderBoth(resource.RouteType, table(t, hosts...), table(t, changed...))
+	changed := append([]string{"new-"}, routes[1:]...)
+	old, next, err := RenderBoth(resource.VirtualHostType, host(t, routes...), host(t, changed...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(old, "h0.test") || strings.Contains(old, "h1.test") || !strings.Contains(next, "new.test") || strings.Contains(next, "h1.test") {
+	if !strings.Contains(old, "r0-") || strings.Contains(old, "r1-") || !strings.Contains(next, "new-") || strings.Contains(next, "r1-") {
 		t.Errorf("got\n%s\n%s", old, next)
 	}
-	if old, next, err = RenderBoth(resource.RouteType, table(t, "a.test", "b.test"), table(t, "a.test", "c.test")); err != nil ||
-		!strings.Contains(old, "a.test") || !strings.Contains(next, "a.test") {
+	if old, next, err = RenderBoth(resource.VirtualHostType, host(t, "one", "two"), host(t, "one", "three")); err != nil ||
+		!strings.Contains(old, "Route/one") || !strings.Contains(next, "Route/one") {
 		t.Errorf("few: got %v\n%s\n%s", err, old, next)
 	}
-	if old, next, err = RenderBoth(resource.RouteType, nil, table(t, hosts...)); err != nil || old != "" || strings.Count(next, "Route/h") != len(hosts) {
+	if old, next, err = RenderBoth(resource.VirtualHostType, nil, host(t, routes...)); err != nil || old != "" || strings.Count(next, "Route/r") != len(routes) {
 		t.Errorf("a new one: got %v\n%s\n%s", err, old, next)
 	}
-	part, err := RenderPart(resource.RouteType, table(t, hosts...), 10, func(list, name string) bool { return list != "routes" || !strings.HasPrefix(name, "Route/h1.") })
-	if err != nil || strings.Count(part, "- name: h") != 10 || strings.Contains(part, "h1.test") || !strings.HasSuffix(part, fmt.Sprintf("# and %d more items of lists\n", 2*longList-11)) {
+	part, err := RenderPart(resource.VirtualHostType, host(t, routes...), 10, func(list, name string) bool { return list != "routes" || !strings.HasPrefix(name, "Route/r1-") })
+	if err != nil || strings.Count(part, "- name: Route/r") != 10 || strings.Contains(part, "r1-") || !strings.HasSuffix(part, fmt.Sprintf("# and %d more items of lists\n", 2*longList-11)) {
 		t.Errorf("a part: got %v\n%s", err, part)
 	}
 }

@@ -35,6 +35,19 @@ func (st *state) oweHosts(table string) {
 	}
 }
 
+// tablesRefused has the hosts of refused tables sent again behind the ones that were sent since: what came in between was lost,
+// unless there was a table that it could go to.
+func (st *state) tablesRefused(k *kind, fl *flight) {
+	if !st.delta || k.URL != resource.RouteType {
+		return
+	}
+	for _, it := range fl.items {
+		if e := k.peek(it.name); it.res.HostsApart() && e.sent != nil && e.sent != it.res && (e.acked == nil || !e.acked.HostsApart()) {
+			st.oweHosts(it.name)
+		}
+	}
+}
+
 // tablesSubscribed looks at the hosts of tables that the client asks for, or gave up.
 func (st *state) tablesSubscribed(c change) {
 	k := st.of(resource.VirtualHostType)
@@ -83,6 +96,16 @@ func (st *state) wanted(k *kind, name string) bool {
 func (st *state) outlived(name string) bool {
 	rds, table := st.of(resource.RouteType), resource.TableOf(name)
 	return rds.target(table) == nil && rds.sub.has(table)
+}
+
+// relistHosts looks again at hosts that outlived their table: if it is back, and they are not, they must go.
+func (st *state) relistHosts() {
+	k := st.of(resource.VirtualHostType)
+	for name := range k.entries {
+		if k.target(name) == nil && !st.outlived(name) {
+			k.list(name)
+		}
+	}
 }
 
 // hostsBlocked reports whether a host of the table refers to a cluster that the client was not given yet.

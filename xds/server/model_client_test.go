@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
 
@@ -17,6 +18,7 @@ type client struct {
 
 	has      map[string]map[string]*snapshot.Resource // in use, by type and name: survives a reconnect
 	versions map[string]string                        // SotW, by type: last accepted; survives too
+	bare     map[string]bool                          // tables with hosts apart that wait for the first word of any
 	cold     map[string]bool                          // clusters that wait for endpoints (envoy)
 	fed      map[string]bool                          // of those, the ones whose endpoints came, good or bad
 	refused  map[string]bool                          // clusters that came and were refused, which the server may not know yet
@@ -32,7 +34,7 @@ type client struct {
 func (c *client) connected() {
 	if c.versions == nil {
 		c.versions = map[string]string{}
-		c.cold, c.fed, c.refused = map[string]bool{}, map[string]bool{}, map[string]bool{}
+		c.bare, c.cold, c.fed, c.refused = map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	}
 	c.names, c.nonces, c.asked = map[string][]string{}, map[string]string{}, map[string]bool{}
 	c.withheld, c.left = nil, map[string]bool{}
@@ -44,10 +46,13 @@ func (c *client) connected() {
 	c.follow()
 }
 
+// wild are the types of which all is asked for.
+func wild(typeURL string) bool { return typeURL == cds || typeURL == lds || typeURL == vhd }
+
 // request sends what is wanted of a type, as far as the server does not know it.
 func (c *client) request(typeURL string, want []string) {
 	first := !c.asked[typeURL]
-	if !first && slices.Equal(want, c.names[typeURL]) || first && want == nil && typeURL != cds && typeURL != lds {
+	if !first && slices.Equal(want, c.names[typeURL]) || first && want == nil && !wild(typeURL) {
 		return
 	}
 	c.asked[typeURL] = true
@@ -97,6 +102,31 @@ func (c *client) follow() {
 		}
 		c.request(to, want)
 	}
+	c.followHosts()
+}
+
+// followHosts forgets hosts with their tables, and asks for hosts once there is a table that has them apart.
+func (c *client) followHosts() {
+	for name := range c.has[vhd] {
+		if !c.splits(resource.TableOf(name)) {
+			delete(c.has[vhd], name)
+		}
+	}
+	for name := range c.bare {
+		if !c.splits(name) {
+			delete(c.bare, name)
+		}
+	}
+	for name := range c.has[rds] {
+		if c.splits(name) {
+			c.request(vhd, nil)
+		}
+	}
+}
+
+func (c *client) splits(table string) bool {
+	r := c.has[rds][table]
+	return r != nil && r.HostsApart()
 }
 
 // receive takes a response, and gives its verdict.
@@ -183,6 +213,9 @@ func (c *client) apply(msg *message) {
 	has := c.has[msg.typeURL]
 	for _, name := range msg.removed {
 		c.remove(msg, name)
+		if msg.typeURL == vhd {
+			delete(c.bare, resource.TableOf(name))
+		}
 	}
 	full := !c.delta && (msg.typeURL == cds || msg.typeURL == lds)
 	if full {
@@ -200,7 +233,7 @@ func (c *client) apply(msg *message) {
 		if isBad(r) {
 			continue
 		}
-		switch msg.typeURL {
+		switch table := resource.TableOf(r.Name); msg.typeURL {
 		case cds:
 			if len(r.Refs(eds)) > 0 && (has[r.Name] == nil || has[r.Name].Version != r.Version) {
 				c.fed[r.Name] = has[r.Name] != nil // else the one before serves on
@@ -209,6 +242,17 @@ func (c *client) apply(msg *message) {
 		case eds:
 			delete(c.cold, r.Name)
 		case lds, rds:
+			if has[r.Name] == nil || has[r.Name].Version != r.Version {
+				c.checkRoute(msg, r)
+			}
+			if msg.typeURL == rds && r.HostsApart() && !c.splits(r.Name) {
+				c.bare[r.Name] = true
+			}
+		case vhd:
+			if !c.splits(table) {
+				continue // accepted, and lost
+			}
+			delete(c.bare, table)
 			if has[r.Name] == nil || has[r.Name].Version != r.Version {
 				c.checkRoute(msg, r)
 			}
@@ -237,10 +281,18 @@ func (c *client) remove(msg *message, name string) {
 	case cds:
 		delete(c.cold, name)
 		for _, l := range c.has[lds] {
+			if !c.delta && c.versions[lds] == "" {
+				break // who uses a part of what it refused, and never accepted any, cannot say so when it comes back
+			}
 			c.checkUse(msg, l, name)
 			for _, route := range l.Refs(rds) {
-				if r := c.has[rds][route]; r != nil {
+				if r := c.has[rds][route]; r != nil && (c.delta || c.versions[rds] != "") {
 					c.checkUse(msg, r, name)
+				}
+				for host, r := range c.has[vhd] {
+					if resource.TableOf(host) == route {
+						c.checkUse(msg, r, name)
+					}
 				}
 			}
 		}
@@ -269,10 +321,17 @@ func (c *client) checkUse(msg *message, r *snapshot.Resource, cluster string) {
 
 // converged: the client has what it should have, and the server knows it.
 func (c *client) converged() {
-	for _, u := range []string{cds, lds, eds, rds} {
+	snap := c.m.snap
+	if !c.delta {
+		snap = snap.Whole()
+	}
+	if len(c.bare) > 0 {
+		c.m.fatalf("tables %v wait for their hosts", slices.Sorted(maps.Keys(c.bare)))
+	}
+	for _, u := range modelTypes {
 		want := map[string]string{}
-		for _, r := range c.m.snap.Set(u).All() {
-			if u == cds || u == lds || slices.Contains(c.names[u], r.Name) {
+		for _, r := range snap.Set(u).All() {
+			if u == cds || u == lds || slices.Contains(c.names[u], r.Name) || u == vhd && slices.Contains(c.names[rds], resource.TableOf(r.Name)) {
 				want[r.Name] = r.Version
 			}
 		}

@@ -28,7 +28,10 @@ const (
 	eds = resource.EndpointType
 	lds = resource.ListenerType
 	rds = resource.RouteType
+	vhd = resource.VirtualHostType
 )
+
+var modelTypes = []string{cds, eds, lds, rds, vhd}
 
 var modelSeeds = flag.Int("model-seeds", 150, "random histories per kind of client")
 
@@ -39,15 +42,18 @@ func TestModel(t *testing.T) {
 	for _, isDelta := range []bool{false, true} {
 		for _, envoy := range []bool{false, true} {
 			for _, partial := range []bool{false, true} {
-				t.Run(fmt.Sprintf("delta=%v/withholds=%v/partial=%v", isDelta, envoy, partial), func(t *testing.T) {
-					for seed := range uint64(*modelSeeds) {
-						m := newModel(t, seed, isDelta, envoy, partial)
-						m.history()
-						if t.Failed() {
-							return
+				for _, apart := range []bool{false, true} {
+					t.Run(fmt.Sprintf("delta=%v/withholds=%v/partial=%v/hostsApart=%v", isDelta, envoy, partial, apart), func(t *testing.T) {
+						for seed := range uint64(*modelSeeds) {
+							m := newModel(t, seed, isDelta, envoy, partial)
+							m.apart = apart
+							m.history()
+							if t.Failed() {
+								return
+							}
 						}
-					}
-				})
+					})
+				}
 			}
 		}
 	}
@@ -57,6 +63,7 @@ type model struct {
 	t      *testing.T
 	seed   uint64
 	r      *rand.Rand
+	apart  bool // virtual hosts are resources of their own
 	now    time.Time
 	snap   *snapshot.Snapshot
 	server *state
@@ -71,7 +78,7 @@ type model struct {
 func newModel(t *testing.T, seed uint64, isDelta, envoy, partial bool) *model {
 	m := &model{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(0, 0)}
 	m.client = &client{m: m, delta: isDelta, envoy: envoy, partial: partial, has: map[string]map[string]*snapshot.Resource{}}
-	for _, u := range []string{cds, eds, lds, rds} {
+	for _, u := range modelTypes {
 		m.client.has[u] = map[string]*snapshot.Resource{}
 	}
 	return m
@@ -114,7 +121,7 @@ func (m *model) change(bad bool) {
 		}
 		return ""
 	}
-	all := map[string]map[string]proto.Message{cds: {}, eds: {}, lds: {}, rds: {}}
+	all := map[string]map[string]proto.Message{cds: {}, eds: {}, lds: {}, rds: {}, vhd: {}}
 	var names []string
 	for i := range 5 {
 		if m.r.IntN(3) == 0 {
@@ -145,7 +152,9 @@ func (m *model) change(bad bool) {
 			route := fmt.Sprintf("r%d", m.r.IntN(3))
 			filter = &hcmpb.HttpConnectionManager{RouteSpecifier: &hcmpb.HttpConnectionManager_Rds{Rds: &hcmpb.Rds{RouteConfigName: route}}}
 			if all[rds][route] == nil {
-				all[rds][route] = m.routes(route, names, flaw())
+				if all[rds][route] = m.routes(route, names, flaw()); m.apart {
+					m.spread(route, names, all, bad)
+				}
 			}
 		}
 		packed, err := anypb.New(filter)
@@ -161,7 +170,7 @@ func (m *model) change(bad bool) {
 	}
 	m.snap = next
 	fmt.Fprintln(&m.log, "change")
-	for _, u := range []string{cds, eds, lds, rds} {
+	for _, u := range modelTypes {
 		for _, r := range next.Set(u).All() {
 			fmt.Fprintf(&m.log, "    %s %s %s bad=%v → %v %v\n", short(u), r.Name, r.Version[:4], isBad(r), r.Refs(cds), r.Refs(rds))
 		}
@@ -181,6 +190,27 @@ func (m *model) routes(name string, clusters []string, flaw string) *routepb.Rou
 		}
 	}
 	return &routepb.RouteConfiguration{Name: name, VirtualHosts: []*routepb.VirtualHost{host}}
+}
+
+// spread makes a table's hosts resources of their own; one in a few has none, and says so.
+func (m *model) spread(table string, clusters []string, all map[string]map[string]proto.Message, bad bool) {
+	flaw := func() string {
+		if bad && m.r.IntN(4) == 0 {
+			return "bad!"
+		}
+		return ""
+	}
+	thin := &routepb.RouteConfiguration{Name: table, InternalOnlyHeaders: []string{fmt.Sprint(m.r.IntN(2), flaw())}}
+	for i := range m.r.IntN(4) {
+		if m.r.IntN(2) == 0 {
+			clusters = nil // so that it is the same in one snapshot and the next
+		}
+		host := m.routes(table, clusters, flaw()).GetVirtualHosts()[0]
+		host.Domains, host.Name = []string{host.GetName()}, resource.HostName(table, fmt.Sprint("h", i))
+		all[vhd][host.Name] = host
+		thin.Vhds = &routepb.Vhds{}
+	}
+	all[rds][table] = thin
 }
 
 func isBad(r *snapshot.Resource) bool { return bytes.Contains(r.Any().GetValue(), []byte("bad!")) }

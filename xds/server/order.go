@@ -264,6 +264,9 @@ func (st *state) fullState(k *kind, p *plan) ([]*snapshot.Resource, string) {
 	keep := func(name string) {
 		exact = false
 		e := k.peek(name)
+		if e.sent == gone {
+			return // the client is about to be without: what it routed to may be gone by now
+		}
 		for _, r := range []*snapshot.Resource{e.sent, e.acked} {
 			if r != nil && r != gone && r.Known() {
 				all = append(all, r)

@@ -114,6 +114,7 @@ func (st *state) adopt(s *snapshot.Snapshot) {
 	for _, k := range st.kinds {
 		k.adopt(s.Set(k.URL))
 	}
+	st.relistHosts()
 }
 
 // handle takes a request. An error ends the stream.

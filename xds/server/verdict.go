@@ -49,6 +49,7 @@ func (st *state) resolve(k *kind, fl *flight, refused *string) {
 		st.report.acked(k, fl)
 		return
 	}
+	st.tablesRefused(k, fl)
 	st.report.refused(k, k.refuse(fl, &refusal{text: *refused, at: st.now()}))
 	k.failed = k.set != nil && fl.version == k.set.Version()
 	st.report.nacked(k, fl, *refused)
@@ -63,10 +64,19 @@ func (k *kind) doubt(fl *flight) {
 		e := k.entry(it.name)
 		switch {
 		case it.res == gone:
-			e.doubtful = true
+			e.doubtful = e.acked != nil
 		case e.acked != it.res && len(e.maybe) < maxMaybe:
 			e.maybe = append(e.maybe, it.res)
 		}
+		k.look(it)
+	}
+}
+
+// look has what a response did put right, if it is no longer what is wanted: what is known of the name may have been forgotten
+// while the response was in flight, and the change that it came from with it.
+func (k *kind) look(it item) {
+	if orGone(k.target(it.name)) != it.res {
+		k.list(it.name)
 	}
 }
 
@@ -88,6 +98,7 @@ func (k *kind) accept(it item) {
 	if e.parked == nil { // else it accepted what stands in for the one that it refused
 		k.clearDoubt(it.name)
 	}
+	k.look(it)
 }
 
 // refuse parks what a NACK may be about: the resources that the client had not accepted before, or, if it had accepted
@@ -105,10 +116,15 @@ func (k *kind) refuse(fl *flight, why *refusal) []string {
 	}
 	for _, it := range fl.items {
 		if !k.sub.has(it.name) {
+			changed = true // it may have been the one, and is not wanted any more
 			continue
 		}
 		e := k.entry(it.name)
-		if e.acked == it.res || pending[it] { // the verdict on the same in a later response counts
+		if e.acked == it.res {
+			continue
+		}
+		if pending[it] { // the verdict on the same in a later response counts
+			changed = changed || orGone(k.target(it.name)) != it.res
 			continue
 		}
 		if fl.stands[it.name] {
