@@ -128,7 +128,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}))
 	who.Register(rpc)
 	planner := plan.New(plan.Options{
-		Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: func(set store.Set) store.Set {
+		Paths: opts.Paths, Store: documents, Abilities: abilities, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: func(set store.Set) store.Set {
 			set = builder.history.Preview(set)
 			set.Held, _ = held.Holds() // what proxies refused stays held back
 			return set
