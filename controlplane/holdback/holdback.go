@@ -13,8 +13,8 @@ import (
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/negotiate"
+	"github.com/sluice-proxy/sluice/controlplane/provenance"
 	"github.com/sluice-proxy/sluice/controlplane/store"
-	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
 
@@ -172,12 +172,7 @@ func (t *trials) warned(result *store.Result) *store.Result {
 			told[a] = true
 			count[l.Class]++
 			p := definition.Problem{Code: definition.CodeLacking, Severity: definition.SeverityWarning, Message: l.String() + ": it is served all the same, since it was there first"}
-			if kind, document, ok := documentOf(l); ok {
-				p.Ref = definition.Ref{Kind: kind, Name: document}
-				if i := slices.IndexFunc(result.Documents, func(d *definition.Document) bool { return d.Ref == p.Ref }); i >= 0 {
-					p.Position = result.Documents[i].Position
-				}
-			}
+			p.Ref, p.Position = documentOf(result, l)
 			problems = append(problems, store.Problem{Problem: p})
 		}
 	}
@@ -190,14 +185,15 @@ func (t *trials) warned(result *store.Result) *store.Result {
 	return &with
 }
 
-// documentOf is the document that a resource is named after.
-func documentOf(l negotiate.Lack) (kind, name string, ok bool) {
-	switch l.TypeURL {
-	case resource.ClusterType, resource.EndpointType:
-		return "Service", l.Resource, true
-	case resource.RouteType:
-		gateway, _, ok := strings.Cut(l.Resource, "/")
-		return "Gateway", gateway, ok
+// documentOf is the one document that a resource came from; of several nobody knows which one it is.
+func documentOf(result *store.Result, l negotiate.Lack) (ref definition.Ref, at definition.Position) {
+	for _, o := range provenance.Find(result.Compiled, l.Fleet, l.TypeURL, l.Resource) {
+		parts := strings.SplitN(o.Document, "/", 3)
+		next := definition.Ref{Kind: parts[0], Name: parts[1]}
+		if ref != (definition.Ref{}) && ref != next {
+			return definition.Ref{}, definition.Position{}
+		}
+		ref, at = next, o.Position
 	}
-	return "", "", false
+	return ref, at
 }
