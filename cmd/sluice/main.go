@@ -96,7 +96,7 @@ Exit codes: 0 fine; 1 wrong input, or something did not come true; 2 wrong usage
 			root.AddCommand(c)
 		}
 	}
-	add("serve", newRunCommand(), newControlPlaneCommand(), newProxyCommand(), newBootstrapCommand(), newTokenCommand(), newRevokeCommand(), newDemoUpstreamCommand())
+	add("serve", newRunCommand(), newControlPlaneCommand(), newProxyCommand(), newBootstrapCommand(), newTokenCommand(), newRevokeCommand(), newCACommand(), newDemoUpstreamCommand())
 	add("write", newValidateCommand(), newExpandCommand(), newSchemaCommand(), newDocsCommand(), newXDSCommand())
 	add("ask", newPlanCommand(), newGetCommand(), newDescribeCommand(), newHistoryCommand(), newUndoCommand(), newExplainCommand(), newStatusCommand(), newWaitCommand())
 	add("", newVersionCommand())

@@ -52,7 +52,7 @@ func evilServer(t *testing.T) (address string) {
 	}
 	answers := map[string]proto.Message{
 		"Status": &adminv1.StatusResponse{}, "List": &adminv1.ListResponse{}, "Describe": &adminv1.DescribeResponse{}, "History": &adminv1.HistoryResponse{},
-		"Plan": &adminv1.PlanResponse{}, "Undo": &adminv1.UndoResponse{}, "ListTokens": &adminv1.ListTokensResponse{}, "ListRevoked": &adminv1.ListRevokedResponse{}, "WatchStatus": &adminv1.WatchStatusResponse{},
+		"Plan": &adminv1.PlanResponse{}, "Undo": &adminv1.UndoResponse{}, "ListTokens": &adminv1.ListTokensResponse{}, "ListRevoked": &adminv1.ListRevokedResponse{}, "GetAuthority": &adminv1.GetAuthorityResponse{}, "WatchStatus": &adminv1.WatchStatusResponse{},
 	}
 	for _, m := range answers {
 		full(m.ProtoReflect(), 6)
@@ -84,7 +84,7 @@ func TestStrangersWords(t *testing.T) {
 		return out.String()
 	}
 	for _, line := range []string{
-		"status", "status -o wide", "status x", "status --watch", "get", "describe Route/x", "history", "history 1", "undo", "token list", "revoke --list", "wait --timeout 5s",
+		"status", "status -o wide", "status x", "status --watch", "get", "describe Route/x", "history", "history 1", "undo", "token list", "revoke --list", "ca show", "wait --timeout 5s",
 		"plan --full -f " + conf,
 	} {
 		out := run(strings.Fields(line)...)

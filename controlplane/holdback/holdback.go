@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/negotiate"
 	"github.com/sluice-proxy/sluice/controlplane/provenance"
 	"github.com/sluice-proxy/sluice/controlplane/store"
+	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
 )
 
@@ -26,12 +27,19 @@ const (
 	maxLacking = 8
 )
 
+// Documents decide what is served, as a store.Store does.
+type Documents interface {
+	Update(store.Set) *store.Result
+	Accepted() map[definition.Ref]*definition.Document
+}
+
 // Gate is for one goroutine.
 type Gate struct {
 	// Room knows the proxies.
 	Room *negotiate.Room
-	// Documents decides what is served.
-	Documents *store.Store
+	// Preview: this is only a question, and the room remembers nothing of it.
+	Preview   bool
+	Documents Documents
 	// Build makes snapshots of some fleets, by name. A fleet that cannot be built may be left out.
 	Build func(result *store.Result, fleets []string) map[string]*snapshot.Snapshot
 
@@ -98,10 +106,17 @@ func (t *trials) news(now, before map[string]*snapshot.Snapshot) []negotiate.Lac
 	var out []negotiate.Lack
 	for _, name := range t.fleets {
 		if now[name] != nil {
-			out = append(out, t.Room.Lacks(name, now[name], before[name])...)
+			out = append(out, t.lacks(name, now[name], before[name])...)
 		}
 	}
 	return slices.DeleteFunc(out, func(l negotiate.Lack) bool { return !l.New })
+}
+
+func (g *Gate) lacks(fleet string, now, before *snapshot.Snapshot) []negotiate.Lack {
+	if g.Preview {
+		return g.Room.WouldLack(fleet, now, before)
+	}
+	return g.Room.Lacks(fleet, now, before)
 }
 
 // find holds back what is to blame. With several together, as few as will do: each is admitted that does no harm beside
@@ -164,7 +179,7 @@ func (t *trials) warned(result *store.Result) *store.Result {
 		if snapshots[name] == nil {
 			continue
 		}
-		for _, l := range t.Room.Lacks(name, snapshots[name], nil) {
+		for _, l := range t.lacks(name, snapshots[name], nil) {
 			a := about{l.Class, l.TypeURL + l.Field}
 			if told[a] || count[l.Class] == maxLacking {
 				continue
@@ -185,15 +200,16 @@ func (t *trials) warned(result *store.Result) *store.Result {
 	return &with
 }
 
-// documentOf is the one document that a resource came from; of several nobody knows which one it is.
+// documentOf is the document that a resource came from. Of a virtual host, or a table of them, that came from several nobody knows
+// which one it is: then it is the Gateway that has them.
 func documentOf(result *store.Result, l negotiate.Lack) (ref definition.Ref, at definition.Position) {
-	for _, o := range provenance.Find(result.Compiled, l.Fleet, l.TypeURL, l.Resource) {
-		parts := strings.SplitN(o.Document, "/", 3)
-		next := definition.Ref{Kind: parts[0], Name: parts[1]}
-		if ref != (definition.Ref{}) && ref != next {
-			return definition.Ref{}, definition.Position{}
-		}
-		ref, at = next, o.Position
+	origins := provenance.Find(result.Compiled, l.Fleet, l.TypeURL, l.Resource)
+	if i := strings.LastIndexByte(l.Resource, '/'); l.TypeURL == resource.VirtualHostType && len(origins) > 1 && i > 0 {
+		origins = provenance.Find(result.Compiled, l.Fleet, resource.RouteType, l.Resource[:i])
 	}
-	return ref, at
+	if len(origins) == 0 {
+		return ref, at
+	}
+	parts := strings.SplitN(origins[0].Document, "/", 3)
+	return definition.Ref{Kind: parts[0], Name: parts[1]}, origins[0].Position
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
-// TestDocumentOf: what is lacking is told of the document that brought it, if there is one alone.
+// TestDocumentOf: what is lacking is told of the document that brought it, or of the Gateway that has it.
 func TestDocumentOf(t *testing.T) {
 	at := func(line int) definition.Position { return definition.Position{File: "a.yaml", Line: line} }
 	rules := func(ids ...string) (out []ir.Rule) {
@@ -31,7 +31,8 @@ func TestDocumentOf(t *testing.T) {
 		line            int
 	}{
 		{resource.VirtualHostType, "web/http/one.test", "Route/a", 1},
-		{resource.VirtualHostType, "web/http/two.test", "", 0},
+		{resource.VirtualHostType, "web/http/two.test", "Gateway/web", 4},
+		{resource.RouteType, "web/http", "Gateway/web", 4},
 		{resource.VirtualHostType, "web/http/short.test", "Service/s", 3},
 		{resource.ClusterType, "s", "Service/s", 3},
 		{resource.ClusterType, "gone", "", 0},

@@ -14,12 +14,13 @@ import (
 // Authority makes the control plane's own certificate, and vouches for its clients.
 type Authority interface {
 	ServerCertificate() (*tls.Certificate, error)
+	// Roots are those that vouch for clients: another pool whenever they change.
 	Roots() *x509.CertPool
 }
 
 // AuthorityConfig is TLS with an authority of our own. Clients need no certificate yet: who has none can only join.
 func AuthorityConfig(a Authority) *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.ServerCertificate() },
@@ -28,6 +29,19 @@ func AuthorityConfig(a Authority) *tls.Config {
 		// A session that is resumed has the certificate of before.
 		SessionTicketsDisabled: true,
 	}
+	var last atomic.Pointer[tls.Config] // for the roots of the last connection: they change once in years
+	last.Store(config)
+	first := config.Clone()
+	first.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := last.Load()
+		if roots := a.Roots(); roots != now.ClientCAs {
+			now = now.Clone()
+			now.ClientCAs = roots
+			last.Store(now)
+		}
+		return now, nil
+	}
+	return first
 }
 
 // Bounds on a connection whose client has shown neither a certificate nor a token: it can join, and do no harm.

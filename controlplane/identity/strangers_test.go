@@ -1,8 +1,11 @@
 package identity
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +35,29 @@ func TestStrangerStreams(t *testing.T) {
 	}
 	if err := watch(); status.Code(err) != codes.Unavailable {
 		t.Errorf("one call more: got %v, want the connection's end", err)
+	}
+}
+
+// changing is an authority whose roots change.
+type changing struct {
+	fixed
+	now atomic.Pointer[x509.CertPool]
+}
+
+func (c *changing) Roots() *x509.CertPool { return c.now.Load() }
+
+// TestRootsChange: who connects after a change of the roots is judged by the new ones.
+func TestRootsChange(t *testing.T) {
+	a := &changing{}
+	first, second := x509.NewCertPool(), x509.NewCertPool()
+	a.now.Store(first)
+	config := AuthorityConfig(a)
+	for _, want := range []*x509.CertPool{first, second, second, first} {
+		a.now.Store(want)
+		got, err := config.GetConfigForClient(nil)
+		if err != nil || got.ClientCAs != want || got.ClientAuth != tls.VerifyClientCertIfGiven || got.MinVersion != tls.VersionTLS12 || !got.SessionTicketsDisabled || got.GetCertificate == nil {
+			t.Errorf("got %+v, %v", got, err)
+		}
 	}
 }
 

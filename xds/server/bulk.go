@@ -10,21 +10,25 @@ import (
 //
 //   - kind.fresh: it has nothing, and all of kind.set is on the list;
 //   - kind.coming: all of that is in flight, in one response, and nothing else of it is;
-//   - kind.base: it has accepted it.
+//   - kind.base: it has accepted it, on this stream or an earlier one.
 //
 // What cannot be said of all of them ends this: single gives each name what it has of its own, and it goes on from there.
 
 // leastFresh is the number of resources from which on this is worth it. Tests have less.
 var leastFresh = 64
 
-// begin notes that a client which asks for a type for the first time wants all that there is of it, if that is so.
-func (k *kind) begin(c change) bool {
+// begin notes that a client which asks for a type for the first time wants all that there is of it, if that is so: and that it
+// has all of it, if it says so.
+func (k *kind) begin(c change, initial map[string]string) bool {
 	if k.set == nil {
 		return false
 	}
 	n := k.set.Len()
 	if n < leastFresh || k.base != nil || len(k.entries)+len(k.todo)+len(k.flight)+len(k.doubts) > 0 {
 		return false
+	}
+	if len(initial) > 0 {
+		return k.resume(initial)
 	}
 	switch {
 	case c.widened && k.sub.count() == 0:
@@ -38,6 +42,24 @@ func (k *kind) begin(c change) bool {
 		return false
 	}
 	k.fresh = true
+	return true
+}
+
+// resume takes the word of a client that has all that there is from an earlier stream, and wants it still (rule 10): after a
+// restart of the control plane that is what most say.
+func (k *kind) resume(initial map[string]string) bool {
+	if len(initial) != k.set.Len() || len(k.owed) > 0 {
+		return false
+	}
+	for _, r := range k.set.All() {
+		if initial[r.Name] != r.Version || !k.sub.has(r.Name) {
+			return false
+		}
+	}
+	if !k.sub.all && k.sub.count() != k.set.Len() {
+		return false
+	}
+	k.restored, k.base = true, k.set
 	return true
 }
 

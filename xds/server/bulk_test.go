@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -112,5 +113,53 @@ func TestFreshClientOwed(t *testing.T) {
 	}
 	if k := st.of(eds); len(k.owed) != 2 || k.owedAll {
 		t.Errorf("got %v owed, want those that it did not ask for yet", k.owed)
+	}
+}
+
+// TestFreshClientResumes: a client that comes back and has all that there is costs nothing for each name; one that lacks
+// something, or has another version of it, gets that.
+func TestFreshClientResumes(t *testing.T) {
+	s := manyClusters(t, 5, 0, nil)
+	for name, test := range map[string]struct {
+		change func(initial map[string]string)
+		names  []string // to be sent
+		none   bool
+	}{
+		"all":     {change: func(map[string]string) {}, none: true},
+		"older":   {change: func(m map[string]string) { m["cluster-3"] = "old" }, names: []string{"cluster-3"}},
+		"lacking": {change: func(m map[string]string) { delete(m, "cluster-2") }, names: []string{"cluster-2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := fresh(s)
+			for _, typeURL := range []string{cds, eds} {
+				initial := map[string]string{}
+				for _, r := range s.Set(typeURL).All() {
+					initial[r.Name] = r.Version
+				}
+				if test.change(initial); typeURL == eds && !test.none {
+					break // clusters are enough
+				}
+				req := &request{typeURL: typeURL, initial: initial}
+				if typeURL == eds {
+					req.subscribe = namesOf(s.Set(eds))
+				}
+				if err := st.handle(req); err != nil {
+					t.Fatal(err)
+				}
+				k := st.of(typeURL)
+				if entries := len(k.entries); (entries == 0) != test.none || !k.restored {
+					t.Errorf("got %d entries, want none: %v", entries, test.none)
+				}
+			}
+			var sent []string
+			if m := st.next(); m != nil {
+				for _, r := range m.resources {
+					sent = append(sent, r.Name)
+				}
+			}
+			if !slices.Equal(sent, test.names) {
+				t.Errorf("got %v sent, want %v", sent, test.names)
+			}
+		})
 	}
 }

@@ -79,8 +79,8 @@ func sizeBytes(n int) int { return 1 + protowire.SizeBytes(n) } // the tags of f
 
 func (r response) size() int {
 	size := sizeBytes(len(r.version)) + sizeBytes(len(r.typeURL)) + sizeBytes(len(r.nonce))
-	if r.all != nil && r.delta {
-		_, n := r.all.Delta()
+	if r.all != nil {
+		_, n := r.shared()
 		size += n
 	} else {
 		r.each(func(piece mem.Buffer) { size += piece.Len() })
@@ -110,12 +110,20 @@ func (r response) append(b []byte) []byte {
 	return r.tail(b)
 }
 
+// shared are the resources of a response that has all of a set.
+func (r response) shared() (pieces mem.BufferSlice, size int) {
+	if r.delta {
+		return r.all.Delta()
+	}
+	return r.all.Whole()
+}
+
 // pieces is the response without a copy of the resources.
 func (r response) pieces() mem.BufferSlice {
 	n := len(r.resources)
 	switch {
-	case r.all != nil && r.delta:
-		shared, _ := r.all.Delta()
+	case r.all != nil:
+		shared, _ := r.shared()
 		all := append(make(mem.BufferSlice, 0, len(shared)+2), mem.SliceBuffer(r.head(nil)))
 		return append(append(all, shared...), mem.SliceBuffer(r.tail(nil)))
 	case !r.delta:

@@ -23,6 +23,9 @@ func TestCodec(t *testing.T) {
 		"removed": {typeURL: eds, nonce: "n", removed: []string{"a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if m.all != nil {
+				m.resources = m.all.All()
+			}
 			delta := &discoverypb.DeltaDiscoveryResponse{SystemVersionInfo: m.version, TypeUrl: m.typeURL, Nonce: m.nonce, RemovedResources: m.removed}
 			whole := &discoverypb.DiscoveryResponse{VersionInfo: m.version, TypeUrl: m.typeURL, Nonce: m.nonce}
 			for _, r := range m.resources {

@@ -114,6 +114,9 @@ func (st *state) compose(k *kind, removals bool) *message {
 			items = append(items, item{name, gone})
 		}
 	}
+	if len(m.resources) >= leastFresh && slices.Equal(m.resources, k.set.All()) {
+		m.all = k.set
+	}
 	st.sent(k, m, items)
 	return m
 }

@@ -174,8 +174,8 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 	fresh, all := c.fresh, c.wildcard && k.set != nil
 	if st.delta && first {
 		k.askedFirst(initial)
-		if len(initial) == 0 && k.begin(c) {
-			fresh, all = nil, false
+		if k.begin(c, initial) {
+			fresh, all, initial = nil, false, nil
 		}
 	}
 	k.room(len(fresh))

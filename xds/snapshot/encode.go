@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"sync"
+
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -51,22 +53,45 @@ const chunk = 16 << 10
 // Delta is all resources as fields of a DeltaDiscoveryResponse, and their size in bytes. It is put together when it is first asked
 // for, in few pieces, since thousands for each of a thousand streams take their time. Nobody may change it.
 func (s *Set) Delta() (pieces mem.BufferSlice, size int) {
-	s.together.Do(func() {
+	return s.delta.of(s.all, func(r *Resource) []mem.Buffer { return []mem.Buffer{r.delta} })
+}
+
+// Whole is as Delta, as fields of a DiscoveryResponse.
+func (s *Set) Whole() (pieces mem.BufferSlice, size int) {
+	return s.whole.of(s.all, func(r *Resource) []mem.Buffer { return r.whole[:] })
+}
+
+// together is a set in few pieces.
+type together struct {
+	once   sync.Once
+	pieces mem.BufferSlice
+	size   int
+}
+
+func (t *together) of(all []*Resource, parts func(*Resource) []mem.Buffer) (mem.BufferSlice, int) {
+	t.once.Do(func() {
 		var piece []byte
-		for i, r := range s.all {
-			b := r.Delta().ReadOnlyData()
-			s.size += len(b)
-			if piece == nil {
-				piece = make([]byte, 0, max(chunk, len(b)))
+		for _, r := range all {
+			size := 0
+			for _, part := range parts(r) {
+				size += part.Len()
 			}
-			piece = append(piece, b...)
-			if i+1 == len(s.all) || len(piece)+s.all[i+1].Delta().Len() > chunk {
-				s.pieces = append(s.pieces, mem.SliceBuffer(piece))
-				piece = nil
+			t.size += size
+			if len(piece)+size > cap(piece) {
+				if len(piece) > 0 {
+					t.pieces = append(t.pieces, mem.SliceBuffer(piece))
+				}
+				piece = make([]byte, 0, max(chunk, size))
+			}
+			for _, part := range parts(r) {
+				piece = append(piece, part.ReadOnlyData()...)
 			}
 		}
+		if len(piece) > 0 {
+			t.pieces = append(t.pieces, mem.SliceBuffer(piece))
+		}
 	})
-	return s.pieces, s.size
+	return t.pieces, t.size
 }
 
 // Delta is the resource as the field of a DeltaDiscoveryResponse. Nobody may change its bytes.

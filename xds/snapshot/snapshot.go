@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,10 +93,8 @@ type Set struct {
 	// later is what a few changes made of byName, which is an earlier set's then: nil is gone.
 	later map[string]*Resource
 
-	// What Delta gives.
-	together sync.Once
-	pieces   mem.BufferSlice
-	size     int
+	// What Delta and Whole give.
+	delta, whole together
 
 	// What changed since the set from which this one was built: one diff serves all streams.
 	parent  uint64

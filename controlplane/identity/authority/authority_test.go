@@ -152,7 +152,7 @@ func TestServerCertificate(t *testing.T) {
 	if err := clock.verify(first.Leaf, a.Roots(), nil, x509.ExtKeyUsageClientAuth); err == nil {
 		t.Error("the control plane's certificate is good for a client")
 	}
-	if len(first.Certificate) != 2 || !bytes.Equal(first.Certificate[1], a.roots[0].Raw) {
+	if len(first.Certificate) != 2 || !bytes.Equal(first.Certificate[1], a.current().roots[0].Raw) {
 		t.Errorf("got a chain of %d, want the root behind the certificate", len(first.Certificate))
 	}
 	clock.advance(11 * time.Hour)
@@ -284,8 +284,8 @@ func TestOtherAuthority(t *testing.T) {
 	}
 	write(key, below, root, next)
 	a := open(t, o)
-	if len(a.roots) != 2 || !a.roots[0].Equal(root) || !a.roots[1].Equal(next) {
-		t.Fatalf("got %d roots", len(a.roots))
+	if len(a.current().roots) != 2 || !a.current().roots[0].Equal(root) || !a.current().roots[1].Equal(next) {
+		t.Fatalf("got %d roots", len(a.current().roots))
 	}
 	cert, between := leaf(t, a, Name{"edge", "one"})
 	only := x509.NewCertPool()

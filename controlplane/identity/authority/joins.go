@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-proxy/sluice/controlplane/identity/secretfile"
@@ -74,6 +75,7 @@ type joins struct {
 	mu      sync.Mutex
 	kept    kept // guarded by mu
 	revoked *revoked
+	until   atomic.Int64 // in Unix seconds: latest
 }
 
 func openJoins(path string, now func() time.Time) (*joins, error) {
@@ -96,6 +98,7 @@ func openJoins(path string, now func() time.Time) (*joins, error) {
 	if j.kept.Names == nil {
 		j.kept.Names = map[string]time.Time{}
 	}
+	j.know(&j.kept)
 	return j, nil
 }
 
@@ -126,6 +129,7 @@ func (j *joins) change(f func(*kept) error) error {
 		return fmt.Errorf("authority: %w", err)
 	}
 	j.kept = next
+	j.know(&next)
 	return nil
 }
 
@@ -279,6 +283,30 @@ func (j *joins) renew(n Name, serial string, done func() (*x509.Certificate, err
 		k.Names[n.String()] = leaf.NotAfter.UTC()
 		return nil
 	})
+}
+
+// latest is when the last of the certificates that were given ends. It takes no mutex: who issues is asked for it, too.
+func (j *joins) latest() time.Time { return time.Unix(j.until.Load(), 0).UTC() }
+
+// know remembers latest.
+func (j *joins) know(k *kept) {
+	latest := int64(0)
+	for _, until := range k.Names {
+		latest = max(latest, until.Unix())
+	}
+	j.until.Store(latest)
+}
+
+// latestToken is when the last of the tokens that are good expires.
+func (j *joins) latestToken() (latest time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range j.kept.Tokens {
+		if t.State(j.now()) == "good" && t.Expires.After(latest) {
+			latest = t.Expires
+		}
+	}
+	return latest
 }
 
 // revoke makes a token worthless.

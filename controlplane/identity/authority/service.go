@@ -64,6 +64,9 @@ func (s *Service) CreateToken(_ context.Context, r *adminv1.CreateTokenRequest) 
 			return nil, status.Errorf(codes.InvalidArgument, "ttl: got %q, want a time like 1h or 30m", text)
 		}
 	}
+	if err := s.authority.outlives(ttl); err != nil {
+		return nil, s.answer("token create", err, codes.InvalidArgument)
+	}
 	token := newToken(s.authority.fingerprint())
 	made, err := s.authority.joins.create(token, Name{r.GetFleet(), r.GetId()}, ttl, int(cmp.Or(r.GetUses(), 1)))
 	if err != nil {
@@ -131,7 +134,7 @@ func (s *Service) enroll(token Token, r *adminv1.EnrollRequest) (*adminv1.Enroll
 	if err != nil {
 		return nil, refusal{err}
 	}
-	response := &adminv1.EnrollResponse{Issued: &adminv1.Issued{Roots: encode(s.authority.roots)}}
+	response := &adminv1.EnrollResponse{Issued: &adminv1.Issued{Roots: encode(s.authority.current().roots)}}
 	err = s.authority.joins.use(token, Name{r.GetFleet(), r.GetId()}, func(n Name) (leaf *x509.Certificate, err error) {
 		response.Fleet, response.Id = n.Fleet, n.ID
 		response.Issued.Chain, leaf, err = s.authority.issue(n, key)
@@ -173,7 +176,7 @@ func (s *Service) Renew(ctx context.Context, r *adminv1.RenewRequest) (*adminv1.
 		return nil, s.answer("renew", err, codes.PermissionDenied)
 	}
 	s.authority.opts.Logger.Info("a proxy's certificate was renewed", "fleet", fleet, "id", id, "until", until)
-	return &adminv1.RenewResponse{Issued: &adminv1.Issued{Chain: chain, Roots: encode(s.authority.roots)}}, nil
+	return &adminv1.RenewResponse{Issued: &adminv1.Issued{Chain: chain, Roots: encode(s.authority.current().roots)}}, nil
 }
 
 // answer tells a caller what is wrong with what he asked, and keeps our own troubles to the log.
