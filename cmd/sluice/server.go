@@ -125,13 +125,14 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 func (s *serverFlags) serverError(err error) error {
 	where := cmp.Or(s.named(), defaultServer)
 	st, _ := status.FromError(err)
+	message := words(st.Message(), false) // a proxy's words may stand in it
 	switch {
 	case st.Code() == codes.Unavailable:
-		return fmt.Errorf("no control plane answers at %s: %s\nStart one with 'sluice controlplane -f DIR', or name another with --server or SLUICE_SERVER", where, st.Message())
+		return fmt.Errorf("no control plane answers at %s: %s\nStart one with 'sluice controlplane -f DIR', or name another with --server or SLUICE_SERVER", where, message)
 	case st.Code() == codes.Unimplemented:
-		return fmt.Errorf("%s answers, but is no Sluice control plane: %s", where, st.Message())
+		return fmt.Errorf("%s answers, but is no Sluice control plane: %s", where, message)
 	case errors.Is(err, context.Canceled), st.Code() == codes.Canceled:
 		return errors.New("interrupted")
 	}
-	return errors.New(st.Message())
+	return errors.New(message)
 }
