@@ -128,7 +128,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}))
 	who.Register(rpc)
 	planner := plan.New(plan.Options{
-		Paths: opts.Paths, Store: documents, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: func(set store.Set) store.Set {
+		Paths: opts.Paths, Store: documents, Abilities: abilities, Served: builder.served, Proxies: proxies.Proxies, Servers: names.Known, Undone: func(set store.Set) store.Set {
 			set = builder.history.Preview(set)
 			set.Held, _ = held.Holds() // what proxies refused stays held back
 			return set
@@ -136,7 +136,10 @@ func Run(ctx context.Context, opts Options) (err error) {
 	})
 	adminv1.RegisterDefinitionServiceServer(rpc, admin.NewDefinitions(admin.DefinitionsOptions{
 		Planner: planner, Describer: describe.New(describe.Options{Served: builder.served, Proxies: proxies.Proxies}),
-		Revisions: revision.Answers{Of: builder.history, Plan: planner.Set},
+		Revisions: revision.Answers{Of: builder.history, Plan: func(ctx context.Context, set store.Set) (*adminv1.PlanResponse, error) {
+			set.Held, _ = held.Holds()
+			return planner.Set(ctx, set)
+		}},
 	}))
 	ops := admin.NewOps(metrics, snapshots.Ready)
 

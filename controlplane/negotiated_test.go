@@ -36,6 +36,16 @@ func TestNegotiation(t *testing.T) {
 	more := strings.ReplaceAll(service(header), "name: api", "name: more")
 	r.write("all.yaml", "---\n"+more+"---\n"+strings.ReplaceAll(service(""), "name: api", "name: fine"))
 	s.Silent(resource.ClusterType) // nobody uses them
+	plan := r.plan("web.yaml", gateway, "api.yaml", service(header+", connectTimeout: 2s"), "all.yaml", "---\n"+strings.ReplaceAll(service(""), "name: api", "name: fine"))
+	want := fmt.Sprintf("fleet edge: proxy old (envoy 1.30.1) does not support cluster extension %s (%q: transport_socket.typed_config); stock Envoy does", upstreamHeader, "api")
+	if got := inWords(plan); !strings.Contains(got, "SL0703 mine/api.yaml") || strings.Contains(got, "Service/api") {
+		t.Errorf("plan: got %s, want that it is held back", got)
+	}
+	for _, p := range plan.GetProblems() {
+		if p.GetProblem().GetCode() == "SL0703" && (p.GetProblem().GetMessage() != want || p.GetProblem().GetServing() != "last good version" || p.GetKnown()) {
+			t.Errorf("plan: got %v, want %s", p, want)
+		}
+	}
 	r.write("api.yaml", service(header+", connectTimeout: 2s"))
 	r.log.wait(t, `msg=problem at=\S*api.yaml:1:\d+ document=Service/api code=SL0703 .*serving="last good version"`, 1)
 	s.Silent(resource.ClusterType)
@@ -60,7 +70,6 @@ func TestNegotiation(t *testing.T) {
 		}
 		return out
 	}
-	want := fmt.Sprintf("fleet edge: proxy old (envoy 1.30.1) does not support cluster extension %s (%q: transport_socket.typed_config); stock Envoy does", upstreamHeader, "api")
 	if p := problems("SL0703"); len(p) != 1 || p[0].GetMessage() != want || p[0].GetDocument() != "Service/api" {
 		t.Errorf("status: got %v, want one problem: %s", p, want)
 	}
@@ -86,6 +95,9 @@ func TestNegotiation(t *testing.T) {
 	s.ExpectAck("EDS api")
 	if held, lacking := problems("SL0703"), problems("SL0704"); len(held) != 0 || len(lacking) != 1 {
 		t.Errorf("got %v and %v, want a warning", held, lacking)
+	}
+	if got := inWords(r.plan("web.yaml", gateway, "api.yaml", service(header+", connectTimeout: 4s"))); !strings.Contains(got, "SL0704 mine/api.yaml") || strings.Contains(got, "SL0703") {
+		t.Errorf("plan: got %s, want a warning alone", got)
 	}
 	// What is new and lacks the same waits.
 	r.write("web.yaml", strings.Replace(gateway, "rules: [", "rules: [{match: {path: {exact: /fine}}, backends: [{service: fine}]}, {match: {path: {exact: /more}}, backends: [{service: more}]}, ", 1))

@@ -208,8 +208,8 @@ func (c *chaos) live(ctx context.Context, conn *grpc.ClientConn, node *corepb.No
 }
 
 var (
-	chaosHosts = regexp.MustCompile(`"(v\d+\.h\d+\.example\.com)"`)
-	clustersOf = regexp.MustCompile(`"name": ?"(s\d+)"`)
+	hostsIn    = regexp.MustCompile(`"(v\d+\.h\d+\.example\.com)"`)
+	clustersIn = regexp.MustCompile(`"name": ?"(s\d+)"`)
 )
 
 // settled is an error unless status and every proxy have what they should.
@@ -238,13 +238,13 @@ func (c *chaos) settled() error {
 				return err
 			}
 			got := map[string]bool{}
-			for _, re := range []*regexp.Regexp{chaosHosts, clustersOf} {
+			for _, re := range []*regexp.Regexp{hostsIn, clustersIn} {
 				for _, m := range re.FindAllStringSubmatch(dump, -1) {
 					got[m[1]] = true
 				}
 			}
 			if !maps.Equal(got, want) {
-				return fmt.Errorf("%s has %d hosts and clusters, want %d, among them %v", kind, len(got), len(want), missing(want, got))
+				return fmt.Errorf("%s has %d hosts and clusters, want %d: it lacks %v, and has %v", kind, len(got), len(want), missing(want, got), missing(got, want))
 			}
 			if strings.Contains(dump, "203.0.113.") || !strings.Contains(dump, fmt.Sprintf("127.0.0.1:%d", c.stage.Ports["extra"])) {
 				return fmt.Errorf("%s: a bad listener is there, or the last good one is not", kind)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -72,6 +74,17 @@ func TestNegotiation(t *testing.T) {
 	}
 	old := joins(t, p.cp.Addr, withoutRetries())
 	old.Expect("CDS v1 v2")
+	next := p.planned(t)
+	if err := os.WriteFile(filepath.Join(next, "new.yaml"), []byte("---\n"+route("again", ", retry: {}")+"---\n"+route("once", "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"plan", "validate"} {
+		r := harness.Run(t, sluice(t), command, "-f", next, "--server", p.cp.Addr)
+		told := regexp.MustCompile(`new.yaml:2:\d+: Route/again: fleet sluice-proxy: proxy old \(sluice-proxy\) does not support route field RouteAction.retry_policy`)
+		if r.Code != 1 || !told.MatchString(r.Stdout) || strings.Contains(r.Stdout, "+ Route/again") {
+			t.Errorf("%s: got exit code %d and no word of what will be held back:\n%s%s", command, r.Code, r.Stdout, r.Stderr)
+		}
+	}
 	p.stage.Put(t, "new.yaml", "---\n"+route("again", ", retry: {}")+"---\n"+route("once", ""))
 	answers("/once", http.StatusOK)
 	answers("/again", http.StatusNotFound)

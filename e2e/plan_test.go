@@ -46,8 +46,8 @@ func TestPlan(t *testing.T) {
 
 	dir := p.planned(t, weights, turnedWeights)
 	check(run(3, "plan", "-f", dir, "--exit-code"), "~ Route/split  ("+dir+"/split.yaml:12)", "-    backends: [{service: v1, weight: 90}",
-		"fleet envoy: envoy-1 (envoy 1.40", "fleet sluice-proxy: sluice-proxy-1 (sluice-proxy", "~ RDS go/http", "~ RDS envoy/http",
-		"@@ virtual_hosts > - split.example.com > routes > - Route/split#all", "weight: 90", "2 resources of 2 fleets for 2 connected proxies")
+		"fleet envoy: envoy-1 (envoy 1.40", "fleet sluice-proxy: sluice-proxy-1 (sluice-proxy", "~ VHDS go/http/split.example.com", "~ VHDS envoy/http/split.example.com",
+		"@@ routes > - Route/split#all", "weight: 90", "2 resources of 2 fleets for 2 connected proxies")
 	run(0, "plan", "-f", dir) // without --exit-code a change is no fault
 	if out := run(3, "plan", "-f", dir, "--exit-code", "--summary"); strings.Contains(out, "@@") {
 		t.Errorf("--summary: got a difference in\n%s", out)
@@ -82,8 +82,8 @@ func TestPlan(t *testing.T) {
 	for _, kind := range harness.Kinds {
 		harness.Eventually(t, p.cp.Process, kind+" has the edit", func() error { return turned(p.loader(t, kind, 2)) })
 		for short, n := range p.proxies[kind].AllUpdates() {
-			if more := n - before[kind][short]; (more > 0) != strings.EqualFold(short, "RDS") {
-				t.Errorf("%s: %d updates of %s, and the plan had RDS alone", kind, more, short)
+			if more := n - before[kind][short]; (more > 0) != strings.EqualFold(short, "VHDS") {
+				t.Errorf("%s: %d updates of %s, and the plan had VHDS alone", kind, more, short)
 			}
 		}
 	}

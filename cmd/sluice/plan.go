@@ -57,20 +57,13 @@ Exit codes: 0 no error; 1 errors; 2 wrong usage; with --exit-code, 3 something c
 			"sluice diff -f conf -o json"),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			request, err := planRequest(paths, cmd.InOrStdin())
+			files, err := readDefinitions(paths, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
-			_, conn, err := server.dial()
+			answer, err := askPlan(cmd.Context(), &server, paths, files)
 			if err != nil {
 				return err
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), planTimeout)
-			defer cancel()
-			answer, err := adminv1.NewDefinitionServiceClient(conn).Plan(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer))
-			if err != nil {
-				return server.serverError(err)
 			}
 			if output != "" {
 				err = writeMessage(cmd.OutOrStdout(), output, answer)
@@ -87,6 +80,26 @@ Exit codes: 0 no error; 1 errors; 2 wrong usage; with --exit-code, 3 something c
 	cmd.Flags().BoolVar(&full, "full", false, "show resources that come or go, too")
 	outputFlag(cmd, &output, "json", "yaml")
 	return cmd
+}
+
+// askPlan sends files to a control plane, and returns what would change.
+func askPlan(ctx context.Context, server *serverFlags, paths []string, files []source.File) (*adminv1.PlanResponse, error) {
+	request, err := planRequest(paths, files)
+	if err != nil {
+		return nil, err
+	}
+	_, conn, err := server.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, planTimeout)
+	defer cancel()
+	answer, err := adminv1.NewDefinitionServiceClient(conn).Plan(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer))
+	if err != nil {
+		return nil, server.serverError(err)
+	}
+	return answer, nil
 }
 
 // planCode is how the command ends.
@@ -107,12 +120,8 @@ func planCode(answer *adminv1.PlanResponse, code bool) error {
 	return nil
 }
 
-// planRequest reads files, and what the files of their certificates hold, but for the keys.
-func planRequest(paths []string, stdin io.Reader) (*adminv1.PlanRequest, error) {
-	files, err := readDefinitions(paths, stdin)
-	if err != nil {
-		return nil, err
-	}
+// planRequest has files, and what the files of their certificates hold, but for the keys.
+func planRequest(paths []string, files []source.File) (*adminv1.PlanRequest, error) {
 	request := &adminv1.PlanRequest{}
 	size := 0
 	for _, f := range files {
@@ -273,16 +282,12 @@ func drainTexts(drains []*adminv1.Drain) (lines []string) {
 
 // planProblem is a line as `validate` has it.
 func planProblem(p *adminv1.PlanProblem) string {
-	problem := definition.Problem{
-		Position: definition.Position{File: p.GetProblem().GetFile(), Line: int(p.GetProblem().GetLine()), Column: int(p.GetProblem().GetColumn())},
-		Field:    p.GetProblem().GetField(), Message: p.GetProblem().GetMessage(),
-	}
-	problem.Ref.Kind, problem.Ref.Name, _ = strings.Cut(p.GetProblem().GetDocument(), "/")
+	problem := problemOf(p.GetProblem())
 	severity := ""
-	if p.GetProblem().GetSeverity() == string(definition.SeverityWarning) {
+	if problem.Severity == definition.SeverityWarning {
 		severity = "warning: "
 	}
-	line := fmt.Sprintf("%s: %s%s [%s]", problem.Position, severity, problem.Text(), p.GetProblem().GetCode())
+	line := fmt.Sprintf("%s: %s%s [%s]", problem.Position, severity, problem.Text(), problem.Code)
 	if serving := p.GetProblem().GetServing(); serving != "" {
 		line += " (served in its place: " + serving + ")"
 	}
@@ -290,6 +295,15 @@ func planProblem(p *adminv1.PlanProblem) string {
 		line += " (so it is now, too)"
 	}
 	return line
+}
+
+func problemOf(p *adminv1.Problem) definition.Problem {
+	out := definition.Problem{
+		Position: definition.Position{File: p.GetFile(), Line: int(p.GetLine()), Column: int(p.GetColumn())},
+		Code:     p.GetCode(), Severity: definition.Severity(p.GetSeverity()), Field: p.GetField(), Message: p.GetMessage(),
+	}
+	out.Ref.Kind, out.Ref.Name, _ = strings.Cut(p.GetDocument(), "/")
+	return out
 }
 
 func planSummary(answer *adminv1.PlanResponse) string {

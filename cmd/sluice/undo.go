@@ -83,6 +83,8 @@ func writeUndo(w io.Writer, answer *adminv1.UndoResponse, dry bool) error {
 		text = "So it would be without the undo. Nothing was changed.\n"
 	case dry:
 		text = fmt.Sprintf("So it would be with revision %d. Nothing was changed.\n", answer.GetTo())
+	case answer.GetRevision() == nil:
+		text = "Nothing else is served by it: see 'sluice status' for what is held back, and why.\n"
 	case answer.GetTo() == 0:
 		text = fmt.Sprintf("The files are served as they stand, as revision %d.\n", answer.GetRevision().GetNumber())
 	}

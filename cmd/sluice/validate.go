@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -18,22 +19,39 @@ import (
 func newValidateCommand() *cobra.Command {
 	var paths []string
 	var format string
+	var server serverFlags
 	cmd := &cobra.Command{
 		Use:   "validate -f PATH...",
 		Short: "Check definitions, and run their Tests",
 		Long: `Checks definitions as the control plane would, and runs documents of kind Test with
 the proxies' own matcher. Each problem is a line with its place and a stable code.
 
+With --server it also asks a control plane what of it the proxies that are connected do
+not support, and what they have refused already: that would be held back. (SLUICE_SERVER
+alone does not make it ask.) 'sluice plan' tells more.
+
 Exit codes: 0 no error (there may be warnings); 1 errors; 2 wrong usage.`,
-		Example: example("sluice validate -f conf/", "generate | sluice validate -f -", "sluice validate -f conf/ -o github"),
+		Example: example("sluice validate -f conf/", "generate | sluice validate -f -", "sluice validate -f conf/ -o github", "sluice validate -f conf/ --server 10.0.0.1:18000"),
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !report.KnownFormat(format) {
 				return usagef("-o: got %q, want one of %s", format, strings.Join(report.Formats, ", "))
 			}
-			summary, err := validate(paths, cmd.InOrStdin())
+			files, err := readDefinitions(paths, cmd.InOrStdin())
 			if err != nil {
 				return err
+			}
+			summary, err := validate(files)
+			if err != nil {
+				return err
+			}
+			if server.address != "" {
+				held, err := heldBack(cmd.Context(), &server, paths, files)
+				if err != nil {
+					return err
+				}
+				summary.Problems = append(summary.Problems, held...)
+				definition.SortProblems(summary.Problems)
 			}
 			if err := report.Write(cmd.OutOrStdout(), format, summary); err != nil {
 				return err
@@ -45,17 +63,15 @@ Exit codes: 0 no error (there may be warnings); 1 errors; 2 wrong usage.`,
 		},
 	}
 	filesFlag(cmd, &paths)
+	server.add(cmd)
+	cmd.Flag("server").Usage = "`address` of a control plane whose proxies are asked about, too (default none)"
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "format: "+strings.Join(report.Formats, ", "))
 	return cmd
 }
 
 // validate runs the first half of the control plane over the files, from nothing: no version of a document was accepted
 // before, so that none stands in for one that is bad.
-func validate(paths []string, stdin io.Reader) (*report.Summary, error) {
-	files, err := readDefinitions(paths, stdin)
-	if err != nil {
-		return nil, err
-	}
+func validate(files []source.File) (*report.Summary, error) {
 	s, err := store.Open(store.Options{})
 	if err != nil {
 		return nil, err
@@ -78,6 +94,22 @@ func validate(paths []string, stdin io.Reader) (*report.Summary, error) {
 	summary.Problems = append(summary.Problems, failed...)
 	definition.SortProblems(summary.Problems)
 	return summary, nil
+}
+
+// heldBack are the problems of a plan that are the proxies': what they do not support, or refuse.
+func heldBack(ctx context.Context, server *serverFlags, paths []string, files []source.File) ([]definition.Problem, error) {
+	answer, err := askPlan(ctx, server, paths, files)
+	if err != nil {
+		return nil, err
+	}
+	var out []definition.Problem
+	for _, p := range answer.GetProblems() {
+		switch p.GetProblem().GetCode() {
+		case definition.CodeUnsupported, definition.CodeRefused, definition.CodeLacking:
+			out = append(out, problemOf(p.GetProblem()))
+		}
+	}
+	return out, nil
 }
 
 // readDefinitions reads what -f names. A file that cannot be read stands in the result with its error; that there is no

@@ -26,12 +26,19 @@ const (
 	maxLacking = 8
 )
 
+// Documents decide what is served, as a store.Store does.
+type Documents interface {
+	Update(store.Set) *store.Result
+	Accepted() map[definition.Ref]*definition.Document
+}
+
 // Gate is for one goroutine.
 type Gate struct {
 	// Room knows the proxies.
 	Room *negotiate.Room
-	// Documents decides what is served.
-	Documents *store.Store
+	// Preview: this is only a question, and the room remembers nothing of it.
+	Preview   bool
+	Documents Documents
 	// Build makes snapshots of some fleets, by name. A fleet that cannot be built may be left out.
 	Build func(result *store.Result, fleets []string) map[string]*snapshot.Snapshot
 
@@ -98,10 +105,17 @@ func (t *trials) news(now, before map[string]*snapshot.Snapshot) []negotiate.Lac
 	var out []negotiate.Lack
 	for _, name := range t.fleets {
 		if now[name] != nil {
-			out = append(out, t.Room.Lacks(name, now[name], before[name])...)
+			out = append(out, t.lacks(name, now[name], before[name])...)
 		}
 	}
 	return slices.DeleteFunc(out, func(l negotiate.Lack) bool { return !l.New })
+}
+
+func (g *Gate) lacks(fleet string, now, before *snapshot.Snapshot) []negotiate.Lack {
+	if g.Preview {
+		return g.Room.WouldLack(fleet, now, before)
+	}
+	return g.Room.Lacks(fleet, now, before)
 }
 
 // find holds back what is to blame. With several together, as few as will do: each is admitted that does no harm beside
@@ -164,7 +178,7 @@ func (t *trials) warned(result *store.Result) *store.Result {
 		if snapshots[name] == nil {
 			continue
 		}
-		for _, l := range t.Room.Lacks(name, snapshots[name], nil) {
+		for _, l := range t.lacks(name, snapshots[name], nil) {
 			a := about{l.Class, l.TypeURL + l.Field}
 			if told[a] || count[l.Class] == maxLacking {
 				continue
@@ -195,7 +209,7 @@ func documentOf(l negotiate.Lack) (kind, name string, ok bool) {
 	switch l.TypeURL {
 	case resource.ClusterType, resource.EndpointType:
 		return "Service", l.Resource, true
-	case resource.RouteType:
+	case resource.RouteType, resource.VirtualHostType:
 		gateway, _, ok := strings.Cut(l.Resource, "/")
 		return "Gateway", gateway, ok
 	}

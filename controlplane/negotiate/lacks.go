@@ -30,6 +30,15 @@ type view struct {
 
 // Lacks are all of a fleet that is to have now and had before, which may be nil; by class and in push order.
 func (r *Room) Lacks(fleet string, now, before *snapshot.Snapshot) []Lack {
+	return r.lacks(fleet, now, before, true)
+}
+
+// WouldLack is Lacks of what is not about to be served: what was looked into for that stays remembered.
+func (r *Room) WouldLack(fleet string, now, before *snapshot.Snapshot) []Lack {
+	return r.lacks(fleet, now, before, false)
+}
+
+func (r *Room) lacks(fleet string, now, before *snapshot.Snapshot, remember bool) []Lack {
 	classes, proxies := r.members(fleet)
 	r.looking.Lock()
 	defer r.looking.Unlock()
@@ -71,14 +80,16 @@ func (r *Room) Lacks(fleet string, now, before *snapshot.Snapshot) []Lack {
 				}
 			}
 		}
-		r.seen[view{fleet, c}] = next
+		if remember {
+			r.seen[view{fleet, c}] = next
+		}
 	}
 	return out
 }
 
 var words = map[string]string{
 	resource.ClusterType: "cluster", resource.EndpointType: "endpoints", resource.SecretType: "secret",
-	resource.ListenerType: "listener", resource.RouteType: "route",
+	resource.ListenerType: "listener", resource.RouteType: "route", resource.VirtualHostType: "route",
 }
 
 // String is "fleet edge: proxy go-1 (sluice-proxy 0.3.1) does not support listener field X (at …); Envoy does".

@@ -21,7 +21,9 @@ import (
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
+	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
+	"github.com/sluice-proxy/sluice/controlplane/negotiate"
 	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
@@ -43,6 +45,8 @@ type Options struct {
 	Servers func(d *ir.DNS, name string) (servers []srv.Server, known bool)
 	// Undone puts what was undone in the place of what stands in the files.
 	Undone func(store.Set) store.Set
+	// Abilities know what proxies do not support. Nil: nothing is known of any.
+	Abilities *negotiate.Room
 }
 
 // Planner makes plans, one at a time: each costs as much as a build of everything. Safe for concurrent use.
@@ -73,8 +77,7 @@ func (p *Planner) Plan(ctx context.Context, request *adminv1.PlanRequest) (*admi
 		return nil, grpcstatus.Error(codes.Unavailable, "the first build is not done")
 	}
 	var parse store.Files
-	preview := p.opts.Store.Preview(p.opts.Undone(parse.Set(files)), materials, p.spelling(relatives))
-	return p.compare(now, preview), nil
+	return p.compare(now, p.opts.Store.Preview(materials, p.spelling(relatives)), p.opts.Undone(parse.Set(files))), nil
 }
 
 // Set says what would change if what is to be served were this, of the control plane's own files.
@@ -87,7 +90,7 @@ func (p *Planner) Set(ctx context.Context, set store.Set) (*adminv1.PlanResponse
 	if now == nil {
 		return nil, grpcstatus.Error(codes.Unavailable, "the first build is not done")
 	}
-	return p.compare(now, p.opts.Store.PreviewOwn(set)), nil
+	return p.compare(now, p.opts.Store.PreviewOwn(), set), nil
 }
 
 func (p *Planner) enter(ctx context.Context) error {
@@ -101,15 +104,48 @@ func (p *Planner) enter(ctx context.Context) error {
 
 func (p *Planner) leave() { <-p.turn }
 
+// prospect is what would be served.
+type prospect struct {
+	*store.Result
+	preview *store.Preview
+}
+
+// prospect is what a set would come to: what proxies do not support is held back, as it would be.
+func (p *Planner) prospect(now *served.Served, preview *store.Preview, set store.Set) *prospect {
+	if p.opts.Abilities == nil {
+		return &prospect{preview.Update(set), preview}
+	}
+	running := map[string]*snapshot.Snapshot{}
+	for name, f := range now.Fleets {
+		running[name] = f.Snapshot
+	}
+	gate := holdback.Gate{
+		Room: p.opts.Abilities, Preview: true, Documents: preview,
+		Build: func(result *store.Result, fleets []string) map[string]*snapshot.Snapshot {
+			out := map[string]*snapshot.Snapshot{}
+			for name, f := range p.fleets(now, &prospect{result, preview}, func(name string) bool { return slices.Contains(fleets, name) }, nil) {
+				out[name] = f.Snapshot
+			}
+			return out
+		},
+	}
+	return &prospect{gate.Update(set, running), preview}
+}
+
 // compare puts what is served beside what would be.
-func (p *Planner) compare(now *served.Served, next *store.Preview) *adminv1.PlanResponse {
+func (p *Planner) compare(now *served.Served, preview *store.Preview, set store.Set) *adminv1.PlanResponse {
 	out := &adminv1.PlanResponse{}
+	next := p.prospect(now, preview, set)
 	budget := &budget{left: maxDiffs}
 	out.Documents, out.Unchanged = documents(now.Result.Documents, next.Result, budget)
-	for _, ref := range next.Taken {
+	for _, ref := range preview.Taken {
 		out.Notes = append(out.Notes, fmt.Sprintf("%s: its files cannot be read where the plan was asked for: those that are served are taken", ref))
 	}
-	planned := p.fleets(now, next, &out.Notes)
+	unknown := map[string]bool{}
+	planned := p.fleets(now, next, func(string) bool { return true }, unknown)
+	for _, name := range slices.Sorted(maps.Keys(unknown)) {
+		out.Notes = append(out.Notes, "srv:"+name+": its servers are left out: it has not been looked up yet")
+	}
 	names := slices.Sorted(maps.Keys(planned))
 	for name := range now.Fleets {
 		if _, stays := planned[name]; !stays {
@@ -136,23 +172,24 @@ type planned struct {
 	err error
 }
 
-// fleets are all that would be.
-func (p *Planner) fleets(now *served.Served, next *store.Preview, notes *[]string) map[string]planned {
+// fleets are those that would be and are wanted. unknown, if it is not nil, gets the SRV names that were not looked up yet.
+func (p *Planner) fleets(now *served.Served, next *prospect, wanted func(name string) bool, unknown map[string]bool) map[string]planned {
 	out := map[string]planned{}
 	for _, f := range next.Compiled.Fleets {
+		if !wanted(f.Name) {
+			continue
+		}
 		old := now.Fleets[f.Name]
 		fleet := *srv.Expand(f, func(d *ir.DNS, name string) []srv.Server {
 			servers, known := p.opts.Servers(d, name)
-			if !known {
-				if note := "srv:" + name + ": its servers are left out: it has not been looked up yet"; !slices.Contains(*notes, note) {
-					*notes = append(*notes, note)
-				}
+			if !known && unknown != nil {
+				unknown[name] = true
 			}
 			return servers
 		})
 		fleet.Certificates = slices.Clone(fleet.Certificates)
 		for i, c := range fleet.Certificates {
-			if other, ok := next.Other[c.Name]; ok {
+			if other, ok := next.preview.Other[c.Name]; ok {
 				fleet.Certificates[i] = other
 			}
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // problems are those that there would be. One is known if it is there now: where it stands may have changed.
-func problems(now *served.Served, next *store.Preview) []*adminv1.PlanProblem {
+func problems(now *served.Served, next *prospect) []*adminv1.PlanProblem {
 	known := map[string]bool{}
 	for _, p := range now.Result.Problems {
 		known[identity(p)] = true
@@ -27,7 +27,7 @@ func problems(now *served.Served, next *store.Preview) []*adminv1.PlanProblem {
 
 // sharedHosts tells of documents that begin to serve a host which others serve on the same listener. It is right where it is
 // meant, so it is told once, by the plan that brings it, and not beside an overlap of rules, which says more.
-func sharedHosts(now *served.Served, next *store.Preview) (out []*adminv1.PlanProblem) {
+func sharedHosts(now *served.Served, next *prospect) (out []*adminv1.PlanProblem) {
 	before := map[sharing]bool{}
 	for _, s := range sharings(now.Result.Compiled.Fleets) {
 		before[sharing{table: s.table, host: s.host, ref: s.ref}] = true

@@ -114,13 +114,14 @@ func (a Answers) Undo(ctx context.Context, request *adminv1.UndoRequest) (*admin
 	if p, ok := peer.FromContext(ctx); ok {
 		by = p.Addr.String()
 	}
-	if _, err = h.Do(ctx, u, by); err != nil {
+	r, err := h.Do(ctx, u, by)
+	if err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := len(h.revisions); n > 0 {
-		out.Revision = h.view(n-1, false)
+	if i := slices.Index(h.revisions, r); i >= 0 {
+		out.Revision = h.view(i, false)
 	}
 	return out, nil
 }

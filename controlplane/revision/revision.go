@@ -110,6 +110,7 @@ type History struct {
 	mu        sync.Mutex
 	revisions []*Revision // the oldest first
 	last      uint64      // the last number given
+	changes   uint64      // how often what the revisions say has changed
 	pins      []*pin      // sorted by document
 	known     map[definition.Ref]*definition.Document
 	set       store.Set // what stood in the files last
@@ -144,11 +145,13 @@ func New(opts Options) *History {
 // Changed has a value when Apply would say something else of the same files.
 func (h *History) Changed() <-chan struct{} { return h.changed }
 
-// Record takes what is served now: if it is something else than before, that is a revision.
+// Record takes what is served now: if it is something else than before, that is a revision. What proxies refuse is not: see
+// refused.
 func (h *History) Record() {
-	accepted := h.opts.Store.Accepted()
+	accepted, held := h.opts.Store.Accepted(), h.opts.Store.HeldBack()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.refused(accepted, held)
 	first := !h.started && len(h.revisions) == 0 && len(h.known) == 0
 	changes := compare(h.known, accepted)
 	h.known = accepted
@@ -161,6 +164,7 @@ func (h *History) Record() {
 			r.Cause = CauseStart
 		}
 		h.last = r.Number
+		h.changes++
 		h.revisions = append(h.revisions, r)
 		h.trim()
 		h.dirty = true

@@ -14,6 +14,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 )
@@ -26,6 +27,8 @@ type world struct {
 	*History
 	parse store.Files
 	files []source.File
+	// held is what proxies refuse, by name of the Service.
+	held map[string]store.Held
 	// result is of the last build.
 	result *store.Result
 }
@@ -62,7 +65,12 @@ func (w *world) save(text string) {
 
 func (w *world) build() {
 	w.t.Helper()
-	w.result = w.store.Update(w.Apply(w.parse.Set(w.files)))
+	set := w.Apply(w.parse.Set(w.files))
+	set.Held = map[definition.Ref]store.Held{}
+	for name, h := range w.held {
+		set.Held[definition.Ref{Kind: "Service", Name: name}] = h
+	}
+	w.result = w.store.Update(set)
 	w.Record()
 	w.Keep()
 	if err := w.store.Save(); err != nil {

@@ -121,9 +121,9 @@ type Undone struct {
 	// To is the revision that is brought back; 0 where an undo is lifted.
 	To uint64
 	// Set is what will be served.
-	Set    store.Set
-	pins   []*pin
-	newest uint64 // the newest revision when it was looked at
+	Set     store.Set
+	pins    []*pin
+	changes uint64 // History.changes when it was looked at
 }
 
 // Prospect says what Undo would come to. to is a revision; 0 is the one before what is served. Errors have a gRPC status.
@@ -148,7 +148,7 @@ func (h *History) prospect(to uint64) (*Undone, error) {
 	for _, d := range h.set.Documents {
 		here[d.Ref] = append(here[d.Ref], d.Hash)
 	}
-	out := &Undone{To: to, pins: slices.Clone(h.pins), newest: h.last}
+	out := &Undone{To: to, pins: slices.Clone(h.pins), changes: h.changes}
 	changes := false
 	for ref, v := range before {
 		if hashOf(v) == hash(h.known[ref]) {
@@ -234,26 +234,26 @@ func (h *History) LiftProspect() (*Undone, error) {
 	if len(h.pins) == 0 {
 		return nil, grpcstatus.Error(codes.FailedPrecondition, "nothing is undone now")
 	}
-	return &Undone{Set: h.set, newest: h.last}, nil
+	return &Undone{Set: h.set, changes: h.changes}, nil
 }
 
-// Do has served what Prospect or LiftProspect has told, and returns the revision that it made when that is done
-// and kept. by is who
-// asks. If something else is served by now it is refused: that would be undone unseen.
+// Do has served what Prospect or LiftProspect has told, and returns the revision that it made when that is done and kept; nil
+// is that nothing else is served by it, since what stands in the way is held back. by is who asks. If something else is served
+// by now than was looked at it is refused: that would be undone unseen.
 func (h *History) Do(ctx context.Context, u *Undone, by string) (*Revision, error) {
 	why := &asked{cause: CauseUndo, by: by, like: u.To}
 	if u.To == 0 {
 		why.cause = CauseLift
 	}
 	h.mu.Lock()
-	if h.last != u.newest {
+	if h.changes != u.changes {
 		defer h.mu.Unlock()
-		return nil, grpcstatus.Errorf(codes.Aborted, "there is a newer revision, %d, by now: look at it, and ask again", h.last)
+		return nil, grpcstatus.Errorf(codes.Aborted, "what is served has changed meanwhile: look at 'sluice history', and ask again")
 	}
 	h.opts.Logger.Warn(why.cause, "to", u.To, "by", by, "held back", len(u.pins))
 	h.pins, h.cause, h.dirty = u.pins, why, true
 	h.asked++
-	mine := h.asked
+	mine, last := h.asked, h.last
 	h.mu.Unlock()
 	select {
 	case h.changed <- struct{}{}:
@@ -265,6 +265,9 @@ func (h *History) Do(ctx context.Context, u *Undone, by string) (*Revision, erro
 		newest := h.revisions[len(h.revisions)-1]
 		h.mu.Unlock()
 		if saved >= mine {
+			if newest.Number <= last {
+				newest = nil
+			}
 			return newest, nil
 		}
 		select {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -57,6 +58,13 @@ func (b *build) hold() {
 			}, serving})
 		}
 	}
+}
+
+// HeldBack are the versions that the files wanted to have served at the last Update, and that were held back.
+func (s *Store) HeldBack() map[definition.Ref]Held {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.inForce)
 }
 
 const quarantineFile = "quarantine.jsonl"

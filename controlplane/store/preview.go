@@ -35,9 +35,10 @@ func KeySum(key []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Preview is what Update would come to, and more.
+// Preview is a store that knows what another one does, and keeps nothing: what Update would come to, and more.
 type Preview struct {
-	*Result
+	store *Store
+	read  func(*definition.Document) (chain, key []byte, err error)
 	// Other are the Certificates that would be presented in place of those that are. Their keys are hidden: only that they
 	// are others is known, so that resources with them can be compared but not used.
 	Other map[string]ir.Certificate
@@ -45,20 +46,26 @@ type Preview struct {
 	Taken []definition.Ref
 }
 
-// Preview says what Update would come to, and changes nothing. No file is opened: materials says what Certificates and
-// TrustBundles hold. spell names a file of what is served as the set does.
-func (s *Store) Preview(set Set, materials map[definition.Ref]Material, spell func(file string) string) *Preview {
-	other := s.copy(spell)
-	p := &Preview{Other: map[string]ir.Certificate{}}
-	reader := &materialReader{certs: other.certs, materials: materials, preview: p}
-	p.Result = other.update(set, reader.read)
+// Preview makes one. No file is opened: materials says what Certificates and TrustBundles hold. spell names a file of what is
+// served as the sets do.
+func (s *Store) Preview(materials map[definition.Ref]Material, spell func(file string) string) *Preview {
+	p := &Preview{store: s.copy(spell), Other: map[string]ir.Certificate{}}
+	p.read = (&materialReader{certs: p.store.certs, materials: materials, preview: p}).read
 	return p
 }
 
-// PreviewOwn is Preview of documents that are this control plane's: the files that they name are read.
-func (s *Store) PreviewOwn(set Set) *Preview {
-	return &Preview{Result: s.copy(func(file string) string { return file }).Update(set)}
+// PreviewOwn is Preview for documents that are this control plane's: the files that they name are read.
+func (s *Store) PreviewOwn() *Preview {
+	p := &Preview{store: s.copy(func(file string) string { return file })}
+	p.read = p.store.certs.Reader()
+	return p
 }
+
+// Update says what would be served if the files held set.
+func (p *Preview) Update(set Set) *Result { return p.store.update(set, p.read) }
+
+// Accepted are the last good versions by then.
+func (p *Preview) Accepted() map[definition.Ref]*definition.Document { return p.store.Accepted() }
 
 // copy is another store that knows the same, and keeps nothing.
 func (s *Store) copy(spell func(file string) string) *Store {

@@ -39,16 +39,16 @@ func TestPreview(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			accepted := maps.Clone(s.accepted)
 			var parse Files
-			p := s.Preview(parse.Set(c.after.files()), nil, func(file string) string {
+			p := s.Preview(nil, func(file string) string {
 				if slices.Contains(c.after, "there/"+file) {
 					return "there/" + file
 				}
 				return file
-			})
-			if got := state(p.Result); got != c.want {
+			}).Update(parse.Set(c.after.files()))
+			if got := state(p); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if got := words(p.Result); !slices.Equal(got, c.errors) {
+			if got := words(p); !slices.Equal(got, c.errors) {
 				t.Errorf("got errors %q, want %q", got, c.errors)
 			}
 			if !maps.Equal(accepted, s.accepted) || s.dirty || s.dirtySockets || s.certs.dirty {
@@ -108,7 +108,8 @@ func TestPreviewMaterials(t *testing.T) {
 				c.materials[caRef] = Material{Chain: now.Chain}
 			}
 			var parse Files
-			p := s.Preview(parse.Set(tree{"a", gateway, "b", cert, "c", bundle}.files()), c.materials, same)
+			preview := s.Preview(c.materials, same)
+			p := preview.Update(parse.Set(tree{"a", gateway, "b", cert, "c", bundle}.files()))
 			if len(p.Compiled.Fleets) != 1 || len(p.Compiled.Fleets[0].Listeners) != 1 {
 				t.Fatalf("got no listener: %v", p.Problems)
 			}
@@ -116,14 +117,14 @@ func TestPreviewMaterials(t *testing.T) {
 			if !slices.Equal(names, []string{c.host}) {
 				t.Errorf("got a chain for %q, want %q", names, c.host)
 			}
-			got, isOther := p.Other["shop"]
-			if isOther != c.other || slices.Contains(p.Taken, ref) != c.taken {
-				t.Errorf("got other %v, taken %v", isOther, p.Taken)
+			got, isOther := preview.Other["shop"]
+			if isOther != c.other || slices.Contains(preview.Taken, ref) != c.taken {
+				t.Errorf("got other %v, taken %v", isOther, preview.Taken)
 			}
 			if isOther && (!bytes.Equal(got.Chain, c.materials[ref].Chain) || strings.Contains(string(got.Key), "PRIVATE")) {
 				t.Errorf("got %s", got.Chain)
 			}
-			if got := words(p.Result); !slices.Equal(got, c.errors) {
+			if got := words(p); !slices.Equal(got, c.errors) {
 				t.Errorf("got errors %q, want %q", got, c.errors)
 			}
 		})
@@ -131,8 +132,8 @@ func TestPreviewMaterials(t *testing.T) {
 	// Where none is served, what is said of the files is what is wrong.
 	empty, _ := open(t, "")
 	var parse Files
-	p := empty.Preview(parse.Set(tree{"a", gateway, "b", cert}.files()), map[definition.Ref]Material{ref: unreadable}, same)
-	if got := words(p.Result); !slices.Contains(got, "SL0401 Certificate/shop nothing") {
+	p := empty.Preview(map[definition.Ref]Material{ref: unreadable}, same).Update(parse.Set(tree{"a", gateway, "b", cert}.files()))
+	if got := words(p); !slices.Contains(got, "SL0401 Certificate/shop nothing") {
 		t.Errorf("got errors %q", got)
 	}
 }

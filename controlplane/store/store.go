@@ -98,6 +98,8 @@ type Store struct {
 	abilities []json.RawMessage
 	// quarantine is what KeepQuarantine was told.
 	quarantine []Quarantined
+	// inForce are the holds that the files were up against at the last Update.
+	inForce map[definition.Ref]Held
 	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do, and so on.
 	dirty, dirtySockets, dirtyTickets, dirtyAnswers, dirtyRevisions, dirtyQuarantine bool
 }
@@ -142,6 +144,10 @@ func (s *Store) update(set Set, certificates func(*definition.Document) (chain, 
 	out := b.settle()
 	result := b.result(out)
 	s.accept(b, out)
+	s.inForce = map[definition.Ref]Held{}
+	for ref := range b.inForce {
+		s.inForce[ref] = set.Held[ref]
+	}
 	return result
 }
 

@@ -25,10 +25,26 @@ func withoutHosts(e *entry, r *snapshot.Resource) bool {
 // oweHosts has a table's hosts sent, though they were before.
 func (st *state) oweHosts(table string) {
 	k := st.of(resource.VirtualHostType)
+	if k.fresh {
+		return // they are on the list
+	}
 	for _, r := range k.set.Hosts(table) {
 		if k.requested && k.sub.has(r.Name) {
 			k.todo[r.Name] = true
 		} // else they come with its first request, behind which nothing is held to be there
+	}
+}
+
+// tablesRefused has the hosts of refused tables sent again behind the ones that were sent since: what came in between was lost,
+// unless there was a table that it could go to.
+func (st *state) tablesRefused(k *kind, fl *flight) {
+	if !st.delta || k.URL != resource.RouteType {
+		return
+	}
+	for _, it := range fl.items {
+		if e := k.peek(it.name); it.res.HostsApart() && e.sent != nil && e.sent != it.res && (e.acked == nil || !e.acked.HostsApart()) {
+			st.oweHosts(it.name)
+		}
 	}
 }
 
@@ -37,6 +53,9 @@ func (st *state) tablesSubscribed(c change) {
 	k := st.of(resource.VirtualHostType)
 	if !k.requested || k.set == nil {
 		return
+	}
+	if len(c.again)+len(c.fresh) > 0 || c.shrunk {
+		k.single()
 	}
 	rds := st.of(resource.RouteType)
 	for _, table := range c.again {

@@ -34,8 +34,14 @@ func (st *state) land(k *kind, fl *flight) {
 
 // resolve takes the verdict on a response.
 func (st *state) resolve(k *kind, fl *flight, refused *string) {
+	if fl.all == nil || refused != nil || len(k.entries) > 0 {
+		k.single()
+	}
 	st.land(k, fl)
 	if refused == nil {
+		if fl.all != nil {
+			k.base, k.coming = fl.all, nil
+		}
 		for _, it := range fl.items {
 			k.accept(it)
 		}
@@ -43,6 +49,7 @@ func (st *state) resolve(k *kind, fl *flight, refused *string) {
 		st.report.acked(k, fl)
 		return
 	}
+	st.tablesRefused(k, fl)
 	st.report.refused(k, k.refuse(fl, &refusal{text: *refused, at: st.now()}))
 	k.failed = k.set != nil && fl.version == k.set.Version()
 	st.report.nacked(k, fl, *refused)
@@ -113,7 +120,11 @@ func (k *kind) refuse(fl *flight, why *refusal) []string {
 			continue
 		}
 		e := k.entry(it.name)
-		if e.acked == it.res || pending[it] { // the verdict on the same in a later response counts
+		if e.acked == it.res {
+			continue
+		}
+		if pending[it] { // the verdict on the same in a later response counts
+			changed = changed || orGone(k.target(it.name)) != it.res
 			continue
 		}
 		if fl.stands[it.name] {
