@@ -155,6 +155,12 @@ func (st *state) handle(req *request) error {
 	if k.sub.count() > st.maxNames {
 		return status.Errorf(codes.ResourceExhausted, "%s: got a subscription to more than %d names", k.Short, st.maxNames)
 	}
+	if first {
+		k.claimed = sizeOf(req.initial)
+	}
+	if st.size() > maxNamesBytes {
+		return status.Errorf(codes.ResourceExhausted, "got names and versions of more than %d bytes on one stream", maxNamesBytes)
+	}
 	st.subscribed(k, c, first, req.initial)
 	return nil
 }
@@ -238,6 +244,21 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 	if st.delta && k.URL == resource.RouteType {
 		st.tablesSubscribed(c)
 	}
+}
+
+// size is what the client made the stream remember, in bytes: the names of its subscriptions, and what it said that it has.
+func (st *state) size() (n int) {
+	for _, k := range st.kinds {
+		n += k.sub.id.bytes + k.claimed
+	}
+	return n
+}
+
+func sizeOf(versions map[string]string) (n int) {
+	for name, version := range versions {
+		n += len(name) + len(version)
+	}
+	return n
 }
 
 func orGone(r *snapshot.Resource) *snapshot.Resource {
