@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-proxy/sluice/controlplane/admin"
+	"github.com/sluice-proxy/sluice/controlplane/holdback"
+	"github.com/sluice-proxy/sluice/controlplane/negotiate"
+	"github.com/sluice-proxy/sluice/controlplane/quarantine"
 	"github.com/sluice-proxy/sluice/controlplane/revision"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/srv"
@@ -58,17 +60,19 @@ func BenchmarkEdit(b *testing.B) {
 			proxies := status.New(status.Options{Logger: log})
 			names := srv.New(srv.Options{Asker: &dns.Client{}, Logger: log})
 			defer names.Close()
+			metrics := admin.NewMetrics(proxies, proxies)
+			held := quarantine.New(quarantine.Options{Next: metrics, Logger: log})
+			defer held.Close()
 			p := &builder{
-				log: log, documents: documents, snapshots: snapshot.NewCache(), proxies: proxies, metrics: admin.NewMetrics(proxies, proxies),
+				log: log, documents: documents, snapshots: snapshot.NewCache(), proxies: proxies, metrics: metrics, quarantine: held,
 				names: names, history: revision.New(revision.Options{Store: documents, Logger: log}), previous: map[string]built{}, reported: map[string]store.Problem{},
 			}
+			p.gate = &holdback.Gate{Room: negotiate.New(negotiate.Options{Next: metrics, Logger: log}), Documents: documents, Build: p.tried}
 			i := 0
 			build := func() {
 				files[0].Data = []byte(common + "---\n" + edit.text(i) + "\n")
 				i++
-				p.result = p.documents.Update(p.history.Apply(p.files.Set(files)))
-				p.serve(time.Now())
-				p.history.Record()
+				p.build(files, true)
 				p.save()
 			}
 			build()

@@ -244,7 +244,7 @@ func (c *chaos) settled() error {
 				}
 			}
 			if !maps.Equal(got, want) {
-				return fmt.Errorf("%s has %d hosts and clusters, want %d, among them %v", kind, len(got), len(want), missing(want, got))
+				return fmt.Errorf("%s has %d hosts and clusters, want %d: it lacks %v, and has %v", kind, len(got), len(want), missing(want, got), missing(got, want))
 			}
 			if strings.Contains(dump, "203.0.113.") || !strings.Contains(dump, fmt.Sprintf("127.0.0.1:%d", c.stage.Ports["extra"])) {
 				return fmt.Errorf("%s: a bad listener is there, or the last good one is not", kind)

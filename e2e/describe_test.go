@@ -20,7 +20,7 @@ func TestDescribe(t *testing.T) {
 		{[]string{"get", "certificates"}, []string{"(there is none)"}},
 		{[]string{"get", "route", "-o", "json"}, []string{`"document": "Route/split"`, `"state": "served"`}},
 		{[]string{"describe", "Route/split"}, []string{
-			"Route/split: served, ", "rules:", "Fleet envoy:\n  envoy-1 (envoy 1.40", "runs it", "RDS go/http, version", "name: Route/split#all", "weight: 90",
+			"Route/split: served, ", "rules:", "Fleet envoy:\n  envoy-1 (envoy 1.40", "runs it", "VHDS go/http/split.example.com, version", "name: Route/split#all", "weight: 90",
 		}},
 		{[]string{"describe", "service", "v1"}, []string{"Used by Route/split", "CDS v1", "EDS v1"}},
 		{[]string{"describe", "gateway/go", "-o", "json"}, []string{`"type": "LDS"`, `"runs": true`}},

@@ -52,7 +52,7 @@ func TestUndo(t *testing.T) {
 	for _, kind := range harness.Kinds {
 		stops[kind] = p.loader(t, kind, 2).Background(2)
 	}
-	told([]string{"undo"}, "Revision 1 is served again, as revision 3", "~ RDS go/http")
+	told([]string{"undo"}, "Revision 1 is served again, as revision 3", "~ VHDS go/http/split.example.com")
 	everywhere("has the undo", straight)
 	for kind, stop := range stops {
 		if err := fine(stop()); err != nil {

@@ -48,7 +48,7 @@ types was accepted.`,
 			if output != "" {
 				return writeMessage(cmd.OutOrStdout(), output, answer)
 			}
-			return writeDescription(cmd.OutOrStdout(), answer)
+			return writeDescription(cmd.OutOrStdout(), readable(answer))
 		},
 	}
 	server.add(cmd)

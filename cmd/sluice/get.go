@@ -55,7 +55,7 @@ where it stands.
 			if output != "" {
 				return writeMessage(cmd.OutOrStdout(), output, answer)
 			}
-			return writeList(cmd.OutOrStdout(), answer)
+			return writeList(cmd.OutOrStdout(), readable(answer))
 		},
 	}
 	server.add(cmd)

@@ -58,9 +58,9 @@ of it. With --state the revisions outlive a restart.`,
 			case output != "":
 				return writeMessage(cmd.OutOrStdout(), output, answer)
 			case request.Revision != 0:
-				return writeRevision(cmd.OutOrStdout(), answer.GetRevisions()[0])
+				return writeRevision(cmd.OutOrStdout(), readable(answer).GetRevisions()[0])
 			}
-			return writeHistory(cmd.OutOrStdout(), answer, time.Now())
+			return writeHistory(cmd.OutOrStdout(), readable(answer), time.Now())
 		},
 	}
 	server.add(cmd)

@@ -58,7 +58,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", cmd.CommandPath(), err, cmd.CommandPath())
 		return 2
 	default:
-		fmt.Fprintf(stderr, "%s: %v\n", cmd.CommandPath(), err)
+		fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), words(err.Error(), true))
 		return 1
 	}
 }
@@ -96,7 +96,7 @@ Exit codes: 0 fine; 1 wrong input, or something did not come true; 2 wrong usage
 			root.AddCommand(c)
 		}
 	}
-	add("serve", newRunCommand(), newControlPlaneCommand(), newProxyCommand(), newBootstrapCommand(), newTokenCommand(), newDemoUpstreamCommand())
+	add("serve", newRunCommand(), newControlPlaneCommand(), newProxyCommand(), newBootstrapCommand(), newTokenCommand(), newRevokeCommand(), newCACommand(), newDemoUpstreamCommand())
 	add("write", newValidateCommand(), newExpandCommand(), newSchemaCommand(), newDocsCommand(), newXDSCommand())
 	add("ask", newPlanCommand(), newGetCommand(), newDescribeCommand(), newHistoryCommand(), newUndoCommand(), newExplainCommand(), newStatusCommand(), newWaitCommand())
 	add("", newVersionCommand())

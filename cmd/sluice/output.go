@@ -49,7 +49,7 @@ func writeJSON(w io.Writer, format string, text []byte) error {
 	if err := json.Indent(&b, text, "", "  "); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, b.String())
+	_, err := fmt.Fprintf(w, "%s\n", escapeJSON(b.Bytes()))
 	return err
 }
 

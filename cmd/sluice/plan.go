@@ -68,7 +68,7 @@ Exit codes: 0 no error; 1 errors; 2 wrong usage; with --exit-code, 3 something c
 			if output != "" {
 				err = writeMessage(cmd.OutOrStdout(), output, answer)
 			} else {
-				err = writePlan(cmd.OutOrStdout(), answer, summary, full)
+				err = writePlan(cmd.OutOrStdout(), readable(answer), summary, full)
 			}
 			return cmp.Or(err, planCode(answer, code))
 		},

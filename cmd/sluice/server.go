@@ -127,9 +127,10 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 func (s *serverFlags) serverError(err error) error {
 	where := cmp.Or(s.named(), defaultServer)
 	st, _ := status.FromError(err)
+	message := words(st.Message(), false) // a proxy's words may stand in it
 	switch {
 	case st.Code() == codes.Unavailable:
-		why, remedy := reason(st.Message()), "Start one with 'sluice controlplane -f DIR', or name another with --server or SLUICE_SERVER"
+		why, remedy := reason(message), "Start one with 'sluice controlplane -f DIR', or name another with --server or SLUICE_SERVER"
 		if secure := cmp.Or(s.ca, os.Getenv("SLUICE_CA")) != ""; !secure && strings.Contains(why, "EOF") {
 			remedy = "If it wants TLS, give --ca or SLUICE_CA"
 		} else if secure && strings.Contains(why, "first record does not look like a TLS handshake") {
@@ -137,13 +138,13 @@ func (s *serverFlags) serverError(err error) error {
 		}
 		return fmt.Errorf("no control plane answers at %s: %s\n%s", where, why, remedy)
 	case st.Code() == codes.Unauthenticated:
-		return fmt.Errorf("%s\nA token's file can stand in SLUICE_TOKEN_FILE, too", st.Message())
+		return fmt.Errorf("%s\nA token's file can stand in SLUICE_TOKEN_FILE, too", message)
 	case st.Code() == codes.Unimplemented:
-		return fmt.Errorf("%s answers, but is no Sluice control plane: %s", where, st.Message())
+		return fmt.Errorf("%s answers, but is no Sluice control plane: %s", where, message)
 	case errors.Is(err, context.Canceled), st.Code() == codes.Canceled:
 		return errors.New("interrupted")
 	}
-	return errors.New(st.Message())
+	return errors.New(message)
 }
 
 // reason is what the network says in gRPC's words, without those.

@@ -60,9 +60,9 @@ they come from; -o wide lists all of them.`,
 				case output == "json" || output == "yaml":
 					return writeMessage(cmd.OutOrStdout(), output, response)
 				case request.GetProxy() != "":
-					return writeProxy(cmd.OutOrStdout(), response, output == "wide", time.Now())
+					return writeProxy(cmd.OutOrStdout(), readable(response), output == "wide", time.Now())
 				}
-				return writeStatus(cmd.OutOrStdout(), response, fleet, output == "wide", time.Now())
+				return writeStatus(cmd.OutOrStdout(), readable(response), fleet, output == "wide", time.Now())
 			}
 			if watch {
 				err = watchStatus(cmd.Context(), client, request, write, output, cmd.OutOrStdout())

@@ -30,7 +30,7 @@ func watchStatus(ctx context.Context, client adminv1.AdminServiceClient, request
 		response := news.GetStatus()
 		lines := request.GetProxy() == "" && (output == "" || output == "wide")
 		if lines {
-			err = changes.write(news, first, time.Now())
+			err = changes.write(readable(news), first, time.Now())
 		}
 		if err == nil && (first || !lines && len(response.GetProxies()) > 0) {
 			if output == "yaml" && !first {

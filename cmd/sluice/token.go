@@ -109,7 +109,7 @@ what they are for, and who has joined by them.`,
 				if output != "" {
 					return writeMessage(cmd.OutOrStdout(), output, response)
 				}
-				return writeTokens(cmd.OutOrStdout(), response.GetTokens())
+				return writeTokens(cmd.OutOrStdout(), readable(response).GetTokens())
 			})
 		},
 	}

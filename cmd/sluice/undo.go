@@ -61,7 +61,7 @@ Certificates' files, and what name servers answer, stay as they are.`,
 			if output != "" {
 				return writeMessage(cmd.OutOrStdout(), output, answer)
 			}
-			return writeUndo(cmd.OutOrStdout(), answer, dry)
+			return writeUndo(cmd.OutOrStdout(), readable(answer), dry)
 		},
 	}
 	server.add(cmd)

@@ -101,7 +101,7 @@ func untilServed(ctx context.Context, client adminv1.DefinitionServiceClient, re
 			lines, read := notServed(answer)
 			if read {
 				for _, line := range lines {
-					fmt.Fprintln(w, line)
+					fmt.Fprintln(w, words(line, false)) // a proxy's words may stand in it
 				}
 				if len(lines) > 0 {
 					return errReported

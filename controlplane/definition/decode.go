@@ -10,6 +10,7 @@ import (
 
 // fieldPath is the path of a field of the message at path.
 func fieldPath(path, name string) string {
+	name = withoutPEM(name)
 	if path == "" {
 		return name
 	}
@@ -18,7 +19,16 @@ func fieldPath(path, name string) string {
 
 func itemPath(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
-func keyPath(path, key string) string { return fmt.Sprintf("%s[%q]", path, key) }
+func keyPath(path, key string) string { return fmt.Sprintf("%s[%q]", path, withoutPEM(key)) }
+
+// withoutPEM keeps a key that was pasted where a field's name belongs out of messages.
+func withoutPEM(name string) string {
+	const longestName = 60 // of a field there is, by far
+	if len(name) > longestName && isPEM(name) {
+		return "[redacted]"
+	}
+	return name
+}
 
 // mapping reads a mapping into a message. A key that cannot be read is passed over.
 func (d *decoder) mapping(n *yaml.Node, m protoreflect.Message, path string) {

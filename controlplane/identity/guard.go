@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/sluice-proxy/sluice/controlplane/identity/address"
 	"github.com/sluice-proxy/sluice/xds/server"
 )
 
@@ -27,8 +29,14 @@ type Guard struct {
 	Mutual bool
 	// Admins and Viewers are the tokens of people and tools: who may write, who may read. Nil is none.
 	Admins, Viewers *Tokens
+	// Revoked tells whether the certificate of a proxy with a serial number, in hexadecimal, counts no more. Nil: none.
+	Revoked func(fleet, id, serial string) bool
 	// Logger is told of each call that writes. Nil is slog.Default.
 	Logger *slog.Logger
+
+	open    *connections // of proxies; nil without Credentials
+	streams streams
+	told    told
 }
 
 // Options make a gRPC server ask the guard.
@@ -45,6 +53,13 @@ func (g *Guard) Options() []grpc.ServerOption {
 			if err := g.authorize(stream.Context(), info.FullMethod); err != nil {
 				return err
 			}
+			if methods[info.FullMethod] == byNode {
+				leave, err := g.streams.add(stream.Context())
+				if err != nil {
+					return err
+				}
+				defer leave()
+			}
 			return handler(srv, stream)
 		}),
 	}
@@ -58,38 +73,65 @@ func (g *Guard) recognize(ctx context.Context, call *tap.Info) (context.Context,
 	if !ok {
 		return ctx, nil
 	}
-	if i, ok := p.AuthInfo.(info); ok && !i.conn.known.Load() && len(call.Header.Get("authorization")) > 0 {
-		if _, _, err := g.bearer(ctx, call.Header.Get("authorization")); err == nil {
+	i, ok := p.AuthInfo.(info)
+	if !ok || i.conn.known.Load() {
+		return ctx, nil
+	}
+	if given := call.Header.Get("authorization"); len(given) > 0 {
+		if _, _, err := g.bearer(ctx, given); err == nil {
 			i.conn.know()
 		}
 	}
+	i.conn.call()
 	return ctx, nil
 }
 
 func (g *Guard) authorize(ctx context.Context, method string) error {
 	want := methods[method]
 	switch want {
-	case byNode, byJoinToken, byCertificate:
+	case byNode:
+		// Whose it is, AuthorizeProxy says, when the node is told. Who has no certificate gets no stream to tell it by: there
+		// are only so many.
+		if !g.Mutual {
+			return nil
+		}
+		leaf, err := peerCertificate(ctx)
+		if err == nil {
+			err = g.revoked(leaf)
+		}
+		return g.refused(ctx, method, err)
+	case byJoinToken, byCertificate:
 		return nil
 	case read, write:
 	default:
 		return status.Errorf(codes.PermissionDenied, "%s: nobody may call it: it has no entry in the table of methods", method)
 	}
 	who, may, err := g.caller(ctx)
-	if err != nil {
-		return err
+	if err == nil && may < want {
+		err = status.Errorf(codes.PermissionDenied, "%s changes something, and %s may only read: want %s", name(method), who, g.writers())
 	}
-	if may < want {
-		return status.Errorf(codes.PermissionDenied, "%s changes something, and %s may only read: want %s", name(method), who, g.writers())
+	if err != nil {
+		return g.refused(ctx, method, err)
 	}
 	if want == write {
-		logger := g.Logger
-		if logger == nil {
-			logger = slog.Default()
-		}
-		logger.Info("admin call", "method", name(method), "by", who, "from", remote(ctx))
+		g.logger().Info("admin call", "method", name(method), "by", who, "from", text(remote(ctx)))
 	}
 	return nil
+}
+
+// refused logs an error, if there is one, and it is not the next of many.
+func (g *Guard) refused(ctx context.Context, method string, err error) error {
+	if err != nil && g.told.fresh(address.Of(remote(ctx)), time.Now()) {
+		g.logger().Warn("a call was refused", "method", name(method), "from", text(remote(ctx)), "error", err)
+	}
+	return err
+}
+
+func (g *Guard) logger() *slog.Logger {
+	if g.Logger == nil {
+		return slog.Default()
+	}
+	return g.Logger
 }
 
 func name(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
@@ -172,20 +214,16 @@ func (g *Guard) AuthorizeProxy(ctx context.Context, node server.Node) error {
 	return authorizeProxy(ctx, node, g.TrustDomain)
 }
 
-// Proxy is the fleet and the id in a caller's certificate.
-func (g *Guard) Proxy(ctx context.Context) (fleet, id string, err error) {
+// Proxy is the fleet and the id in a caller's certificate, and its serial number, in hexadecimal.
+func (g *Guard) Proxy(ctx context.Context) (fleet, id, serial string, err error) {
 	leaf, err := peerCertificate(ctx)
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
-	for _, uri := range leaf.URIs {
-		if rest, ok := strings.CutPrefix(spiffe(uri, g.TrustDomain), "/fleet/"); ok {
-			if fleet, id, ok := strings.Cut(rest, "/proxy/"); ok {
-				return fleet, id, nil
-			}
-		}
+	if n, ok := proxyOf(leaf, g.TrustDomain); ok {
+		return n.fleet, n.id, serialOf(leaf), g.revoked(leaf)
 	}
-	return "", "", status.Errorf(codes.PermissionDenied, "the client's certificate is for %s: want the URI spiffe://%s/fleet/<fleet>/proxy/<id>", names(leaf), g.TrustDomain)
+	return "", "", "", status.Errorf(codes.PermissionDenied, "the client's certificate is for %s: want the URI spiffe://%s/fleet/<fleet>/proxy/<id>", names(leaf), g.TrustDomain)
 }
 
 // errNoCertificate is told to who shows none.
@@ -219,9 +257,16 @@ func loopback(ctx context.Context) bool {
 	return !ok || tcp.IP.IsLoopback()
 }
 
-func remote(ctx context.Context) string {
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		return p.Addr.String()
+func remote(ctx context.Context) net.Addr {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr
 	}
-	return ""
+	return nil
+}
+
+func text(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
 }

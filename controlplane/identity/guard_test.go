@@ -84,14 +84,14 @@ func TestGuard(t *testing.T) {
 		none   = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 	)
 	admins, viewers := tokens(t, "# people\n"+adminSecret+"\n\n"+strings.ToUpper(adminSecret)+"\n"), tokens(t, viewerSecret)
-	open := Guard{}
-	byToken := Guard{Admins: admins, Viewers: viewers}
-	mutual := Guard{Mutual: true}
-	full := Guard{Mutual: true, TrustDomain: "example.org", Admins: admins, Viewers: viewers}
+	open := &Guard{}
+	byToken := &Guard{Admins: admins, Viewers: viewers}
+	mutual := &Guard{Mutual: true}
+	full := &Guard{Mutual: true, TrustDomain: "example.org", Admins: admins, Viewers: viewers}
 	here, away := "127.0.0.1", "192.0.2.1"
 	for _, c := range []struct {
 		name           string
-		guard          Guard
+		guard          *Guard
 		from           string
 		tls            bool
 		uri            string
@@ -139,7 +139,11 @@ func TestGuard(t *testing.T) {
 				ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("authorization", c.authorization))
 			}
 			c.guard.Logger = slog.New(slog.DiscardHandler)
-			for method, want := range map[string]codes.Code{look: c.look, change: c.mayWrite, join: codes.OK, stream: codes.OK, none: codes.PermissionDenied} {
+			mayStream := codes.OK
+			if c.guard.Mutual && c.uri == "" {
+				mayStream = codes.Unauthenticated
+			}
+			for method, want := range map[string]codes.Code{look: c.look, change: c.mayWrite, join: codes.OK, stream: mayStream, none: codes.PermissionDenied} {
 				err := c.guard.authorize(ctx, method)
 				if status.Code(err) != want {
 					t.Errorf("%s: got %v, want %v", method, err, want)
@@ -162,7 +166,7 @@ func TestTrustDomain(t *testing.T) {
 		if err := guard.AuthorizeProxy(with(t, []string{uri}, nil), node); status.Code(err) != want {
 			t.Errorf("%s: got %v, want %v", uri, err, want)
 		}
-		if fleet, id, err := guard.Proxy(with(t, []string{uri}, nil)); status.Code(err) != want || (err == nil && (fleet != "edge" || id != "one")) {
+		if fleet, id, _, err := guard.Proxy(with(t, []string{uri}, nil)); status.Code(err) != want || (err == nil && (fleet != "edge" || id != "one")) {
 			t.Errorf("%s: got %s, %s, %v, want %v", uri, fleet, id, err, want)
 		}
 	}
@@ -255,7 +259,7 @@ func startTLS(t *testing.T, guard *Guard) *tlsServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rpc := grpc.NewServer(append(guard.Options(), grpc.Creds(Credentials(AuthorityConfig(fixed{own, s.roots}))))...)
+	rpc := grpc.NewServer(append(guard.Options(), grpc.WaitForHandlers(true), grpc.Creds(guard.Credentials(AuthorityConfig(fixed{own, s.roots}))))...)
 	healthpb.RegisterHealthServer(rpc, silent{})
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = rpc.Serve(listener) }()

@@ -125,9 +125,12 @@ func authorizeProxy(ctx context.Context, node server.Node, domain string) error 
 		names(leaf), node.ID, node.Cluster, node.Cluster, node.ID, node.ID, node.Cluster)
 }
 
-// spiffe is the path of a SPIFFE ID of a domain, or of any if that is empty; "" if it is none.
+// spiffe is the path of a SPIFFE ID of a domain, or of any if that is empty; "" if it is none. What such an ID may not have is
+// none: a user, a port, percent-encoding (behind which a slash could hide).
+// https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#2-spiffe-identity
 func spiffe(uri *url.URL, domain string) string {
-	if uri.Scheme != "spiffe" || uri.Host == "" || uri.RawQuery != "" || uri.Fragment != "" || (domain != "" && uri.Host != domain) {
+	if uri.Scheme != "spiffe" || uri.Host == "" || uri.Host != uri.Hostname() || uri.User != nil || uri.RawQuery != "" || uri.ForceQuery || uri.Fragment != "" ||
+		uri.Opaque != "" || strings.Contains(uri.EscapedPath(), "%") || (domain != "" && uri.Host != domain) {
 		return ""
 	}
 	return uri.Path

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"math/big"
 	"net/url"
 	"testing"
 
@@ -18,7 +19,7 @@ import (
 
 func with(t *testing.T, uris, names []string) context.Context {
 	t.Helper()
-	leaf := &x509.Certificate{DNSNames: names}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names}
 	for _, u := range uris {
 		parsed, err := url.Parse(u)
 		if err != nil {
@@ -47,6 +48,10 @@ func TestAuthorize(t *testing.T) {
 		{"a dot in the fleet", nil, []string{"a.b.c"}, "b.c", "a", codes.PermissionDenied, codes.PermissionDenied},
 		{"another scheme", []string{"https://x/fleet/edge/proxy/one", "https://x/admin"}, nil, "edge", "one", codes.PermissionDenied, codes.PermissionDenied},
 		{"a wildcard is no name", nil, []string{"*.edge"}, "edge", "one", codes.PermissionDenied, codes.PermissionDenied},
+		{"a slash that is encoded", []string{"spiffe://x/fleet%2Fedge/proxy/one", "spiffe://x/%61dmin"}, nil, "edge", "one", codes.PermissionDenied, codes.PermissionDenied},
+		{"a user", []string{"spiffe://u@x/fleet/edge/proxy/one", "spiffe://u@x/admin"}, nil, "edge", "one", codes.PermissionDenied, codes.PermissionDenied},
+		{"a port", []string{"spiffe://x:1/fleet/edge/proxy/one", "spiffe://x:1/admin"}, nil, "edge", "one", codes.PermissionDenied, codes.PermissionDenied},
+		{"a query", []string{"spiffe://x/fleet/edge/proxy/one?", "spiffe://x/admin?a"}, nil, "edge", "one", codes.PermissionDenied, codes.PermissionDenied},
 		{"nothing", nil, nil, "edge", "one", codes.PermissionDenied, codes.PermissionDenied},
 		{"an operator by URI", []string{"spiffe://x/admin/jane"}, nil, "edge", "one", codes.PermissionDenied, codes.OK},
 		{"an operator by name", nil, []string{"admin"}, "edge", "one", codes.PermissionDenied, codes.OK},

@@ -39,6 +39,11 @@ var methods = map[string]access{
 	"/sluice.admin.v1.IdentityService/CreateToken": write,
 	"/sluice.admin.v1.IdentityService/RevokeToken": write,
 	"/sluice.admin.v1.IdentityService/ListTokens":  read,
-	"/sluice.admin.v1.IdentityService/Enroll":      byJoinToken,
-	"/sluice.admin.v1.IdentityService/Renew":       byCertificate,
+	"/sluice.admin.v1.IdentityService/RevokeProxy": write,
+	"/sluice.admin.v1.IdentityService/ListRevoked": read,
+
+	"/sluice.admin.v1.IdentityService/RotateAuthority": write,
+	"/sluice.admin.v1.IdentityService/GetAuthority":    read,
+	"/sluice.admin.v1.IdentityService/Enroll":          byJoinToken,
+	"/sluice.admin.v1.IdentityService/Renew":           byCertificate,
 }

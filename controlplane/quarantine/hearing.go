@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,13 +13,18 @@ const (
 	settled = 5 * time.Second
 	// between is how far two hearings of one document are apart at least; it doubles each time, to mostBetween.
 	between, mostBetween = 10 * time.Second, 10 * time.Minute
+	// mostDoubtful is how often a document is heard for better words at most.
+	mostDoubtful = 4
 )
 
 // hear publishes one of the documents that are held back once more: to be sure that it is the one, and when those proxies
 // are gone that refused it.
 func (r *Room) hear(calm map[string]bool, now time.Time) (wake time.Time) {
-	for _, ref := range sortedVerdicts(r.verdicts) {
-		c := r.verdicts[ref]
+	wake, told := r.tell(now)
+	if told {
+		return wake
+	}
+	for _, c := range r.waiting() {
 		if !calm[c.Fleet] { // of the fleets that have accepted all that is there
 			continue
 		}
@@ -27,14 +33,39 @@ func (r *Room) hear(calm map[string]bool, now time.Time) (wake time.Time) {
 			wake = earlier(wake, at)
 			continue
 		}
-		r.log.Info("a document that is held back is tried again", "document", ref.String(), "because", why)
+		if at := r.fleets[c.Fleet].spend(2, now); at.After(now) {
+			wake = earlier(wake, at)
+			continue
+		}
+		r.log.Info("a document that is held back is tried again", "document", c.Ref.String(), "because", why)
 		c.hearings++
-		r.search = &search{fleet: c.Fleet, hearing: c, began: now, asked: 1}
-		r.pushes++
-		r.ring()
+		r.search = &search{fleet: c.Fleet, hearing: c, began: now, asked: 2, most: 2}
+		r.push()
 		return time.Time{}
 	}
 	return wake
+}
+
+// tell makes known what is held back and was not heard as soon as it should have been.
+func (r *Room) tell(now time.Time) (wake time.Time, told bool) {
+	for _, c := range r.verdicts {
+		if c.told {
+			continue
+		}
+		late := c.since.Add(patience)
+		if f := r.fleets[c.Fleet]; f != nil && !told && !now.Before(late) {
+			late = f.spend(1, now)
+		}
+		if now.Before(late) {
+			wake = earlier(wake, late)
+		} else {
+			c.told, told = true, true
+		}
+	}
+	if told {
+		r.push()
+	}
+	return wake, told
 }
 
 // reason says why a document is to be heard now; "" is not, and then at is when to look again.
@@ -61,7 +92,7 @@ func (r *Room) reason(c *conviction, now time.Time) (why string, at time.Time) {
 		why, wait = "to be sure that it is the one", 0
 		if same == 0 { // nobody is there who could say
 			c.confirm(now)
-			r.ring()
+			r.push()
 			return "", time.Time{}
 		}
 	case same == 0:
@@ -70,6 +101,10 @@ func (r *Room) reason(c *conviction, now time.Time) (why string, at time.Time) {
 		why = "no proxy that refused it is left"
 	case same >= 2*c.Witnesses:
 		why = "there are more proxies of the kind that refused it"
+	case c.Witnesses < (same+others)/smallest:
+		why = "those that refused it are few by now"
+	case c.Doubtful && c.hearings < mostDoubtful:
+		why, wait = "what was said may be about something else", 0
 	default:
 		return "", time.Time{}
 	}
@@ -87,13 +122,19 @@ func (r *Room) reason(c *conviction, now time.Time) (why string, at time.Time) {
 }
 
 // sentence ends a hearing.
-func (r *Room) sentence(j judgement, why refusal, now time.Time) {
+func (r *Room) sentence(j judgement, now time.Time) {
 	c := r.search.hearing
 	served := byRef(r.published.Documents)[c.Ref]
 	tried := (served == nil) == (c.Hash == "") && (served == nil || served.Hash == c.Hash)
 	switch {
 	case j == refused:
-		c.refusal = why
+		known := rosterOf(r.published.Fleets[c.Fleet].Made)
+		words := about(r.sayings(c.Fleet, now), c.Ref, known, true)
+		words.Doubtful = words.Doubtful && words.Text != c.Text // twice the same is what they have to say of it
+		if c.Doubtful || !words.Doubtful {
+			c.refusal = words
+		}
+		c.among = 1
 		c.confirm(now)
 	case j == accepted && tried:
 		delete(r.verdicts, c.Ref)
@@ -112,8 +153,48 @@ func (r *Room) sentence(j judgement, why refusal, now time.Time) {
 const maxAcquitted = 10_000
 
 func (c *conviction) confirm(now time.Time) {
-	c.heard = true
+	c.heard, c.told = true, true
 	c.next = now.Add(min(between<<min(c.hearings, 10), mostBetween))
+}
+
+// waiting are those that may be heard: first who was never heard, and alone.
+func (r *Room) waiting() []*conviction {
+	var out []*conviction
+	for _, ref := range sortedVerdicts(r.verdicts) {
+		out = append(out, r.verdicts[ref])
+	}
+	slices.SortStableFunc(out, func(a, b *conviction) int {
+		first := func(c *conviction) int {
+			switch {
+			case c.heard:
+				return 2
+			case c.among > 1:
+				return 1
+			}
+			return 0
+		}
+		return first(a) - first(b)
+	})
+	return out
+}
+
+// why is the text of a problem.
+func (c *conviction) why() string {
+	who := c.Fleet + "/" + c.Proxies[0]
+	if c.Witnesses > 1 {
+		who += fmt.Sprintf(" and %d more", c.Witnesses-1)
+	}
+	what, words := "it", c.Type
+	if c.Hash == "" {
+		what = "its deletion"
+	}
+	if c.among > 1 {
+		what = fmt.Sprintf("one of %d documents that could not be told apart", c.among)
+	}
+	if c.Doubtful {
+		words += ", and this may be about something else"
+	}
+	return fmt.Sprintf("%s (%s) refuses %s, so it is held back: %s: %s", who, c.Class, what, words, c.Text)
 }
 
 func sortedVerdicts(m map[definition.Ref]*conviction) []definition.Ref {

@@ -26,6 +26,7 @@ type convictionLine struct {
 	Since    time.Time `json:"since"`
 	Heard    bool      `json:"heard"`
 	Hearings int       `json:"hearings"`
+	Among    int       `json:"among"`
 	refusal
 }
 
@@ -50,7 +51,7 @@ func (r *Room) Keep() []store.Quarantined {
 	for _, ref := range sortedVerdicts(r.verdicts) {
 		c := r.verdicts[ref]
 		add(line{Conviction: &convictionLine{
-			Kind: c.Ref.Kind, Name: c.Ref.Name, Hash: c.Hash, Since: c.since.UTC(), Heard: c.heard, Hearings: c.hearings, refusal: c.refusal,
+			Kind: c.Ref.Kind, Name: c.Ref.Name, Hash: c.Hash, Since: c.since.UTC(), Heard: c.heard, Hearings: c.hearings, Among: c.among, refusal: c.refusal,
 		}}, c.instead)
 	}
 	if r.published == nil {
@@ -109,7 +110,7 @@ func (r *Room) load(accepted map[definition.Ref]*definition.Document, kept []sto
 			c := l.Conviction
 			ref := definition.Ref{Kind: c.Kind, Name: c.Name}
 			r.verdicts[ref] = &conviction{
-				version: version{ref, c.Hash}, instead: k.Document, refusal: c.refusal, since: c.Since, heard: c.Heard, hearings: c.Hearings, next: time.Now(),
+				version: version{ref, c.Hash}, instead: k.Document, refusal: c.refusal, since: c.Since, heard: c.Heard, hearings: c.Hearings, among: c.Among, told: true, next: time.Now(),
 			}
 		case l.Unproven != nil:
 			u := l.Unproven

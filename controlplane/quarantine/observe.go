@@ -14,6 +14,8 @@ type stream struct {
 	class     string // its software: what one of a class takes all take
 	since     time.Time
 	types     map[string]word
+	sound     bool // it had accepted what was published before
+	missed    int  // how often it was waited for in vain since it said something
 }
 
 // word is what a proxy said last of a type.
@@ -22,6 +24,7 @@ type word struct {
 	refused bool
 	text    string
 	at      time.Time
+	old     bool // the text was said before, and of something else beside
 }
 
 // Node is part of server.Observer.
@@ -32,7 +35,7 @@ func (r *Room) Node(id server.StreamID, n server.Node) {
 	r.streams[id] = &stream{
 		fleet: n.Cluster, id: clip(n.ID, 256), class: clip(strings.TrimSpace(n.Agent+" "+n.Version), 256), since: time.Now(), types: map[string]word{},
 	}
-	r.step()
+	r.stir()
 }
 
 // StreamClosed is part of server.Observer.
@@ -41,7 +44,7 @@ func (r *Room) StreamClosed(id server.StreamID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.streams, id)
-	r.step()
+	r.stir()
 }
 
 // Acked is part of server.Observer.
@@ -61,7 +64,13 @@ func (r *Room) Withheld(id server.StreamID, typeURL, version string) {
 	if w, ok := r.Observer.(server.Withholder); ok {
 		w.Withheld(id, typeURL, version)
 	}
-	r.heard(id, typeURL, word{version: version, refused: true})
+	r.mu.Lock()
+	text := ""
+	if s := r.streams[id]; s != nil {
+		text = s.types[typeURL].text // it is still the same
+	}
+	r.mu.Unlock()
+	r.heard(id, typeURL, word{version: version, refused: true, text: text, old: true})
 }
 
 func (r *Room) heard(id server.StreamID, typeURL string, w word) {
@@ -71,13 +80,23 @@ func (r *Room) heard(id server.StreamID, typeURL string, w word) {
 	if _, known := resource.ByURL(typeURL); s == nil || !known {
 		return
 	}
-	if w.refused && w.text == "" {
-		w.text = s.types[typeURL].text // it is still the same
-	}
 	w.at = time.Now()
 	s.types[typeURL] = w
-	r.step()
+	s.missed = 0
+	r.stir()
 }
+
+// stir looks at what was said, a moment later: there is more to come.
+func (r *Room) stir() {
+	if r.published != nil && !r.stirred && !r.closed {
+		r.stirred = true
+		r.timer.Reset(moment)
+	}
+}
+
+// moment is so short that it adds little to a publication, and so long that a thousand proxies that answer it are counted once
+// and not a thousand times.
+const moment = 20 * time.Millisecond
 
 // clip cuts text to so many bytes, and makes it valid UTF-8 in one line.
 func clip(text string, limit int) string {

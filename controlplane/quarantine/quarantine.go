@@ -22,9 +22,7 @@ import (
 )
 
 const (
-	// grace is how long a refusal waits for other proxies of its class, one of which may accept the same.
-	grace = 250 * time.Millisecond
-	// patience is how long a publication waits for proxies before it goes on without them; refusals come at once.
+	// patience is how long a publication waits for proxies before it goes on without them.
 	patience = 2 * time.Second
 	// absent: a proxy that says nothing for so long does not keep others from settling what is good, and what a fleet
 	// runs for so long is not withdrawn because of another fleet.
@@ -90,7 +88,10 @@ type Room struct {
 	search    *search
 	timer     *time.Timer
 	closed    bool
-	pushes    int // publications that a search asked for
+	pushes    int       // publications that a search asked for
+	due       time.Time // when the next may be
+	owed      bool      // and one waits for it
+	stirred   bool      // a step is due
 }
 
 // version is one version of a document; Hash is "" for its deletion.
@@ -107,8 +108,12 @@ type fleet struct {
 	// quiet is until when nothing is searched, since the last search came to nothing; fails is how often that was so.
 	quiet time.Time
 	fails int
-	// told is the refusal of which it was said that nothing can be done.
-	told string
+	// told is the refusal of which it was said that nothing can be done, and futile the publication of which it is so.
+	told   string
+	futile *Publication
+	// budget is how many publications may be asked for at once, as of counted.
+	budget  int
+	counted time.Time
 }
 
 // conviction is a document that is held back.
@@ -121,6 +126,10 @@ type conviction struct {
 	heard    bool
 	next     time.Time
 	hearings int
+	// among is how many were held back with it, since it could not be told which of them it is: itself, at least.
+	among int
+	// told: it is said, since it was heard, or is not heard so soon.
+	told bool
 }
 
 // New makes a Room. Close it.
@@ -159,11 +168,11 @@ func (r *Room) Holds() (map[definition.Ref]store.Held, uint64) {
 	out := map[definition.Ref]store.Held{}
 	for ref, c := range r.verdicts {
 		if r.search == nil || r.search.hearing != c {
-			out[ref] = store.Held{Hash: c.Hash, Instead: c.instead}
-			if h := out[ref]; c.heard { // else it is about to be
+			h := store.Held{Hash: c.Hash, Instead: c.instead}
+			if c.told { // else it is about to be heard
 				h.Why = c.why()
-				out[ref] = h
 			}
+			out[ref] = h
 		}
 	}
 	if r.search != nil {
@@ -185,6 +194,12 @@ func (r *Room) Published(p Publication) {
 	defer r.mu.Unlock()
 	if r.published == nil || r.published.Seq != p.Seq || !sameVersions(r.published.Fleets, p.Fleets) {
 		r.at = time.Now()
+		for _, s := range r.streams {
+			if r.published != nil && r.published.Fleets[s.fleet].Types != nil {
+				says, _ := s.judge(r.published.Fleets[s.fleet].Types)
+				s.sound = says == accepted
+			}
+		}
 	}
 	r.published = &p
 	for name := range p.Fleets {
@@ -233,12 +248,6 @@ func (r *Room) first(name string) *fleet {
 	return &fleet{proven: proven, before: proven}
 }
 
-// ring says that the holds are others.
-func (r *Room) ring() {
-	r.seq++
-	signal(r.changed)
-}
-
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -258,4 +267,12 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

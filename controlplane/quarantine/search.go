@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"math/bits"
 	"slices"
 	"time"
 
@@ -11,9 +12,11 @@ import (
 // search is the way from a refused publication to the document that it is refused for. The invariant: with base the fleet
 // accepts, or was not heard of; with base and suspects it refuses.
 type search struct {
-	fleet   string
-	base    []*definition.Document
-	refusal refusal
+	fleet string
+	base  []*definition.Document
+	// said is how the last publication was refused, and known whom its words may mean.
+	said  []saying
+	known roster
 	// suspects are asked in order: live are those of them that are published now, the rest of them is held back.
 	suspects []change
 	live     map[definition.Ref]bool
@@ -25,7 +28,8 @@ type search struct {
 	// hearing, if not nil, is the one that is asked about, and there is no other suspect.
 	hearing *conviction
 	began   time.Time
-	asked   int
+	// asked is how many publications it took, of most.
+	asked, most int
 }
 
 // maxNamed is how many questions go by a proxy's words, which may mislead, before it is halves alone.
@@ -68,17 +72,25 @@ func (s *search) holds(out map[definition.Ref]store.Held) {
 
 // step does what is to be done now. Callers hold mu.
 func (r *Room) step() {
-	if r.closed || r.published == nil || r.published.Seq != r.seq {
-		return // what was asked for is not published yet
+	if r.closed || r.published == nil {
+		return
 	}
+	r.stirred = false
 	now := time.Now()
+	if r.published.Seq != r.seq { // what was asked for is not published yet
+		r.timer.Reset(max(r.call(now).Sub(now), time.Millisecond))
+		return
+	}
 	var wake time.Time
 	if r.search != nil {
 		wake = r.advance(now)
 	} else {
 		wake = r.look(now)
 	}
-	if wake.IsZero() || r.published.Seq != r.seq {
+	if r.published.Seq != r.seq {
+		wake = r.call(now)
+	}
+	if wake.IsZero() {
 		wake = now.Add(time.Hour)
 	}
 	r.timer.Reset(max(wake.Sub(now), time.Millisecond))
@@ -92,20 +104,18 @@ func (r *Room) look(now time.Time) (wake time.Time) {
 		if r.published.Fleets[name].Types == nil {
 			continue
 		}
-		j, why, at := r.judge(name, now)
+		j, at := r.judge(name, now, false)
 		wake = earlier(wake, at)
 		switch j {
 		case accepted:
 			r.prove(f, now)
 			f.told, f.fails, calm[name] = "", 0, true
 		case refused:
-			if now.Before(f.quiet) {
-				wake = earlier(wake, f.quiet)
-				continue
-			}
-			if r.begin(name, f, why, now) {
+			at, begun := r.begin(name, f, now)
+			if begun {
 				return time.Time{}
 			}
+			wake = earlier(wake, at)
 		}
 	}
 	return earlier(wake, r.hear(calm, now))
@@ -128,33 +138,50 @@ func sameDocuments(a, b []*definition.Document) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// begin starts a search, unless there is nothing that could be held back.
-func (r *Room) begin(name string, f *fleet, why refusal, now time.Time) bool {
-	doubts := r.doubts(name, f.proven, now)
+// begin starts a search, unless there is nothing that could be held back, or not yet: then wake is when to look again.
+func (r *Room) begin(name string, f *fleet, now time.Time) (wake time.Time, begun bool) {
+	if f.futile == r.published {
+		return wake, false
+	}
+	if now.Before(f.quiet) {
+		return f.quiet, false
+	}
+	doubts, said := r.doubts(name, f.proven, now), r.sayings(name, now)
 	if len(doubts) == 0 {
-		if key := why.Class + why.Type + why.version; f.told != key {
+		f.futile = r.published
+		if key := said[0].Class + said[0].Type + said[0].Text; f.told != key {
 			f.told = key
 			r.log.Warn("proxies refuse what others have, or what they had themselves: no document can be held back for that",
-				"fleet", name, "proxies", why.Proxies, "class", why.Class, "type", why.Type, "error", why.Text)
+				"fleet", name, "proxies", said[0].Proxies, "class", said[0].Class, "type", said[0].Type, "error", said[0].Text)
 		}
-		return false
+		return wake, false
 	}
-	r.search = &search{fleet: name, base: f.proven, refusal: why, others: map[definition.Ref]change{}, began: now}
-	r.log.Info("proxies refused: looking for the document", "fleet", name, "proxies", why.Proxies, "type", why.Type, "doubted", len(doubts), "error", why.Text)
-	r.suspect(doubts, now)
-	return true
+	most := mostAsked(len(doubts))
+	if at := f.spend(most, now); at.After(now) {
+		return at, false
+	}
+	r.miss(name, now)
+	r.search = &search{fleet: name, base: f.proven, others: map[definition.Ref]change{}, began: now, most: most}
+	r.log.Info("proxies refused: looking for the document", "fleet", name, "proxies", said[0].Proxies, "type", said[0].Type, "doubted", len(doubts), "error", said[0].Text)
+	r.refuses(doubts, said)
+	r.ask(now)
+	return wake, true
 }
 
-// suspect goes on with these: all that is published beyond what the fleet has accepted.
-func (r *Room) suspect(doubts []change, now time.Time) {
+// mostAsked is how many publications it takes at most to find one of n documents: halves, some that go by words, and as
+// many again for those whose answers do not fit together.
+func mostAsked(n int) int { return 2*bits.Len(uint(n)) + maxNamed + 2 }
+
+// refuses notes how what is published is refused, and goes on with what it has beyond what the fleet has accepted.
+func (r *Room) refuses(doubts []change, said []saying) {
 	s := r.search
+	s.said, s.known = said, rosterOf(r.published.Fleets[s.fleet].Made)
 	for _, c := range s.suspects {
 		if !slices.ContainsFunc(doubts, func(d change) bool { return d.ref() == c.ref() }) {
 			s.others[c.ref()] = c
 		}
 	}
 	s.suspects = doubts
-	r.ask(now)
 }
 
 // ask publishes the first of the suspects: all but those that the proxies seem to mean, or half of them. The last one
@@ -166,12 +193,16 @@ func (r *Room) ask(now time.Time) {
 		r.end(now, false)
 		return
 	case 1:
-		r.convict(s.suspects[0], now)
+		r.convict(s.suspects, now)
+		return
+	}
+	if s.asked == s.most { // their answers do not fit together, or there is more each time
+		r.convict(s.suspects, now)
 		return
 	}
 	border := len(s.suspects) / 2
 	if !s.plain {
-		if at := r.order(s); at > 0 && at < len(s.suspects) && s.named < maxNamed {
+		if at := s.order(); at > 0 && at < len(s.suspects) && s.named < maxNamed {
 			border = at
 			s.named++
 		}
@@ -181,8 +212,7 @@ func (r *Room) ask(now time.Time) {
 		s.live[c.ref()] = true
 	}
 	s.asked++
-	r.pushes++
-	r.ring()
+	r.push()
 }
 
 // advance looks at the answer to what was asked.
@@ -193,28 +223,28 @@ func (r *Room) advance(now time.Time) (wake time.Time) {
 		r.end(now, false)
 		return
 	}
-	j, why, wake := r.judge(s.fleet, now)
-	late := r.at.Add(patience)
+	j, wake := r.judge(s.fleet, now, s.hearing != nil)
 	if j == nobody { // they may come back, and take up where they were
-		if late = r.at.Add(absent); now.Before(late) {
+		if late := r.at.Add(absent); now.Before(late) {
 			return earlier(wake, late)
 		}
 		r.end(now, false)
 		return
 	}
-	if j == pending && now.Before(late) {
-		return earlier(wake, late)
+	if j == pending {
+		return wake
 	}
+	r.miss(s.fleet, now)
 	if j == accepted {
 		r.prove(f, now)
 	}
 	if s.hearing != nil {
-		r.sentence(j, why, now)
+		r.sentence(j, now)
 		return
 	}
 	if j == refused {
-		s.refusal = why
-		r.suspect(r.doubts(s.fleet, s.base, now), now)
+		r.refuses(r.doubts(s.fleet, s.base, now), r.sayings(s.fleet, now))
+		r.ask(now)
 		return
 	}
 	s.base = r.published.Documents
@@ -250,23 +280,38 @@ func (s *search) split(documents []*definition.Document) (rest, unserved []chang
 
 // end publishes everything but what is convicted. A search that came to nothing is not begun again soon.
 func (r *Room) end(now time.Time, found bool) {
-	if f := r.fleets[r.search.fleet]; f != nil && !found {
+	f := r.fleets[r.search.fleet]
+	if f != nil {
+		f.budget += max(0, r.search.most-r.search.asked-1)
+	}
+	if f != nil && !found {
 		f.quiet = now.Add(min(absent<<min(f.fails, 6), 10*time.Minute))
 		f.fails++
 	}
 	r.search = nil
-	r.pushes++
-	r.ring()
+	r.push()
 }
 
-func (r *Room) convict(c change, now time.Time) {
+// convict holds back the one that is left, or all if they could not be told apart.
+func (r *Room) convict(changes []change, now time.Time) {
 	s := r.search
-	v := &conviction{version: c.version(), instead: c.from, refusal: s.refusal, since: now, next: now}
-	if n := r.acquitted[v.version]; n > 0 { // it was accepted when it was heard: then it is not soon heard again
-		v.next = now.Add(min(30*time.Second<<min(n-1, 5), 10*time.Minute))
+	for _, c := range changes {
+		v := &conviction{
+			version: c.version(), instead: c.from, refusal: about(s.said, c.ref(), s.known, false), since: now, next: now, among: len(changes), told: len(changes) > 1,
+		}
+		if n := r.acquitted[v.version]; n > 0 { // it was accepted when it was heard: then it is not soon heard again
+			v.next = now.Add(min(30*time.Second<<min(n-1, 5), 10*time.Minute))
+		}
+		r.verdicts[v.Ref] = v
+		if len(changes) == 1 {
+			r.log.Warn("a document is held back: proxies refuse it", "document", v.Ref.String(), "fleet", s.fleet, "proxies", v.Proxies,
+				"type", v.Type, "error", v.Text, "pushes", s.asked, "took", now.Sub(s.began).Round(time.Millisecond))
+		}
 	}
-	r.verdicts[v.Ref] = v
-	r.log.Warn("a document is held back: proxies refuse it", "document", v.Ref.String(), "fleet", s.fleet, "proxies", v.Proxies,
-		"type", v.Type, "error", v.Text, "pushes", s.asked, "took", now.Sub(s.began).Round(time.Millisecond))
+	if len(changes) > 1 {
+		r.log.Warn("documents are held back together, and tried one by one: proxies refuse one of them, and it could not be found which",
+			"documents", len(changes), "fleet", s.fleet, "proxies", s.said[0].Proxies, "type", s.said[0].Type, "error", s.said[0].Text,
+			"pushes", s.asked, "took", now.Sub(s.began).Round(time.Millisecond))
+	}
 	r.end(now, true)
 }

@@ -1,123 +1,175 @@
 package quarantine
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
-// judgement is what a fleet says of a publication.
+// judgement is what a fleet, or a class of its proxies, says of a publication.
 type judgement int
 
 const (
-	pending judgement = iota
+	nobody  judgement = iota // no proxy is there
+	silent                   // none says anything, and none is waited for any more
+	pending                  // what is said so far may still turn
 	accepted
 	refused
-	nobody // no proxy is there
 )
 
-// refusal is who refuses something, and in which words.
-type refusal struct {
-	Fleet     string   `json:"fleet"`
-	Class     string   `json:"class"`
-	Type      string   `json:"type"` // in short
-	Text      string   `json:"text"`
-	Proxies   []string `json:"proxies"` // by id, at most maxWitnesses
-	Witnesses int      `json:"witnesses"`
-	version   string
-}
+// smallest is the part of a fleet, one in so many, that must refuse something before it is held back from all of them: else a
+// single proxy with a version, or a trouble, of its own would decide for a hundred.
+const smallest = 10
 
-const maxWitnesses = 16
-
-// why is the text of a problem.
-func (c *conviction) why() string {
-	who := c.Fleet + "/" + c.Proxies[0]
-	if c.Witnesses > 1 {
-		who += fmt.Sprintf(" and %d more", c.Witnesses-1)
-	}
-	what := "it"
-	if c.Hash == "" {
-		what = "its deletion"
-	}
-	return fmt.Sprintf("%s (%s) refuses %s, so it is held back: %s: %s", who, c.Class, what, c.Type, c.Text)
-}
-
-// judge works out what a fleet says of what is published. A class of proxies refuses if one does and none accepts the same:
-// else it is that proxy's own trouble, such as a port that is busy there. wake is when time alone may change the answer.
-func (r *Room) judge(name string, now time.Time) (j judgement, why refusal, wake time.Time) {
-	types := r.published.Fleets[name].Types
-	classes := map[string][]*stream{}
-	for _, s := range r.streams {
-		if s.fleet == name {
-			classes[s.class] = append(classes[s.class], s)
-		}
-	}
-	j = nobody
-	for class, streams := range classes {
-		cj, cwhy, at := r.judgeClass(types, streams, now)
+// judge works out what a fleet says of what is published. A class of proxies refuses if more of it refuse than accept: else it is
+// the trouble of those proxies, such as a port that is busy there, or a mind that is not sound. whole waits for everybody's
+// word, though enough is said. wake is when time alone may change the answer.
+func (r *Room) judge(name string, now time.Time, whole bool) (j judgement, wake time.Time) {
+	classes, b := r.ballot(name, now)
+	b.whole = whole
+	undecided := false
+	for _, voices := range classes {
+		cj, at := b.count(voices)
 		wake = earlier(wake, at)
-		switch {
-		case cj == refused:
-			cwhy.Fleet, cwhy.Class = name, class
-			return refused, cwhy, wake
-		case cj == pending, cj == accepted && j == nobody:
-			j = cj
-		}
+		undecided = undecided || cj == pending
+		j = max(j, cj)
 	}
-	return j, why, wake
+	if undecided && (j != refused || whole) {
+		j = pending
+	}
+	return j, wake
 }
 
-func (r *Room) judgeClass(types map[string]Type, streams []*stream, now time.Time) (j judgement, why refusal, wake time.Time) {
-	j = nobody
-	var refusing, fine []*stream
-	for _, s := range streams {
-		sj, _ := s.judge(types)
-		switch sj {
-		case refused:
-			refusing = append(refusing, s)
+// ballot begins one.
+func (r *Room) ballot(name string, now time.Time) (map[string][]voice, *ballot) {
+	classes, total := r.voices(name), 0
+	for _, voices := range classes {
+		total += len(voices)
+	}
+	return classes, &ballot{types: r.published.Fleets[name].Types, now: now, least: max(1, total/smallest), deadline: r.deadline}
+}
+
+// voice is one proxy, and what it says: the type, if it refuses.
+type voice struct {
+	*stream
+	says judgement
+	url  string
+}
+
+// voices are the proxies of a fleet, by class. Who has several streams, since the last is not known to be over yet or to weigh
+// more, has one voice: the best of them.
+func (r *Room) voices(name string) map[string][]voice {
+	types := r.published.Fleets[name].Types
+	rank := map[judgement]int{refused: 1, accepted: 2}
+	best := map[string]voice{}
+	for _, s := range r.streams {
+		if s.fleet != name {
 			continue
+		}
+		v := voice{stream: s}
+		v.says, v.url = s.judge(types)
+		o, other := best[s.id]
+		if !other || rank[v.says] > rank[o.says] || rank[v.says] == rank[o.says] && s.since.After(o.since) {
+			best[s.id] = v
+		}
+	}
+	out := map[string][]voice{}
+	for _, v := range best {
+		out[v.class] = append(out[v.class], v)
+	}
+	return out
+}
+
+// ballot counts the words of a class.
+type ballot struct {
+	types    map[string]Type
+	now      time.Time
+	whole    bool
+	least    int // as many must refuse at least
+	deadline func(s *stream) (refusing, accepting time.Time)
+}
+
+// count is what the voices of one class come to. Those that say nothing yet are waited for, unless they cannot turn it.
+func (b *ballot) count(voices []voice) (j judgement, wake time.Time) {
+	undecided := false
+	for _, t := range resource.PushOrder {
+		version := b.types[t.URL].Version
+		var against, favour, open int
+		var first time.Time
+		for _, v := range voices {
+			w := v.types[t.URL]
+			switch {
+			case v.says == refused && v.url == t.URL:
+				against++
+			case w.version == version && !w.refused:
+				favour++
+			case v.says == pending:
+				if until, _ := b.deadline(v.stream); b.now.Before(until) {
+					open++
+					first = earlier(first, until)
+				}
+			}
+		}
+		switch {
+		case against < b.least:
+		case open > 0 && (b.whole || against <= favour+open && favour < against+open):
+			undecided, wake = true, earlier(wake, first)
+		case against > favour:
+			return refused, wake
+		}
+	}
+	var fine, open int
+	for _, v := range voices {
+		switch v.says {
 		case accepted:
-			j = accepted
+			fine++
 		case pending:
-			late := s.since
-			if r.at.After(late) {
-				late = r.at
-			}
-			if late = late.Add(absent); now.Before(late) {
-				wake = earlier(wake, late)
-				if j == nobody {
-					j = pending
-				}
+			if _, until := b.deadline(v.stream); b.now.Before(until) {
+				open++
+				wake = earlier(wake, until)
 			}
 		}
-		fine = append(fine, s)
 	}
-	slices.SortFunc(refusing, func(a, b *stream) int { return a.refusedAt(types).Compare(b.refusedAt(types)) })
-	for _, s := range refusing {
-		_, url := s.judge(types)
-		version := types[url].Version
-		if slices.ContainsFunc(fine, func(o *stream) bool { w := o.types[url]; return !w.refused && w.version == version }) {
+	switch {
+	case undecided, open > 0 && (b.whole || fine < open):
+		return pending, wake
+	case fine > 0:
+		return accepted, wake
+	}
+	return silent, wake
+}
+
+// deadline is until when a proxy is waited for, before what others refuse counts as refused and what they accept as accepted:
+// ever shorter if it said nothing the last times. While nothing is searched there is time to accept.
+func (r *Room) deadline(s *stream) (refusing, accepting time.Time) {
+	wait := patience >> min(s.missed, maxMissed)
+	if r.search == nil {
+		from := later(r.at, s.since)
+		return from.Add(wait), from.Add(absent)
+	}
+	if r.at.Sub(r.search.began) > absent {
+		wait = patience >> maxMissed
+	}
+	return r.at.Add(wait), r.at.Add(wait)
+}
+
+// maxMissed bounds how much shorter.
+const maxMissed = 4
+
+// miss notes who was waited for in vain.
+func (r *Room) miss(name string, now time.Time) {
+	types := r.published.Fleets[name].Types
+	for _, s := range r.streams {
+		if s.fleet != name {
 			continue
 		}
-		waiting := slices.ContainsFunc(fine, func(o *stream) bool { return o.types[url].version != version })
-		if until := s.types[url].at.Add(grace); waiting && now.Before(until) {
-			return pending, why, earlier(wake, until)
+		if until, _ := r.deadline(s); now.Before(until) {
+			continue
 		}
-		short, _ := resource.ByURL(url)
-		why = refusal{Type: short.Short, Text: s.types[url].text, version: version}
-		for _, o := range refusing {
-			if w := o.types[url]; w.refused && w.version == version {
-				why.Witnesses++
-				if len(why.Proxies) < maxWitnesses {
-					why.Proxies = append(why.Proxies, o.id)
-				}
-			}
+		if says, _ := s.judge(types); says == pending {
+			s.missed++
 		}
-		return refused, why, wake
 	}
-	return j, why, wake
 }
 
 // judge is what one proxy says; url is the type that it refuses.
@@ -135,9 +187,4 @@ func (s *stream) judge(types map[string]Type) (j judgement, url string) {
 		}
 	}
 	return j, ""
-}
-
-func (s *stream) refusedAt(types map[string]Type) time.Time {
-	_, url := s.judge(types)
-	return s.types[url].at
 }

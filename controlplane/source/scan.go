@@ -35,6 +35,9 @@ type scan struct {
 	// pipes: read named paths that are no regular files.
 	pipes bool
 
+	// plain are the regular files below folders by their real paths, for events. "" is one that is reached in two ways.
+	plain map[string]string
+
 	found   []found
 	seen    map[string]bool // paths in found
 	folders map[string]bool // real paths of the folders on the way down, against loops
@@ -42,7 +45,7 @@ type scan struct {
 }
 
 func newScan(cache map[string]cached, watch func(dir, name string)) *scan {
-	return &scan{watch: watch, cache: cache, next: map[string]cached{}, seen: map[string]bool{}, folders: map[string]bool{}}
+	return &scan{watch: watch, cache: cache, next: map[string]cached{}, plain: map[string]string{}, seen: map[string]bool{}, folders: map[string]bool{}}
 }
 
 // read walks all paths but "-" and reads what it finds.
@@ -162,6 +165,13 @@ func (s *scan) folder(dir string, depth int) {
 			s.folder(path, depth+1)
 		case document(e.Name()):
 			s.add(path, nil)
+			if e.Type().IsRegular() && s.watch != nil {
+				at := filepath.Join(real, e.Name())
+				if _, twice := s.plain[at]; twice {
+					path = ""
+				}
+				s.plain[at] = path
+			}
 		}
 	}
 }

@@ -53,6 +53,9 @@ type Watcher struct {
 	// Only the run goroutine.
 	notify    *notifier
 	cache     map[string]cached
+	plain     map[string]string // see scan.plain
+	pending   pending
+	sweepAt   time.Time // when all is looked at again, at the latest; zero: all was
 	stdin     []File
 	last      []File
 	lastExtra map[string][sha256.Size]byte
@@ -140,18 +143,20 @@ func (w *Watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-w.nudge:
+			w.pending.sweep = true
 			timer.Reset(0)
 		case err := <-w.notify.errors:
 			// The queue overflowed: events are lost, so everything is looked at again.
 			w.log.Debug("watching files", "error", err)
+			w.pending.sweep = true
 			deadline = w.postpone(timer, deadline)
 		case e := <-w.notify.events:
-			if w.notify.relevant(e) {
+			if w.notify.relevant(e) && w.note(e) {
 				deadline = w.postpone(timer, deadline)
 			}
 		case <-timer.C:
 			deadline = time.Time{}
-			if again := w.look(); again > 0 {
+			if again := w.turn(); again > 0 {
 				timer.Reset(again)
 			}
 		}
@@ -168,6 +173,22 @@ func (w *Watcher) postpone(timer *time.Timer, deadline time.Time) time.Time {
 	return deadline
 }
 
+// turn looks at what events told, or at everything. It returns what look does.
+func (w *Watcher) turn() time.Duration {
+	p := w.pending
+	w.pending = pending{}
+	if now := time.Now(); !p.sweep && len(p.files) > 0 && (w.sweepAt.IsZero() || now.Before(w.sweepAt)) {
+		if again, ok := w.quick(p.files); ok {
+			if w.sweepAt.IsZero() {
+				w.sweepAt = now.Add(sweepAfter)
+			}
+			return min(again, max(time.Until(w.sweepAt), time.Millisecond))
+		}
+	}
+	w.sweepAt = time.Time{}
+	return w.look()
+}
+
 // look reads everything and hands it over if it differs. It returns after how long to look again though nothing may
 // tell; 0 is never.
 func (w *Watcher) look() time.Duration {
@@ -178,7 +199,7 @@ func (w *Watcher) look() time.Duration {
 	w.notify.begin()
 	s := newScan(w.cache, w.notify.watch)
 	files := append(s.read(w.opts.Paths), w.stdin...)
-	w.cache = s.next
+	w.cache, w.plain = s.next, s.plain
 	extraNow := map[string][sha256.Size]byte{}
 	for _, p := range extra {
 		s.chain(p)
@@ -202,12 +223,17 @@ func (w *Watcher) look() time.Duration {
 		return again
 	}
 	w.last, w.lastExtra, w.delivered = files, extraNow, true
-	select { // latest wins: take back what nobody took
+	w.hand(files)
+	return again
+}
+
+// hand hands over a set. The latest wins: it takes back what nobody took.
+func (w *Watcher) hand(files []File) {
+	select {
 	case <-w.updates:
 	default:
 	}
 	w.updates <- files
-	return again
 }
 
 func sameFiles(a, b []File) bool {

@@ -2,7 +2,9 @@ package decode
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +27,67 @@ func TestGoldenFeatures(t *testing.T) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("docs/envoy-api.md: run `make golden`. Want (-), got (+):\n%s", diff)
 	}
+}
+
+// TestGoldenFeaturesInShort keeps ARCHITECTURE.md's table what the table of decode says.
+func TestGoldenFeaturesInShort(t *testing.T) {
+	const file, begin, end = "../../ARCHITECTURE.md", "<!-- made by `make golden` -->\n", "<!-- end -->\n"
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(page), begin)
+	want, after, ok := strings.Cut(rest, end)
+	if !ok {
+		t.Fatalf("ARCHITECTURE.md: want a table between %q and %q", begin, end)
+	}
+	got := featuresInShort()
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+got+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ARCHITECTURE.md: run `make golden`. Want (-), got (+):\n%s", diff)
+	}
+}
+
+// featuresInShort counts the fields of each part of Envoy's API by what the proxy does with them.
+func featuresInShort() string {
+	type count struct{ messages, all, some, none, refused, fields int }
+	counts, seen := map[string]*count{}, map[string]bool{}
+	for _, f := range Table() {
+		part := string(f.Message)
+		part = part[:strings.LastIndex(part, ".v3.")+3]
+		c := counts[part]
+		if c == nil {
+			c = &count{}
+			counts[part] = c
+		}
+		if m := string(f.Within + ">" + f.Message); !seen[m] {
+			seen[m] = true
+			c.messages++
+		}
+		c.fields++
+		switch word := verdict(&f); {
+		case word == "yes":
+			c.all++
+		case word == "refused":
+			c.refused++
+		case word == "no effect":
+			c.none++
+		default:
+			c.some++
+		}
+	}
+	var b strings.Builder
+	b.WriteString("| part of the API | messages | fields (Envoy) | taken | some values | no effect | refused |\n|---|--:|--:|--:|--:|--:|--:|\n")
+	for _, part := range slices.Sorted(maps.Keys(counts)) {
+		c := counts[part]
+		fmt.Fprintf(&b, "| `%s` | %d | %d | %d | %d | %d | %d |\n", part, c.messages, c.fields, c.all, c.some, c.none, c.refused)
+	}
+	return b.String()
 }
 
 // featurePage is the table as a page of Markdown.

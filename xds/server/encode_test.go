@@ -19,9 +19,13 @@ func TestCodec(t *testing.T) {
 		"empty":   {},
 		"some":    {typeURL: cds, version: "v", nonce: "n", resources: some, removed: []string{"a", "", strings.Repeat("long", 100)}},
 		"many":    {typeURL: cds, version: strings.Repeat("v", 200), nonce: "n", resources: many},
+		"all":     {typeURL: cds, version: "v", nonce: "n", resources: many, all: manyClusters(t, 2000, 0, nil).Set(cds)},
 		"removed": {typeURL: eds, nonce: "n", removed: []string{"a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if m.all != nil {
+				m.resources = m.all.All()
+			}
 			delta := &discoverypb.DeltaDiscoveryResponse{SystemVersionInfo: m.version, TypeUrl: m.typeURL, Nonce: m.nonce, RemovedResources: m.removed}
 			whole := &discoverypb.DiscoveryResponse{VersionInfo: m.version, TypeUrl: m.typeURL, Nonce: m.nonce}
 			for _, r := range m.resources {

@@ -17,7 +17,7 @@ func (st *state) blocked(k *kind, r *snapshot.Resource) bool {
 			return true
 		}
 	case resource.VirtualHostType:
-		if _, coming := st.of(resource.RouteType).todo[resource.TableOf(r.Name)]; coming {
+		if st.of(resource.RouteType).onList(resource.TableOf(r.Name)) {
 			return true
 		}
 	default:

@@ -25,6 +25,9 @@ func withoutHosts(e *entry, r *snapshot.Resource) bool {
 // oweHosts has a table's hosts sent, though they were before.
 func (st *state) oweHosts(table string) {
 	k := st.of(resource.VirtualHostType)
+	if k.fresh {
+		return // they are on the list
+	}
 	for _, r := range k.set.Hosts(table) {
 		if k.requested && k.sub.has(r.Name) {
 			k.todo[r.Name] = true
@@ -50,6 +53,9 @@ func (st *state) tablesSubscribed(c change) {
 	k := st.of(resource.VirtualHostType)
 	if !k.requested || k.set == nil {
 		return
+	}
+	if len(c.again)+len(c.fresh) > 0 || c.shrunk {
+		k.single()
 	}
 	rds := st.of(resource.RouteType)
 	for _, table := range c.again {

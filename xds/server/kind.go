@@ -43,7 +43,8 @@ type flight struct {
 	version string // aggregate version of the snapshot's set
 	whole   bool   // nothing of that version was left to be sent after it
 	items   []item
-	removes bool // some of the items
+	all     *snapshot.Set // these instead of items: see bulk.go
+	removes bool          // some of the items
 	// stands are the names of which it has not what is wanted, but what the client may be using in the meantime.
 	stands map[string]bool
 }
@@ -64,12 +65,15 @@ type kind struct {
 	sub       subscription
 	set       *snapshot.Set // the wanted state; nil before there is a snapshot
 	base      *snapshot.Set
+	fresh     bool          // see bulk.go
+	coming    *snapshot.Set // see bulk.go
 	entries   map[string]*entry
 	// todo are the names to look at: their target or their subscription changed. True: to be sent even if the client
 	// is known to have it, since it asked, or since what refers to it changed (rules 5 and 13).
 	todo map[string]bool
 	// owed are names that something sent refers to, and that are to be sent as soon as they are subscribed.
 	owed      map[string]struct{}
+	owedAll   bool      // all names are owed to a client that did not ask for any yet
 	owedUntil time.Time // how long the client may take to subscribe to them before that is no longer waited for
 	// answer: a response is due even if it is empty.
 	answer bool
@@ -101,6 +105,9 @@ func newKind(t resource.Type, served bool) *kind {
 
 // room makes the maps of a size for so many names, if they are empty.
 func (k *kind) room(n int) {
+	if n == 0 {
+		return
+	}
 	if len(k.entries) == 0 {
 		k.entries = make(map[string]*entry, n)
 	}
@@ -149,6 +156,9 @@ func (k *kind) peek(name string) entry {
 	if r := k.base.Get(name); r != nil && k.sub.has(name) {
 		return entry{acked: r, sent: r}
 	}
+	if r := k.coming.Get(name); r != nil && k.sub.has(name) {
+		return entry{sent: r}
+	}
 	return entry{}
 }
 
@@ -190,6 +200,11 @@ func (k *kind) held(f func(r *snapshot.Resource)) {
 		}
 	}
 	for _, fl := range k.flight {
+		if fl.all != nil {
+			for _, r := range fl.all.All() {
+				use(r)
+			}
+		}
 		for _, it := range fl.items {
 			use(it.res) // though it be unsubscribed: by the time it comes the client may want it again
 		}
@@ -208,6 +223,7 @@ func (k *kind) leaving(name string) bool {
 
 // unfold gives every covered name of base an entry, so that the subscription can be widened.
 func (k *kind) unfold() {
+	k.single()
 	if k.base == nil {
 		return
 	}
@@ -244,6 +260,9 @@ func (k *kind) fold() {
 func (k *kind) adopt(set *snapshot.Set) {
 	if set == k.set {
 		return
+	}
+	if k.fresh {
+		k.single()
 	}
 	old := k.set
 	k.set = set
@@ -317,10 +336,10 @@ func (k *kind) forget() {
 // complete reports whether the client has accepted all that it should have.
 func (k *kind) complete() bool {
 	return k.requested && k.set != nil && !k.answer && !k.failed &&
-		len(k.todo) == 0 && len(k.flight) == 0 && len(k.doubts) == 0
+		k.idle() && len(k.flight) == 0 && len(k.doubts) == 0
 }
 
 // withheld reports whether nothing more comes of a version, though the client has not accepted all of it.
 func (k *kind) withheld() bool {
-	return k.requested && k.set != nil && !k.answer && len(k.todo) == 0 && len(k.flight) == 0 && (k.failed || len(k.doubts) > 0)
+	return k.requested && k.set != nil && !k.answer && k.idle() && len(k.flight) == 0 && (k.failed || len(k.doubts) > 0)
 }

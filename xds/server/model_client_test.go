@@ -281,10 +281,10 @@ func (c *client) remove(msg *message, name string) {
 	case cds:
 		delete(c.cold, name)
 		for _, l := range c.has[lds] {
-			// In state of the world, a client that uses a part of what it refused, and never accepted any, cannot say so when it comes back.
-			if c.delta || c.versions[lds] != "" {
-				c.checkUse(msg, l, name)
+			if !c.delta && c.versions[lds] == "" {
+				break // who uses a part of what it refused, and never accepted any, cannot say so when it comes back
 			}
+			c.checkUse(msg, l, name)
 			for _, route := range l.Refs(rds) {
 				if r := c.has[rds][route]; r != nil && (c.delta || c.versions[rds] != "") {
 					c.checkUse(msg, r, name)

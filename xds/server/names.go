@@ -43,7 +43,8 @@ type registry struct {
 	sets map[nameID]weak.Pointer[nameSet] // guarded by mu
 }
 
-// get is the set of an ID; make, which is not called with the lock held, makes it if nobody has it.
+// get is the set of an ID; create, which is not called with the lock held, makes it if nobody has it, or gives nil if there is to be
+// none.
 func (r *registry) get(id nameID, create func() map[string]struct{}) *nameSet {
 	find := func() *nameSet {
 		r.mu.Lock()
@@ -53,7 +54,11 @@ func (r *registry) get(id nameID, create func() map[string]struct{}) *nameSet {
 	if n := find(); n != nil {
 		return n
 	}
-	n := &nameSet{id, create()}
+	set := create()
+	if set == nil {
+		return nil
+	}
+	n := &nameSet{id, set}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if other := r.sets[id].Value(); other != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // All tests of this room share names early.
-func init() { leastShared, mostOwn = 2, 1 }
+func init() { leastShared, mostOwn, leastFresh = 2, 1, 2 }
 
 // TestShared: a subscription that shares its names answers every request as one that does not.
 func TestShared(t *testing.T) {

@@ -120,7 +120,7 @@ func (st *state) settle() (wake time.Time) {
 	}
 	verdict := st.of(resource.ClusterType).overdue(st.patience)
 	for _, k := range st.kinds {
-		if (k.URL == resource.ListenerType || k.URL == resource.RouteType || k.URL == resource.VirtualHostType) && len(k.todo) > 0 && now.Before(verdict) {
+		if (k.URL == resource.ListenerType || k.URL == resource.RouteType || k.URL == resource.VirtualHostType) && !k.idle() && now.Before(verdict) {
 			later(verdict) // see given
 		}
 		if k.restored && len(k.todo) > 0 && now.Before(st.grace) {

@@ -14,8 +14,9 @@ type message struct {
 	version   string
 	nonce     string
 	resources []*snapshot.Resource
-	removed   []string // delta only
-	first     bool     // the first of its type on the stream
+	all       *snapshot.Set // which they all are, if they are all of one
+	removed   []string      // delta only
+	first     bool          // the first of its type on the stream
 }
 
 // GetTypeUrl is as DiscoveryResponse has it, for whoever counts what gRPC sends.
@@ -83,8 +84,14 @@ type plan struct {
 // compose makes a response of one type. Removals alone make one only in the second pass; but they ride along with
 // anything else that is sent. Listeners are never split: a new one may take the address of one that goes.
 func (st *state) compose(k *kind, removals bool) *message {
-	if len(k.todo) == 0 && !k.answer || len(k.flight) >= st.limit(k) {
+	if k.idle() && !k.answer || len(k.flight) >= st.limit(k) {
 		return nil
+	}
+	if k.fresh {
+		if m := st.composeAll(k); m != nil {
+			return m
+		}
+		k.single()
 	}
 	p := st.plan(k)
 	if len(p.send) == 0 && len(p.absent) == 0 && !k.answer &&
@@ -106,6 +113,9 @@ func (st *state) compose(k *kind, removals bool) *message {
 		for _, name := range m.removed {
 			items = append(items, item{name, gone})
 		}
+	}
+	if len(m.resources) >= leastFresh && slices.Equal(m.resources, k.set.All()) {
+		m.all = k.set
 	}
 	st.sent(k, m, items)
 	return m
@@ -136,11 +146,14 @@ func (k *kind) changes(all []*snapshot.Resource, removed []string) []item {
 
 // sent books a response.
 func (st *state) sent(k *kind, m *message, items []item) {
-	stands := map[string]bool{}
+	fl := &flight{items: items}
 	for _, it := range items {
 		e := k.entry(it.name)
 		if it.res != gone && it.res != k.target(it.name) {
-			stands[it.name] = true
+			if fl.stands == nil {
+				fl.stands = map[string]bool{}
+			}
+			fl.stands[it.name] = true
 		}
 		if it.res != gone && e.sent != it.res {
 			st.owe(k, it.res)
@@ -158,11 +171,16 @@ func (st *state) sent(k *kind, m *message, items []item) {
 			delete(k.todo, r.Name)
 		}
 	}
+	st.book(k, m, fl)
+}
+
+// book puts a response into the air, of which the flight has the items.
+func (st *state) book(k *kind, m *message, fl *flight) {
 	k.answer = false
 	m.nonce = st.nextNonce()
 	k.nonce = m.nonce
-	fl := &flight{nonce: m.nonce, at: st.now(), version: k.set.Version(), items: items, stands: stands}
-	fl.removes = slices.ContainsFunc(items, func(it item) bool { return it.res == gone })
+	fl.nonce, fl.at, fl.version = m.nonce, st.now(), k.set.Version()
+	fl.removes = slices.ContainsFunc(fl.items, func(it item) bool { return it.res == gone })
 	fl.whole = len(k.todo) == 0 && len(k.doubts) == 0
 	k.flight = append(k.flight, fl)
 	if fl.whole {
@@ -174,13 +192,18 @@ func (st *state) sent(k *kind, m *message, items []item) {
 func (st *state) owe(k *kind, r *snapshot.Resource) {
 	for _, url := range followers[k.URL] {
 		to := st.of(url)
-		for _, name := range r.Refs(url) {
-			if to.requested && to.sub.has(name) {
-				to.todo[name] = true
-			} else {
-				to.owed[name] = struct{}{}
-				to.owedUntil = st.now().Add(st.patience)
-			}
+		st.oweTo(to, r.Refs(url))
+	}
+}
+
+func (st *state) oweTo(to *kind, names []string) {
+	for _, name := range names {
+		switch {
+		case !to.requested || !to.sub.has(name):
+			to.owed[name] = struct{}{}
+			to.owedUntil = st.now().Add(st.patience)
+		case !to.fresh: // else it is on the list
+			to.todo[name] = true
 		}
 	}
 }

@@ -157,6 +157,9 @@ func (st *state) handle(req *request) error {
 }
 
 func (st *state) update(k *kind, req *request) change {
+	if len(req.subscribe)+len(req.unsubscribe) > 0 {
+		k.single()
+	}
 	if slices.Contains(req.subscribe, wildcard) && !k.sub.all {
 		k.unfold()
 	}
@@ -168,9 +171,16 @@ func (st *state) update(k *kind, req *request) change {
 
 // subscribed puts on the list what a change of the subscription asks for.
 func (st *state) subscribed(k *kind, c change, first bool, initial map[string]string) {
-	k.room(len(c.fresh))
-	entries := make([]entry, len(c.fresh))
-	for i, name := range c.fresh {
+	fresh, all := c.fresh, c.wildcard && k.set != nil
+	if st.delta && first {
+		k.askedFirst(initial)
+		if k.begin(c, initial) {
+			fresh, all, initial = nil, false, nil
+		}
+	}
+	k.room(len(fresh))
+	entries := make([]entry, len(fresh))
+	for i, name := range fresh {
 		if k.sub.has(name) {
 			k.entries[name] = &entries[i]
 			k.todo[name] = true
@@ -189,7 +199,7 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 	for _, name := range c.released {
 		k.todo[name] = true
 	}
-	if c.wildcard && k.set != nil {
+	if all {
 		k.room(k.set.Len())
 		entries := make([]entry, k.set.Len())
 		for i, r := range k.set.All() {
@@ -213,7 +223,9 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 		for name := range k.owed {
 			if k.sub.has(name) {
 				delete(k.owed, name)
-				k.todo[name] = true
+				if !k.fresh { // else it is on the list
+					k.todo[name] = true
+				}
 			}
 		}
 	}

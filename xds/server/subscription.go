@@ -122,11 +122,15 @@ func (s *subscription) update(subscribe, unsubscribe []string, legacy bool) (c c
 	}
 	s.started = true
 	s.named = s.named || len(subscribe) > 0
-	seen := make(map[string]struct{}, len(subscribe))
-	if s.names == nil {
-		s.names = make(map[string]uint32, len(subscribe))
+	fresh := subscribe
+	if !s.all && s.adopt(subscribe) {
+		c.fresh, fresh = subscribe, nil
 	}
-	for _, name := range subscribe {
+	seen := make(map[string]struct{}, len(fresh))
+	if s.names == nil {
+		s.names = make(map[string]uint32, len(fresh))
+	}
+	for _, name := range fresh {
 		if _, twice := seen[name]; twice {
 			continue
 		}
@@ -219,6 +223,36 @@ func (s *subscription) repeats(list []string) bool {
 // Sets of at least this many names are shared, and streams whose names differ by less go on from the set that they have.
 // Tests have less.
 var leastShared, mostOwn = 64, 64
+
+// adopt takes the names of a client that has named none before, if they are many, from a set that other streams have, too. Where
+// one stands twice, or is the wildcard, it does nothing.
+func (s *subscription) adopt(names []string) bool {
+	if len(names) < leastShared || s.count() > 0 {
+		return false
+	}
+	var id nameID
+	for _, name := range names {
+		id.add(name)
+	}
+	set := shared.get(id, func() map[string]struct{} {
+		set := make(map[string]struct{}, len(names))
+		for _, name := range names {
+			if s.intern != nil {
+				name = s.intern(name)
+			}
+			set[name] = struct{}{}
+		}
+		if _, all := set[wildcard]; all || len(set) < len(names) {
+			return nil
+		}
+		return set
+	})
+	if set == nil {
+		return false
+	}
+	s.id, s.common, s.names, s.dropped = id, set, nil, nil
+	return true
+}
 
 // share exchanges the names for a set that other streams have, too. It is for a stream that has settled: what changes
 // afterwards is kept beside the set.

@@ -34,8 +34,14 @@ func (st *state) land(k *kind, fl *flight) {
 
 // resolve takes the verdict on a response.
 func (st *state) resolve(k *kind, fl *flight, refused *string) {
+	if fl.all == nil || refused != nil || len(k.entries) > 0 {
+		k.single()
+	}
 	st.land(k, fl)
 	if refused == nil {
+		if fl.all != nil {
+			k.base, k.coming = fl.all, nil
+		}
 		for _, it := range fl.items {
 			k.accept(it)
 		}

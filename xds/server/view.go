@@ -220,6 +220,11 @@ func (k *kind) sentAt() map[string]time.Time {
 		for _, it := range fl.items {
 			at[it.name] = fl.at
 		}
+		if fl.all != nil {
+			for _, r := range fl.all.All() {
+				at[r.Name] = fl.at
+			}
+		}
 	}
 	return at
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -57,15 +58,25 @@ func BuildEntries(entries map[string][]Entry, previous *Snapshot) (*Snapshot, er
 	}
 	built := map[string][]*Resource{}
 	for _, t := range resource.PushOrder {
-		sorted := slices.SortedFunc(slices.Values(entries[t.URL]), func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
-		before := previous.Set(t.URL)
+		sorted, byName := entries[t.URL], func(a, b Entry) int { return strings.Compare(a.Name, b.Name) }
+		if !slices.IsSortedFunc(sorted, byName) {
+			sorted = slices.SortedFunc(slices.Values(sorted), byName)
+		}
+		before := previous.Set(t.URL).all
 		all := make([]*Resource, 0, len(sorted))
 		for i, e := range sorted {
+			var old *Resource
+			for len(before) > 0 && before[0].Name < e.Name {
+				before = before[1:]
+			}
+			if len(before) > 0 && before[0].Name == e.Name {
+				old = before[0]
+			}
 			if i > 0 && sorted[i-1].Name == e.Name {
 				errs = append(errs, fmt.Errorf("snapshot: %s %q: stands twice", t.Short, e.Name))
 				continue
 			}
-			r, err := e.build(t, before.Get(e.Name))
+			r, err := e.build(t, old)
 			if err != nil {
 				errs = append(errs, err)
 				continue
@@ -80,7 +91,7 @@ func BuildEntries(entries map[string][]Entry, previous *Snapshot) (*Snapshot, er
 	if err := fillEndpoints(built, previous); err != nil {
 		return nil, err
 	}
-	if err := check(built); err != nil {
+	if err := check(built, previous); err != nil {
 		return nil, err
 	}
 	return assemble(built, previous), nil
@@ -154,11 +165,11 @@ func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resou
 // fillEndpoints adds what rule 14 asks for.
 func fillEndpoints(built map[string][]*Resource, previous *Snapshot) error {
 	endpoints, _ := resource.ByURL(resource.EndpointType)
-	have := index(built[endpoints.URL])
-	added := false
+	var added []*Resource
+	made := map[string]bool{}
 	for _, c := range built[resource.ClusterType] {
 		for _, name := range c.Refs(endpoints.URL) {
-			if have[name] {
+			if find(built[endpoints.URL], name) != nil || made[name] {
 				continue
 			}
 			m := &endpointpb.ClusterLoadAssignment{ClusterName: name}
@@ -166,28 +177,38 @@ func fillEndpoints(built map[string][]*Resource, previous *Snapshot) error {
 			if err != nil {
 				return err
 			}
-			built[endpoints.URL] = append(built[endpoints.URL], r)
-			have[name], added = true, true
+			added, made[name] = append(added, r), true
 		}
 	}
-	if added {
+	if len(added) > 0 {
+		built[endpoints.URL] = append(built[endpoints.URL], added...)
 		sortResources(built[endpoints.URL])
 	}
 	return nil
 }
 
-// check refuses a set in which something refers to nothing: a proxy would wait for it, or answer 503.
-func check(built map[string][]*Resource) error {
-	have := map[string]map[string]bool{}
+// check refuses a set in which something refers to nothing: a proxy would wait for it, or answer 503. As long as nothing went,
+// only what is new can do so.
+func check(built map[string][]*Resource, previous *Snapshot) error {
+	gone := false
+	fresh := map[string][]*Resource{}
 	for _, t := range resource.PushOrder {
-		have[t.URL] = index(built[t.URL])
+		for name, r := range differences(previous.Set(t.URL).all, built[t.URL]) {
+			gone = gone || find(built[t.URL], name) == nil
+			if r != nil {
+				fresh[t.URL] = append(fresh[t.URL], r)
+			}
+		}
+	}
+	if gone {
+		fresh = built
 	}
 	var errs []error
 	for _, t := range resource.PushOrder {
-		for _, r := range built[t.URL] {
+		for _, r := range fresh[t.URL] {
 			for _, to := range resource.PushOrder {
 				for _, name := range r.Refs(to.URL) {
-					if !have[to.URL][name] {
+					if find(built[to.URL], name) == nil {
 						errs = append(errs, fmt.Errorf("snapshot: %s %q: refers to %s %q: got nothing of that name", t.Short, r.Name, to.Short, name))
 					}
 				}
@@ -197,12 +218,37 @@ func check(built map[string][]*Resource) error {
 	return errors.Join(append(errs, checkHosts(built)...)...)
 }
 
-func index(all []*Resource) map[string]bool {
-	have := make(map[string]bool, len(all))
-	for _, r := range all {
-		have[r.Name] = true
+// find finds a resource among sorted ones; nil if it is not there.
+func find(sorted []*Resource, name string) *Resource {
+	i, ok := slices.BinarySearchFunc(sorted, name, func(r *Resource, name string) int { return strings.Compare(r.Name, name) })
+	if !ok {
+		return nil
 	}
-	return have
+	return sorted[i]
+}
+
+// differences are the names of which two sorted lists have not the same, and what the second has of them.
+func differences(a, b []*Resource) iter.Seq2[string, *Resource] {
+	return func(yield func(string, *Resource) bool) {
+		for len(a)+len(b) > 0 {
+			var name string
+			var now *Resource
+			switch {
+			case len(a) == 0 || len(b) > 0 && b[0].Name < a[0].Name:
+				name, now, b = b[0].Name, b[0], b[1:]
+			case len(b) == 0 || a[0].Name < b[0].Name:
+				name, a = a[0].Name, a[1:]
+			case a[0] == b[0]:
+				a, b = a[1:], b[1:]
+				continue
+			default:
+				name, now, a, b = b[0].Name, b[0], a[1:], b[1:]
+			}
+			if !yield(name, now) {
+				return
+			}
+		}
+	}
 }
 
 func nameOf(m proto.Message) string {

@@ -7,6 +7,7 @@ package snapshot
 
 import (
 	"encoding/hex"
+	"maps"
 	"slices"
 	"sort"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/sluice-proxy/sluice/xds/resource"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -26,13 +28,14 @@ type Resource struct {
 	Version string
 
 	content *anypb.Any
-	// head is what stands before its value in Any, deltaHead what stands before that in a delta response; see encode.
-	head, deltaHead []byte
-	size            int
-	refs            [4][]string // sorted, by refIndex
-	claimed         bool
-	made            time.Time
-	apart           bool
+	// delta and whole are what Delta and Whole give; see fill.
+	delta   mem.Buffer
+	whole   [2]mem.Buffer
+	size    int
+	refs    [4][]string // sorted, by refIndex
+	claimed bool
+	made    time.Time
+	apart   bool
 
 	// Only BuildEntries uses it, which is for one goroutine at a time in a line of snapshots.
 	key any
@@ -87,6 +90,11 @@ type Set struct {
 	version string
 	all     []*Resource // sorted by name
 	byName  map[string]*Resource
+	// later is what a few changes made of byName, which is an earlier set's then: nil is gone.
+	later map[string]*Resource
+
+	// What Delta and Whole give.
+	delta, whole together
 
 	// What changed since the set from which this one was built: one diff serves all streams.
 	parent  uint64
@@ -98,15 +106,37 @@ var setIDs atomic.Uint64
 func newSet(all []*Resource, parent *Set) *Set { return newSetOf(Version(all), all, parent) }
 
 func newSetOf(version string, all []*Resource, parent *Set) *Set {
-	s := &Set{id: setIDs.Add(1), version: version, all: all, byName: make(map[string]*Resource, len(all))}
-	for _, r := range all {
-		s.byName[r.Name] = r
-	}
+	s := &Set{id: setIDs.Add(1), version: version, all: all}
 	if parent != nil {
 		s.changed = s.compare(parent)
 		s.parent = parent.id
+		if s.follow(parent) {
+			return s
+		}
+	}
+	s.byName = make(map[string]*Resource, len(all))
+	for _, r := range all {
+		s.byName[r.Name] = r
 	}
 	return s
+}
+
+// mostLater bounds Set.later.
+const mostLater = 64
+
+// follow finds names in the parent's map, if only a few are others.
+func (s *Set) follow(parent *Set) bool {
+	if len(s.changed)+len(parent.later) > min(mostLater, len(s.all)/4) {
+		return false
+	}
+	s.byName, s.later = parent.byName, maps.Clone(parent.later)
+	if s.later == nil {
+		s.later = make(map[string]*Resource, len(s.changed))
+	}
+	for _, name := range s.changed {
+		s.later[name] = find(s.all, name)
+	}
+	return true
 }
 
 // Version is the aggregate version: a hash over the (name, version) pairs.
@@ -122,6 +152,9 @@ func (s *Set) Len() int { return len(s.all) }
 func (s *Set) Get(name string) *Resource {
 	if s == nil {
 		return nil
+	}
+	if r, ok := s.later[name]; ok {
+		return r
 	}
 	return s.byName[name]
 }
@@ -139,18 +172,13 @@ func (s *Set) Changed(old *Set) []string {
 }
 
 func (s *Set) compare(old *Set) []string {
-	var names []string
-	for _, r := range s.all {
-		if old.Get(r.Name) != r {
-			names = append(names, r.Name)
-		}
-	}
+	var before []*Resource
 	if old != nil {
-		for _, r := range old.all {
-			if s.byName[r.Name] == nil {
-				names = append(names, r.Name)
-			}
-		}
+		before = old.all
+	}
+	var names []string
+	for name := range differences(before, s.all) {
+		names = append(names, name)
 	}
 	return names
 }

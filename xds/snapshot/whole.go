@@ -93,7 +93,7 @@ func (t *tables) keep(set *Set) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for name := range t.made {
-		if set.byName[name] == nil {
+		if set.Get(name) == nil {
 			delete(t.made, name)
 		}
 	}

@@ -7,26 +7,19 @@
 package authority
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-proxy/sluice/controlplane/identity/secretfile"
@@ -45,6 +38,8 @@ type Options struct {
 	Lifetime time.Duration
 	// Names are DNS names and IP addresses of the control plane, for its own certificate.
 	Names []string
+	// Disconnect ends the connections of a proxy that was revoked, and says how many. Nil: nobody can.
+	Disconnect func(fleet, id string) int
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger is told who joins. Nil is slog.Default.
@@ -66,6 +61,8 @@ const (
 	rootsFile = "ca.crt"
 	keyFile   = "ca.key"
 	joinsFile = "joins.json"
+	// revokedFile is a file of its own: a control plane of an older build would write joins.json without it.
+	revokedFile = "revoked.json"
 )
 
 // Bounds on what is read of them, in bytes.
@@ -76,16 +73,14 @@ const (
 
 // Authority issues. Its methods may be called concurrently.
 type Authority struct {
-	// Read-only after Open.
-	opts   Options
-	signer *ecdsa.PrivateKey
-	// issuer is the signer's certificate. between are it and those up to its root; none where it is the root.
-	issuer  *x509.Certificate
-	between []*x509.Certificate
-	// roots are all that are trusted; the first is the issuer's.
-	roots []*x509.Certificate
-
+	opts  Options // read-only after Open
 	joins *joins
+
+	// Replaced as a whole, by who holds changing.
+	signing  atomic.Pointer[signing]
+	rotation atomic.Pointer[rotation] // nil: the key is not being replaced
+	changing sync.Mutex
+	again    time.Time // guarded by changing: a change that failed is not tried before
 
 	mu     sync.Mutex
 	server *serverCertificate // guarded by mu
@@ -117,11 +112,11 @@ func Open(o Options) (*Authority, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
-	if err := a.load(); err != nil {
-		return nil, fmt.Errorf("authority: %w", err)
-	}
 	var err error
 	if a.joins, err = openJoins(filepath.Join(o.Dir, joinsFile), o.Now); err != nil {
+		return nil, fmt.Errorf("authority: %w", err)
+	}
+	if err := a.load(); err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
 	return a, nil
@@ -149,7 +144,8 @@ func (a *Authority) load() error {
 	if err != nil {
 		return err
 	}
-	if a.signer, err = parseKey(text); err != nil {
+	signer, err := parseKey(text)
+	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	if text, err = os.ReadFile(certificate); err != nil {
@@ -159,162 +155,47 @@ func (a *Authority) load() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", certificate, err)
 	}
-	if err := a.arrange(all); err != nil {
+	var change *rotation
+	if own {
+		if change, all, err = a.loadRotation(signer, all); err != nil {
+			return err
+		}
+	}
+	now, err := arrange(signer, all, a.opts.TrustDomain)
+	if err != nil {
 		return fmt.Errorf("%s: %w", certificate, err)
 	}
+	if end := now.ends(); a.opts.Now().After(end) && (change == nil || a.opts.Now().Before(change.due())) {
+		return fmt.Errorf("%s: it has expired, at %s", certificate, end.UTC().Format(time.RFC3339))
+	}
 	if !own { // who asks for the roots finds them in the same place
-		return secretfile.Write(filepath.Join(a.opts.Dir, rootsFile), encode(a.roots))
+		if err := secretfile.Write(filepath.Join(a.opts.Dir, rootsFile), encode(now.roots)); err != nil {
+			return err
+		}
 	}
+	a.signing.Store(now)
+	a.rotation.Store(change)
 	return nil
 }
-
-// arrange tells the signer's chain from the roots: the first certificate is the signer's, each that follows has signed
-// the one before it up to a root; further roots are trusted too, for a change of the key.
-func (a *Authority) arrange(all []*x509.Certificate) error {
-	if public, ok := all[0].PublicKey.(*ecdsa.PublicKey); !ok || !public.Equal(a.signer.Public()) {
-		return errors.New("the first certificate is not the key's")
-	}
-	for _, c := range all {
-		if !c.IsCA || (c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0) {
-			return fmt.Errorf("the certificate of %q is no authority's", c.Subject)
-		}
-		for _, u := range c.URIs {
-			if u.Scheme == "spiffe" && u.Host != a.opts.TrustDomain {
-				return fmt.Errorf("the certificate of %q is for the trust domain %s, want %s", c.Subject, u.Host, a.opts.TrustDomain)
-			}
-		}
-	}
-	rest := all
-	for !selfSigned(rest[0]) {
-		if len(rest) == 1 || rest[0].CheckSignatureFrom(rest[1]) != nil {
-			return fmt.Errorf("the certificate of %q is not followed by the one that signed it: want the chain up to its root", rest[0].Subject)
-		}
-		a.between, rest = append(a.between, rest[0]), rest[1:]
-	}
-	for _, c := range rest {
-		if !selfSigned(c) {
-			return fmt.Errorf("the certificate of %q is no root, and nobody's before it", c.Subject)
-		}
-	}
-	a.issuer, a.roots = all[0], rest
-	if end := a.ends(); a.opts.Now().After(end) {
-		return fmt.Errorf("it has expired, at %s", end.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
-// ends is when the first certificate on the way to the root expires.
-func (a *Authority) ends() time.Time {
-	end := a.roots[0].NotAfter
-	for _, c := range a.between {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
-	}
-	return end
-}
-
-func selfSigned(c *x509.Certificate) bool { return c.CheckSignatureFrom(c) == nil }
 
 // create makes a key and a root.
 func (a *Authority) create(certificate, key string) error {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	now := a.opts.Now()
-	template := &x509.Certificate{
-		SerialNumber: serial(), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
-		Subject:  pkix.Name{CommonName: "Sluice " + now.UTC().Format("2006-01-02 15:04")},
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		URIs:     []*url.URL{{Scheme: "spiffe", Host: a.opts.TrustDomain}},
-		// A day back: its beginning counts for whoever joins right now with a late clock.
-		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(rootLifetime),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		return err
-	}
-	text, err := x509.MarshalPKCS8PrivateKey(private)
+	keyText, root, err := a.makeRoot()
 	if err != nil {
 		return err
 	}
 	// The key first: a key without a certificate is found out above, and is no loss.
-	if err := secretfile.Write(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})); err != nil {
+	if err := secretfile.Write(key, keyText); err != nil {
 		return err
 	}
-	return secretfile.Write(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return secretfile.Write(certificate, encode([]*x509.Certificate{root}))
 }
 
 // Roots are those that vouch for the control plane and for proxies.
-func (a *Authority) Roots() *x509.CertPool {
-	pool := x509.NewCertPool()
-	for _, c := range a.roots {
-		pool.AddCert(c)
-	}
-	return pool
-}
+func (a *Authority) Roots() *x509.CertPool { return a.current().pool }
 
 // fingerprint is what a join token tells of the root by which it knows the control plane.
-func (a *Authority) fingerprint() [sha256.Size]byte { return sha256.Sum256(a.roots[0].Raw) }
-
-// serial is random, of 127 bits: RFC 5280 wants it positive and of at most 20 bytes.
-func serial() *big.Int {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[0] &= 0x7f
-	return new(big.Int).SetBytes(b[:])
-}
-
-func parseKey(text []byte) (*ecdsa.PrivateKey, error) {
-	const want = "want an ECDSA key in PEM (P-256 or P-384)"
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("got no PEM, " + want)
-	}
-	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("got a %s, %s", strings.ToLower(block.Type), want)
-	}
-	private, ok := key.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("got a %T, %s", key, want)
-	}
-	return private, nil
-}
-
-func parseCertificates(text []byte) ([]*x509.Certificate, error) {
-	var all []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("got a %s, want certificates", strings.ToLower(block.Type))
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	if len(all) == 0 {
-		return nil, errors.New("got no certificate, want PEM")
-	}
-	return all, nil
-}
-
-func encode(all []*x509.Certificate) []byte {
-	var text []byte
-	for _, c := range all {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
-	}
-	return text
-}
+func (a *Authority) fingerprint() [sha256.Size]byte { return sha256.Sum256(a.current().roots[0].Raw) }
 
 // Where says where the roots are, for people.
 func (a *Authority) Where() string { return filepath.Join(a.opts.Dir, rootsFile) }

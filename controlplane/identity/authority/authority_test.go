@@ -152,7 +152,7 @@ func TestServerCertificate(t *testing.T) {
 	if err := clock.verify(first.Leaf, a.Roots(), nil, x509.ExtKeyUsageClientAuth); err == nil {
 		t.Error("the control plane's certificate is good for a client")
 	}
-	if len(first.Certificate) != 2 || !bytes.Equal(first.Certificate[1], a.roots[0].Raw) {
+	if len(first.Certificate) != 2 || !bytes.Equal(first.Certificate[1], a.current().roots[0].Raw) {
 		t.Errorf("got a chain of %d, want the root behind the certificate", len(first.Certificate))
 	}
 	clock.advance(11 * time.Hour)
@@ -284,8 +284,8 @@ func TestOtherAuthority(t *testing.T) {
 	}
 	write(key, below, root, next)
 	a := open(t, o)
-	if len(a.roots) != 2 || !a.roots[0].Equal(root) || !a.roots[1].Equal(next) {
-		t.Fatalf("got %d roots", len(a.roots))
+	if len(a.current().roots) != 2 || !a.current().roots[0].Equal(root) || !a.current().roots[1].Equal(next) {
+		t.Fatalf("got %d roots", len(a.current().roots))
 	}
 	cert, between := leaf(t, a, Name{"edge", "one"})
 	only := x509.NewCertPool()
@@ -375,6 +375,10 @@ func TestToken(t *testing.T) {
 	}
 }
 
+func anHour(now func() time.Time) *x509.Certificate {
+	return &x509.Certificate{SerialNumber: serial(), NotAfter: now().Add(time.Hour)}
+}
+
 func TestJoins(t *testing.T) {
 	clock := newClock()
 	path := filepath.Join(t.TempDir(), joinsFile)
@@ -398,7 +402,7 @@ func TestJoins(t *testing.T) {
 	use := func(token Token, n Name, want string) {
 		t.Helper()
 		var got Name
-		err := j.use(token, n, func(n Name) (time.Time, error) { got = n; return clock.Now().Add(time.Hour), nil })
+		err := j.use(token, n, func(n Name) (*x509.Certificate, error) { got = n; return anHour(clock.Now), nil })
 		switch {
 		case want == "" && (err != nil || got.Fleet != "edge" || (n.ID != "" && got.ID != n.ID)):
 			t.Errorf("got %v, %v", got, err)
@@ -419,7 +423,7 @@ func TestJoins(t *testing.T) {
 
 	// A failure to issue spends nothing.
 	token := mint(anyone, time.Hour, 1)
-	if err := j.use(token, Name{ID: "d"}, func(Name) (time.Time, error) { return time.Time{}, os.ErrInvalid }); err == nil {
+	if err := j.use(token, Name{ID: "d"}, func(Name) (*x509.Certificate, error) { return nil, os.ErrInvalid }); err == nil {
 		t.Error("got nil")
 	}
 	clock.advance(time.Hour - time.Second)
@@ -442,7 +446,7 @@ func TestJoins(t *testing.T) {
 		t.Fatal(err)
 	}
 	use2 := func() error {
-		return j.use(token, Name{ID: "f"}, func(Name) (time.Time, error) { return clock.Now().Add(time.Hour), nil })
+		return j.use(token, Name{ID: "f"}, func(Name) (*x509.Certificate, error) { return anHour(clock.Now), nil })
 	}
 	if err := use2(); err == nil {
 		t.Error("got a certificate that nobody keeps in mind")
@@ -491,7 +495,7 @@ func TestOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			if j.use(token, Name{ID: fmt.Sprint(i)}, func(Name) (time.Time, error) { return time.Now().Add(time.Hour), nil }) == nil {
+			if j.use(token, Name{ID: fmt.Sprint(i)}, func(Name) (*x509.Certificate, error) { return anHour(time.Now), nil }) == nil {
 				good.Add(1)
 			}
 		})

@@ -67,25 +67,26 @@ func publicKey(csr []byte) (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// issue gives a proxy a certificate: the chain, PEM, and when it expires.
-func (a *Authority) issue(n Name, key crypto.PublicKey) (chain []byte, expires time.Time, err error) {
-	leaf, err := a.sign(&x509.Certificate{
+// issue gives a proxy a certificate, and its chain, PEM.
+func (a *Authority) issue(n Name, key crypto.PublicKey) (chain []byte, leaf *x509.Certificate, err error) {
+	by := a.current()
+	leaf, err = a.sign(by, &x509.Certificate{
 		URIs: []*url.URL{n.uri(a.opts.TrustDomain)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, key)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, err
 	}
-	return encode(append([]*x509.Certificate{leaf}, a.between...)), leaf.NotAfter, nil
+	return encode(append([]*x509.Certificate{leaf}, by.between...)), leaf, nil
 }
 
 // sign completes a template. The subject is empty: the names are the alternative ones, which are critical then (RFC 5280,
 // 4.2.1.6).
-func (a *Authority) sign(template *x509.Certificate, key crypto.PublicKey) (*x509.Certificate, error) {
+func (a *Authority) sign(by *signing, template *x509.Certificate, key crypto.PublicKey) (*x509.Certificate, error) {
 	now := a.opts.Now()
 	template.SerialNumber = serial()
 	template.NotBefore = now.Add(-ClockSkew)
 	template.NotAfter = now.Add(a.opts.Lifetime)
-	if end := a.ends(); template.NotAfter.After(end) {
+	if end := by.ends(); template.NotAfter.After(end) {
 		template.NotAfter = end
 	}
 	if !template.NotAfter.After(now) {
@@ -93,7 +94,7 @@ func (a *Authority) sign(template *x509.Certificate, key crypto.PublicKey) (*x50
 	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.BasicConstraintsValid = true
-	der, err := x509.CreateCertificate(rand.Reader, template, a.issuer, key, a.signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, by.issuer, key, by.key)
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
@@ -104,23 +105,32 @@ func (a *Authority) sign(template *x509.Certificate, key crypto.PublicKey) (*x50
 type serverCertificate struct {
 	tls.Certificate
 	renew time.Time
+	by    *signing
 }
+
+// warnBefore is how long before its end an authority is complained of, at the start, and whenever the control plane's own
+// certificate is made.
+const warnBefore = 60 * 24 * time.Hour
 
 // ServerCertificate is the control plane's own, made anew at half its life. Its chain has the root in it, other than
 // usual: by that, who has a join token knows it.
 func (a *Authority) ServerCertificate() (*tls.Certificate, error) {
+	by := a.current()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.opts.Now()
-	if a.server != nil && now.Before(a.server.renew) {
+	if a.server != nil && a.server.by == by && now.Before(a.server.renew) {
 		return &a.server.Certificate, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
+	if end := by.ends(); end.Sub(now) < warnBefore {
+		a.opts.Logger.Warn("the authority's certificate ends soon, and every proxy's with it: replace its key ('sluice ca rotate', or --ca-key)", "expires", end.UTC().Format(time.RFC3339))
+	}
 	dns, ips := a.names()
-	leaf, err := a.sign(&x509.Certificate{
+	leaf, err := a.sign(by, &x509.Certificate{
 		DNSNames: dns, IPAddresses: ips, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		URIs: []*url.URL{{Scheme: "spiffe", Host: a.opts.TrustDomain, Path: "/controlplane"}},
 	}, key.Public())
@@ -128,12 +138,13 @@ func (a *Authority) ServerCertificate() (*tls.Certificate, error) {
 		return nil, err
 	}
 	chain := [][]byte{leaf.Raw}
-	for _, c := range append(a.between[:len(a.between):len(a.between)], a.roots[0]) {
+	for _, c := range append(by.between[:len(by.between):len(by.between)], by.roots[0]) {
 		chain = append(chain, c.Raw)
 	}
 	a.server = &serverCertificate{
 		Certificate: tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf},
 		renew:       now.Add(leaf.NotAfter.Sub(now) / 2),
+		by:          by,
 	}
 	return &a.server.Certificate, nil
 }

@@ -3,13 +3,16 @@ package authority
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-proxy/sluice/controlplane/identity/secretfile"
@@ -69,12 +72,18 @@ type joins struct {
 	path string           // read-only
 	now  func() time.Time // read-only
 
-	mu   sync.Mutex
-	kept kept // guarded by mu
+	mu      sync.Mutex
+	kept    kept // guarded by mu
+	revoked *revoked
+	until   atomic.Int64 // in Unix seconds: latest
 }
 
 func openJoins(path string, now func() time.Time) (*joins, error) {
 	j := &joins{path: path, now: now, kept: kept{Format: 1, Names: map[string]time.Time{}}}
+	var err error
+	if j.revoked, err = openRevoked(filepath.Join(filepath.Dir(path), revokedFile)); err != nil {
+		return nil, err
+	}
 	text, err := secretfile.Read(path, maxJoins)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil
@@ -89,6 +98,7 @@ func openJoins(path string, now func() time.Time) (*joins, error) {
 	if j.kept.Names == nil {
 		j.kept.Names = map[string]time.Time{}
 	}
+	j.know(&j.kept)
 	return j, nil
 }
 
@@ -119,6 +129,7 @@ func (j *joins) change(f func(*kept) error) error {
 		return fmt.Errorf("authority: %w", err)
 	}
 	j.kept = next
+	j.know(&next)
 	return nil
 }
 
@@ -195,8 +206,9 @@ func (k *kept) find(hash string) *Join {
 }
 
 // judge says which proxy a good token lets somebody be, who wants to be one.
-func (k *kept) judge(token *Join, wanted Name, now time.Time) (Name, error) {
+func (k *kept) judge(token *Join, wanted Name, now time.Time, out *revoked) (Name, error) {
 	name := Name{token.Fleet, cmp.Or(wanted.ID, token.ID)}
+	_, revoked := out.all()[name.String()]
 	switch {
 	case wanted.Fleet != "" && wanted.Fleet != token.Fleet:
 		return name, refuse("fleet: got %.64q, want %s: the join token is for that one", wanted.Fleet, token.Fleet)
@@ -208,6 +220,9 @@ func (k *kept) judge(token *Join, wanted Name, now time.Time) (Name, error) {
 	if err := name.check(); err != nil {
 		return name, refusal{err}
 	}
+	if revoked && token.ID == "" {
+		return name, refuse("id: %s was revoked: want another id, or a token for this one ('sluice token create --fleet %s --id %s')", name, name.Fleet, name.ID)
+	}
 	if until, taken := k.Names[name.String()]; taken && token.ID == "" && now.Before(until.Add(ClockSkew)) {
 		return name, refuse("id: %s has a certificate until %s already: want another id, or a token for this one ('sluice token create --fleet %s --id %s'), which replaces it",
 			name, until.UTC().Format(time.RFC3339), name.Fleet, name.ID)
@@ -218,9 +233,8 @@ func (k *kept) judge(token *Join, wanted Name, now time.Time) (Name, error) {
 	return name, nil
 }
 
-// use takes one use of a token for a proxy. done is called before that is kept, and says until when the proxy has its
-// name.
-func (j *joins) use(t Token, wanted Name, done func(Name) (until time.Time, err error)) error {
+// use takes one use of a token for a proxy. done is called before that is kept, and gives the proxy its certificate.
+func (j *joins) use(t Token, wanted Name, done func(Name) (*x509.Certificate, error)) error {
 	hash := t.hash()
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -228,16 +242,19 @@ func (j *joins) use(t Token, wanted Name, done func(Name) (until time.Time, err 
 	if err := token.look(now); err != nil {
 		return err
 	}
-	name, err := j.kept.judge(token, wanted, now)
+	name, err := j.kept.judge(token, wanted, now, j.revoked)
 	if err != nil {
 		return err
 	}
 	return j.change(func(k *kept) error {
-		until, err := done(name)
+		leaf, err := done(name)
 		if err != nil {
 			return err
 		}
-		k.Names[name.String()] = until.UTC()
+		if err := j.revoked.allow(name, leaf); err != nil {
+			return err
+		}
+		k.Names[name.String()] = leaf.NotAfter.UTC()
 		token := k.find(hash) // the copy, which is kept
 		token.Left--
 		if token.Joined = append(token.Joined, name.ID); len(token.Joined) > maxJoined {
@@ -247,14 +264,49 @@ func (j *joins) use(t Token, wanted Name, done func(Name) (until time.Time, err 
 	})
 }
 
-// renewed keeps that a proxy has its name for longer.
-func (j *joins) renewed(n Name, until time.Time) error {
+// renew gives a proxy another certificate for the one with a serial number, by done, and keeps that it has its name for
+// longer. Nobody revokes it meanwhile.
+func (j *joins) renew(n Name, serial string, done func() (*x509.Certificate, error)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.revoked.has(n, serial) {
+		return refuse("the certificate of %s was revoked: want another join token, 'sluice token create --fleet %s --id %s'", n, n.Fleet, n.ID)
+	}
+	leaf, err := done()
+	if err != nil {
+		return err
+	}
+	if err := j.revoked.allow(n, leaf); err != nil {
+		return err
+	}
 	return j.change(func(k *kept) error {
-		k.Names[n.String()] = until.UTC()
+		k.Names[n.String()] = leaf.NotAfter.UTC()
 		return nil
 	})
+}
+
+// latest is when the last of the certificates that were given ends. It takes no mutex: who issues is asked for it, too.
+func (j *joins) latest() time.Time { return time.Unix(j.until.Load(), 0).UTC() }
+
+// know remembers latest.
+func (j *joins) know(k *kept) {
+	latest := int64(0)
+	for _, until := range k.Names {
+		latest = max(latest, until.Unix())
+	}
+	j.until.Store(latest)
+}
+
+// latestToken is when the last of the tokens that are good expires.
+func (j *joins) latestToken() (latest time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range j.kept.Tokens {
+		if t.State(j.now()) == "good" && t.Expires.After(latest) {
+			latest = t.Expires
+		}
+	}
+	return latest
 }
 
 // revoke makes a token worthless.

@@ -3,10 +3,9 @@ package authority
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/identity/address"
 )
 
 // Bounds on what strangers can make us do. Who joins in a storm of a whole fleet waits a little; who tries tokens from
@@ -36,16 +36,16 @@ type Service struct {
 
 	// Read-only after NewService.
 	authority *Authority
-	caller    func(context.Context) (fleet, id string, err error)
+	caller    func(context.Context) (fleet, id, serial string, err error)
 
 	enrolls, failures, renewals *limit
 }
 
 var _ adminv1.IdentityServiceServer = (*Service)(nil)
 
-// NewService serves an authority. caller tells which proxy a call's certificate is of, or refuses with an error that
+// NewService serves an authority. caller tells which proxy a call's certificate is of, and its serial number, or refuses with an error that
 // carries a gRPC status.
-func NewService(a *Authority, caller func(context.Context) (fleet, id string, err error)) *Service {
+func NewService(a *Authority, caller func(context.Context) (fleet, id, serial string, err error)) *Service {
 	now := a.opts.Now
 	return &Service{
 		authority: a, caller: caller,
@@ -63,6 +63,9 @@ func (s *Service) CreateToken(_ context.Context, r *adminv1.CreateTokenRequest) 
 		if ttl, err = time.ParseDuration(text); err != nil {
 			return nil, status.Errorf(codes.InvalidArgument, "ttl: got %q, want a time like 1h or 30m", text)
 		}
+	}
+	if err := s.authority.outlives(ttl); err != nil {
+		return nil, s.answer("token create", err, codes.InvalidArgument)
 	}
 	token := newToken(s.authority.fingerprint())
 	made, err := s.authority.joins.create(token, Name{r.GetFleet(), r.GetId()}, ttl, int(cmp.Or(r.GetUses(), 1)))
@@ -101,7 +104,7 @@ func (s *Service) RevokeToken(_ context.Context, r *adminv1.RevokeTokenRequest) 
 // Enroll gives a certificate for a join token. Tokens that are no good are counted by address, so who
 // has a good one is in nobody's way, and nobody in his.
 func (s *Service) Enroll(ctx context.Context, r *adminv1.EnrollRequest) (*adminv1.EnrollResponse, error) {
-	from := address(ctx)
+	from := from(ctx)
 	token, err := ParseToken(r.GetToken())
 	if err == nil {
 		err = s.authority.joins.look(token)
@@ -131,11 +134,11 @@ func (s *Service) enroll(token Token, r *adminv1.EnrollRequest) (*adminv1.Enroll
 	if err != nil {
 		return nil, refusal{err}
 	}
-	response := &adminv1.EnrollResponse{Issued: &adminv1.Issued{Roots: encode(s.authority.roots)}}
-	err = s.authority.joins.use(token, Name{r.GetFleet(), r.GetId()}, func(n Name) (until time.Time, err error) {
+	response := &adminv1.EnrollResponse{Issued: &adminv1.Issued{Roots: encode(s.authority.current().roots)}}
+	err = s.authority.joins.use(token, Name{r.GetFleet(), r.GetId()}, func(n Name) (leaf *x509.Certificate, err error) {
 		response.Fleet, response.Id = n.Fleet, n.ID
-		response.Issued.Chain, until, err = s.authority.issue(n, key)
-		return until, err
+		response.Issued.Chain, leaf, err = s.authority.issue(n, key)
+		return leaf, err
 	})
 	if err != nil {
 		return nil, err
@@ -145,7 +148,7 @@ func (s *Service) enroll(token Token, r *adminv1.EnrollRequest) (*adminv1.Enroll
 
 // Renew gives a proxy another certificate in its name.
 func (s *Service) Renew(ctx context.Context, r *adminv1.RenewRequest) (*adminv1.RenewResponse, error) {
-	fleet, id, err := s.caller(ctx)
+	fleet, id, serial, err := s.caller(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -160,15 +163,20 @@ func (s *Service) Renew(ctx context.Context, r *adminv1.RenewRequest) (*adminv1.
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	chain, until, err := s.authority.issue(name, key)
-	if err == nil {
-		err = s.authority.joins.renewed(name, until)
-	}
+	var chain []byte
+	var until time.Time
+	err = s.authority.joins.renew(name, serial, func() (leaf *x509.Certificate, err error) {
+		if chain, leaf, err = s.authority.issue(name, key); err == nil {
+			until = leaf.NotAfter
+		}
+		return leaf, err
+	})
 	if err != nil {
+		s.authority.opts.Logger.Warn("a proxy's certificate is not renewed", "fleet", fleet, "id", id, "from", from(ctx), "error", err)
 		return nil, s.answer("renew", err, codes.PermissionDenied)
 	}
 	s.authority.opts.Logger.Info("a proxy's certificate was renewed", "fleet", fleet, "id", id, "until", until)
-	return &adminv1.RenewResponse{Issued: &adminv1.Issued{Chain: chain, Roots: encode(s.authority.roots)}}, nil
+	return &adminv1.RenewResponse{Issued: &adminv1.Issued{Chain: chain, Roots: encode(s.authority.current().roots)}}, nil
 }
 
 // answer tells a caller what is wrong with what he asked, and keeps our own troubles to the log.
@@ -180,23 +188,11 @@ func (s *Service) answer(what string, err error, code codes.Code) error {
 	return status.Error(codes.Internal, fmt.Sprintf("%s: the control plane has a fault: see its log", what))
 }
 
-// address is whose failures are counted together.
-func address(ctx context.Context) string {
+// from is whose failures are counted together.
+func from(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
-	if !ok || p.Addr == nil {
+	if !ok {
 		return ""
 	}
-	host, _, err := net.SplitHostPort(p.Addr.String())
-	if err != nil {
-		return p.Addr.String()
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil || ip.Is4() || ip.Is4In6() {
-		return host
-	}
-	network, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return host
-	}
-	return network.String()
+	return address.Of(p.Addr)
 }

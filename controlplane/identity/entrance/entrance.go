@@ -83,11 +83,12 @@ func (e *Entrance) openAuthority(o Options, bound net.Addr, stateDir string, log
 		return errors.New("control plane: got a trust domain and certificates of another authority, want the one or the others")
 	}
 	a := o.Authority
+	a.Disconnect = e.Guard.Disconnect
 	a.Dir, a.Logger, a.Names = filepath.Join(stateDir, dir), logger, append(names(bound), a.Names...)
 	if e.authority, err = authority.Open(a); err != nil {
 		return err
 	}
-	e.config = identity.AuthorityConfig(e.authority)
+	e.config, e.Guard.Revoked = identity.AuthorityConfig(e.authority), e.authority.Revoked
 	logger.Info("proxies may join", "trust_domain", a.TrustDomain, "ca", e.authority.Where(), "fingerprint", e.authority.Fingerprint(), "names", a.Names)
 	return nil
 }
@@ -106,7 +107,7 @@ func tokens(given string, own bool, made string, logger *slog.Logger) (*identity
 func (e *Entrance) ServerOptions() []grpc.ServerOption {
 	options := e.Guard.Options()
 	if e.config != nil {
-		options = append(options, grpc.Creds(identity.Credentials(e.config)))
+		options = append(options, grpc.Creds(e.Guard.Credentials(e.config)))
 	}
 	return options
 }

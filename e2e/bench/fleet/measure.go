@@ -138,6 +138,7 @@ func (r *round) sync() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.heap("steady")
 	steady := r.steady()
 	r.note("peak", float64(peak)/mib)
 	r.note("steady", steady/mib)
@@ -260,6 +261,17 @@ func (r *round) growth() {
 	r.note("growth/edits", float64(r.s.world.edits-first))
 	r.note("growth/early", early/mib)
 	r.note("growth/late", late/mib)
+}
+
+// heap writes a profile of what is in memory, if profiles are wanted.
+func (r *round) heap(what string) {
+	if r.o.Profiles == "" || r.s.name != Ours {
+		return
+	}
+	path := filepath.Join(r.o.Profiles, fmt.Sprintf("%s-%s.heap.pprof", r.c.Name, what))
+	if err := ask(http.MethodPost, r.s.profile+"/heap", []byte(path)); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // profile takes a CPU profile until the function that it returns is called, if one is wanted.

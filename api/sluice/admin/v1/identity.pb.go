@@ -665,6 +665,290 @@ func (x *RenewRequest) GetCsr() []byte {
 	return nil
 }
 
+// RevokeProxyRequest names a proxy.
+type RevokeProxyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// The id that it has there.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeProxyRequest) Reset() {
+	*x = RevokeProxyRequest{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeProxyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeProxyRequest) ProtoMessage() {}
+
+func (x *RevokeProxyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeProxyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeProxyRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RevokeProxyRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *RevokeProxyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// RevokeProxyResponse says that it is done.
+type RevokeProxyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many connections were ended.
+	Ended uint32 `protobuf:"varint,1,opt,name=ended,proto3" json:"ended,omitempty"`
+	// How many join tokens for that id were good until now.
+	Tokens uint32 `protobuf:"varint,2,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// Whether it had a certificate of this control plane that had not expired: if not, the name may be wrong.
+	Known         bool `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeProxyResponse) Reset() {
+	*x = RevokeProxyResponse{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeProxyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeProxyResponse) ProtoMessage() {}
+
+func (x *RevokeProxyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeProxyResponse.ProtoReflect.Descriptor instead.
+func (*RevokeProxyResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RevokeProxyResponse) GetEnded() uint32 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+func (x *RevokeProxyResponse) GetTokens() uint32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *RevokeProxyResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+// ListRevokedRequest asks for all fleets or one.
+type ListRevokedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet; empty is all.
+	Fleet         string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevokedRequest) Reset() {
+	*x = ListRevokedRequest{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevokedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevokedRequest) ProtoMessage() {}
+
+func (x *ListRevokedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevokedRequest.ProtoReflect.Descriptor instead.
+func (*ListRevokedRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListRevokedRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+// ListRevokedResponse has them by fleet and id.
+type ListRevokedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The proxies.
+	Proxies       []*RevokedProxy `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevokedResponse) Reset() {
+	*x = ListRevokedResponse{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevokedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevokedResponse) ProtoMessage() {}
+
+func (x *ListRevokedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevokedResponse.ProtoReflect.Descriptor instead.
+func (*ListRevokedResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListRevokedResponse) GetProxies() []*RevokedProxy {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// RevokedProxy is a proxy whose certificates of before count no more.
+type RevokedProxy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fleet.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// The id that it has there.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// When that was, RFC 3339: the last time.
+	Revoked string `protobuf:"bytes,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Whether it has joined again since, by a token for its id.
+	JoinedAgain   bool `protobuf:"varint,4,opt,name=joined_again,json=joinedAgain,proto3" json:"joined_again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokedProxy) Reset() {
+	*x = RevokedProxy{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokedProxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokedProxy) ProtoMessage() {}
+
+func (x *RevokedProxy) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokedProxy.ProtoReflect.Descriptor instead.
+func (*RevokedProxy) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RevokedProxy) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *RevokedProxy) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokedProxy) GetRevoked() string {
+	if x != nil {
+		return x.Revoked
+	}
+	return ""
+}
+
+func (x *RevokedProxy) GetJoinedAgain() bool {
+	if x != nil {
+		return x.JoinedAgain
+	}
+	return false
+}
+
 // RenewResponse has it.
 type RenewResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -676,7 +960,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +972,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_admin_v1_identity_proto_msgTypes[11]
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +985,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{11}
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenewResponse) GetIssued() *Issued {
@@ -709,6 +993,263 @@ func (x *RenewResponse) GetIssued() *Issued {
 		return x.Issued
 	}
 	return nil
+}
+
+// RotateAuthorityRequest asks for a new key.
+type RotateAuthorityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAuthorityRequest) Reset() {
+	*x = RotateAuthorityRequest{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAuthorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAuthorityRequest) ProtoMessage() {}
+
+func (x *RotateAuthorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAuthorityRequest.ProtoReflect.Descriptor instead.
+func (*RotateAuthorityRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{17}
+}
+
+// RotateAuthorityResponse says when what will be.
+type RotateAuthorityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The authority.
+	Authority     *AuthorityState `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAuthorityResponse) Reset() {
+	*x = RotateAuthorityResponse{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAuthorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAuthorityResponse) ProtoMessage() {}
+
+func (x *RotateAuthorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAuthorityResponse.ProtoReflect.Descriptor instead.
+func (*RotateAuthorityResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RotateAuthorityResponse) GetAuthority() *AuthorityState {
+	if x != nil {
+		return x.Authority
+	}
+	return nil
+}
+
+// GetAuthorityRequest asks for the authority.
+type GetAuthorityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityRequest) Reset() {
+	*x = GetAuthorityRequest{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityRequest) ProtoMessage() {}
+
+func (x *GetAuthorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityRequest.ProtoReflect.Descriptor instead.
+func (*GetAuthorityRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{19}
+}
+
+// GetAuthorityResponse has it.
+type GetAuthorityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The authority.
+	Authority     *AuthorityState `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityResponse) Reset() {
+	*x = GetAuthorityResponse{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityResponse) ProtoMessage() {}
+
+func (x *GetAuthorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityResponse.ProtoReflect.Descriptor instead.
+func (*GetAuthorityResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetAuthorityResponse) GetAuthority() *AuthorityState {
+	if x != nil {
+		return x.Authority
+	}
+	return nil
+}
+
+// AuthorityState is the authority as it is now.
+type AuthorityState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The SHA-256 of the root that signs, in hexadecimal: join tokens name it.
+	Fingerprint string `protobuf:"bytes,1,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// When it, or what is between it and the root, expires, RFC 3339.
+	Expires string `protobuf:"bytes,2,opt,name=expires,proto3" json:"expires,omitempty"`
+	// The other roots that are trusted.
+	AlsoTrusted []string `protobuf:"bytes,3,rep,name=also_trusted,json=alsoTrusted,proto3" json:"also_trusted,omitempty"`
+	// The root that will sign; empty: none.
+	NextFingerprint string `protobuf:"bytes,4,opt,name=next_fingerprint,json=nextFingerprint,proto3" json:"next_fingerprint,omitempty"`
+	// When it begins to, RFC 3339.
+	Switch string `protobuf:"bytes,5,opt,name=switch,proto3" json:"switch,omitempty"`
+	// When the old root is trusted no more, RFC 3339; empty: the new one does not sign yet, or nothing is on its way.
+	Drop          string `protobuf:"bytes,6,opt,name=drop,proto3" json:"drop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorityState) Reset() {
+	*x = AuthorityState{}
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorityState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorityState) ProtoMessage() {}
+
+func (x *AuthorityState) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_admin_v1_identity_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorityState.ProtoReflect.Descriptor instead.
+func (*AuthorityState) Descriptor() ([]byte, []int) {
+	return file_sluice_admin_v1_identity_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AuthorityState) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *AuthorityState) GetExpires() string {
+	if x != nil {
+		return x.Expires
+	}
+	return ""
+}
+
+func (x *AuthorityState) GetAlsoTrusted() []string {
+	if x != nil {
+		return x.AlsoTrusted
+	}
+	return nil
+}
+
+func (x *AuthorityState) GetNextFingerprint() string {
+	if x != nil {
+		return x.NextFingerprint
+	}
+	return ""
+}
+
+func (x *AuthorityState) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *AuthorityState) GetDrop() string {
+	if x != nil {
+		return x.Drop
+	}
+	return ""
 }
 
 var File_sluice_admin_v1_identity_proto protoreflect.FileDescriptor
@@ -752,16 +1293,49 @@ const file_sluice_admin_v1_identity_proto_rawDesc = "" +
 	"\x05chain\x18\x01 \x01(\fR\x05chain\x12\x14\n" +
 	"\x05roots\x18\x02 \x01(\fR\x05roots\" \n" +
 	"\fRenewRequest\x12\x10\n" +
-	"\x03csr\x18\x01 \x01(\fR\x03csr\"@\n" +
+	"\x03csr\x18\x01 \x01(\fR\x03csr\":\n" +
+	"\x12RevokeProxyRequest\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"Y\n" +
+	"\x13RevokeProxyResponse\x12\x14\n" +
+	"\x05ended\x18\x01 \x01(\rR\x05ended\x12\x16\n" +
+	"\x06tokens\x18\x02 \x01(\rR\x06tokens\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\bR\x05known\"*\n" +
+	"\x12ListRevokedRequest\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"N\n" +
+	"\x13ListRevokedResponse\x127\n" +
+	"\aproxies\x18\x01 \x03(\v2\x1d.sluice.admin.v1.RevokedProxyR\aproxies\"q\n" +
+	"\fRevokedProxy\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
+	"\arevoked\x18\x03 \x01(\tR\arevoked\x12!\n" +
+	"\fjoined_again\x18\x04 \x01(\bR\vjoinedAgain\"@\n" +
 	"\rRenewResponse\x12/\n" +
-	"\x06issued\x18\x01 \x01(\v2\x17.sluice.admin.v1.IssuedR\x06issued2\xaf\x03\n" +
+	"\x06issued\x18\x01 \x01(\v2\x17.sluice.admin.v1.IssuedR\x06issued\"\x18\n" +
+	"\x16RotateAuthorityRequest\"X\n" +
+	"\x17RotateAuthorityResponse\x12=\n" +
+	"\tauthority\x18\x01 \x01(\v2\x1f.sluice.admin.v1.AuthorityStateR\tauthority\"\x15\n" +
+	"\x13GetAuthorityRequest\"U\n" +
+	"\x14GetAuthorityResponse\x12=\n" +
+	"\tauthority\x18\x01 \x01(\v2\x1f.sluice.admin.v1.AuthorityStateR\tauthority\"\xc6\x01\n" +
+	"\x0eAuthorityState\x12 \n" +
+	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\tR\aexpires\x12!\n" +
+	"\falso_trusted\x18\x03 \x03(\tR\valsoTrusted\x12)\n" +
+	"\x10next_fingerprint\x18\x04 \x01(\tR\x0fnextFingerprint\x12\x16\n" +
+	"\x06switch\x18\x05 \x01(\tR\x06switch\x12\x12\n" +
+	"\x04drop\x18\x06 \x01(\tR\x04drop2\xa6\x06\n" +
 	"\x0fIdentityService\x12X\n" +
 	"\vCreateToken\x12#.sluice.admin.v1.CreateTokenRequest\x1a$.sluice.admin.v1.CreateTokenResponse\x12U\n" +
 	"\n" +
 	"ListTokens\x12\".sluice.admin.v1.ListTokensRequest\x1a#.sluice.admin.v1.ListTokensResponse\x12X\n" +
 	"\vRevokeToken\x12#.sluice.admin.v1.RevokeTokenRequest\x1a$.sluice.admin.v1.RevokeTokenResponse\x12I\n" +
 	"\x06Enroll\x12\x1e.sluice.admin.v1.EnrollRequest\x1a\x1f.sluice.admin.v1.EnrollResponse\x12F\n" +
-	"\x05Renew\x12\x1d.sluice.admin.v1.RenewRequest\x1a\x1e.sluice.admin.v1.RenewResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
+	"\x05Renew\x12\x1d.sluice.admin.v1.RenewRequest\x1a\x1e.sluice.admin.v1.RenewResponse\x12X\n" +
+	"\vRevokeProxy\x12#.sluice.admin.v1.RevokeProxyRequest\x1a$.sluice.admin.v1.RevokeProxyResponse\x12X\n" +
+	"\vListRevoked\x12#.sluice.admin.v1.ListRevokedRequest\x1a$.sluice.admin.v1.ListRevokedResponse\x12d\n" +
+	"\x0fRotateAuthority\x12'.sluice.admin.v1.RotateAuthorityRequest\x1a(.sluice.admin.v1.RotateAuthorityResponse\x12[\n" +
+	"\fGetAuthority\x12$.sluice.admin.v1.GetAuthorityRequest\x1a%.sluice.admin.v1.GetAuthorityResponseB<Z:github.com/sluice-proxy/sluice/api/sluice/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_sluice_admin_v1_identity_proto_rawDescOnce sync.Once
@@ -775,41 +1349,62 @@ func file_sluice_admin_v1_identity_proto_rawDescGZIP() []byte {
 	return file_sluice_admin_v1_identity_proto_rawDescData
 }
 
-var file_sluice_admin_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_sluice_admin_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_sluice_admin_v1_identity_proto_goTypes = []any{
-	(*CreateTokenRequest)(nil),  // 0: sluice.admin.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil), // 1: sluice.admin.v1.CreateTokenResponse
-	(*JoinToken)(nil),           // 2: sluice.admin.v1.JoinToken
-	(*ListTokensRequest)(nil),   // 3: sluice.admin.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),  // 4: sluice.admin.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),  // 5: sluice.admin.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil), // 6: sluice.admin.v1.RevokeTokenResponse
-	(*EnrollRequest)(nil),       // 7: sluice.admin.v1.EnrollRequest
-	(*EnrollResponse)(nil),      // 8: sluice.admin.v1.EnrollResponse
-	(*Issued)(nil),              // 9: sluice.admin.v1.Issued
-	(*RenewRequest)(nil),        // 10: sluice.admin.v1.RenewRequest
-	(*RenewResponse)(nil),       // 11: sluice.admin.v1.RenewResponse
+	(*CreateTokenRequest)(nil),      // 0: sluice.admin.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),     // 1: sluice.admin.v1.CreateTokenResponse
+	(*JoinToken)(nil),               // 2: sluice.admin.v1.JoinToken
+	(*ListTokensRequest)(nil),       // 3: sluice.admin.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),      // 4: sluice.admin.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),      // 5: sluice.admin.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),     // 6: sluice.admin.v1.RevokeTokenResponse
+	(*EnrollRequest)(nil),           // 7: sluice.admin.v1.EnrollRequest
+	(*EnrollResponse)(nil),          // 8: sluice.admin.v1.EnrollResponse
+	(*Issued)(nil),                  // 9: sluice.admin.v1.Issued
+	(*RenewRequest)(nil),            // 10: sluice.admin.v1.RenewRequest
+	(*RevokeProxyRequest)(nil),      // 11: sluice.admin.v1.RevokeProxyRequest
+	(*RevokeProxyResponse)(nil),     // 12: sluice.admin.v1.RevokeProxyResponse
+	(*ListRevokedRequest)(nil),      // 13: sluice.admin.v1.ListRevokedRequest
+	(*ListRevokedResponse)(nil),     // 14: sluice.admin.v1.ListRevokedResponse
+	(*RevokedProxy)(nil),            // 15: sluice.admin.v1.RevokedProxy
+	(*RenewResponse)(nil),           // 16: sluice.admin.v1.RenewResponse
+	(*RotateAuthorityRequest)(nil),  // 17: sluice.admin.v1.RotateAuthorityRequest
+	(*RotateAuthorityResponse)(nil), // 18: sluice.admin.v1.RotateAuthorityResponse
+	(*GetAuthorityRequest)(nil),     // 19: sluice.admin.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),    // 20: sluice.admin.v1.GetAuthorityResponse
+	(*AuthorityState)(nil),          // 21: sluice.admin.v1.AuthorityState
 }
 var file_sluice_admin_v1_identity_proto_depIdxs = []int32{
 	2,  // 0: sluice.admin.v1.CreateTokenResponse.about:type_name -> sluice.admin.v1.JoinToken
 	2,  // 1: sluice.admin.v1.ListTokensResponse.tokens:type_name -> sluice.admin.v1.JoinToken
 	9,  // 2: sluice.admin.v1.EnrollResponse.issued:type_name -> sluice.admin.v1.Issued
-	9,  // 3: sluice.admin.v1.RenewResponse.issued:type_name -> sluice.admin.v1.Issued
-	0,  // 4: sluice.admin.v1.IdentityService.CreateToken:input_type -> sluice.admin.v1.CreateTokenRequest
-	3,  // 5: sluice.admin.v1.IdentityService.ListTokens:input_type -> sluice.admin.v1.ListTokensRequest
-	5,  // 6: sluice.admin.v1.IdentityService.RevokeToken:input_type -> sluice.admin.v1.RevokeTokenRequest
-	7,  // 7: sluice.admin.v1.IdentityService.Enroll:input_type -> sluice.admin.v1.EnrollRequest
-	10, // 8: sluice.admin.v1.IdentityService.Renew:input_type -> sluice.admin.v1.RenewRequest
-	1,  // 9: sluice.admin.v1.IdentityService.CreateToken:output_type -> sluice.admin.v1.CreateTokenResponse
-	4,  // 10: sluice.admin.v1.IdentityService.ListTokens:output_type -> sluice.admin.v1.ListTokensResponse
-	6,  // 11: sluice.admin.v1.IdentityService.RevokeToken:output_type -> sluice.admin.v1.RevokeTokenResponse
-	8,  // 12: sluice.admin.v1.IdentityService.Enroll:output_type -> sluice.admin.v1.EnrollResponse
-	11, // 13: sluice.admin.v1.IdentityService.Renew:output_type -> sluice.admin.v1.RenewResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	15, // 3: sluice.admin.v1.ListRevokedResponse.proxies:type_name -> sluice.admin.v1.RevokedProxy
+	9,  // 4: sluice.admin.v1.RenewResponse.issued:type_name -> sluice.admin.v1.Issued
+	21, // 5: sluice.admin.v1.RotateAuthorityResponse.authority:type_name -> sluice.admin.v1.AuthorityState
+	21, // 6: sluice.admin.v1.GetAuthorityResponse.authority:type_name -> sluice.admin.v1.AuthorityState
+	0,  // 7: sluice.admin.v1.IdentityService.CreateToken:input_type -> sluice.admin.v1.CreateTokenRequest
+	3,  // 8: sluice.admin.v1.IdentityService.ListTokens:input_type -> sluice.admin.v1.ListTokensRequest
+	5,  // 9: sluice.admin.v1.IdentityService.RevokeToken:input_type -> sluice.admin.v1.RevokeTokenRequest
+	7,  // 10: sluice.admin.v1.IdentityService.Enroll:input_type -> sluice.admin.v1.EnrollRequest
+	10, // 11: sluice.admin.v1.IdentityService.Renew:input_type -> sluice.admin.v1.RenewRequest
+	11, // 12: sluice.admin.v1.IdentityService.RevokeProxy:input_type -> sluice.admin.v1.RevokeProxyRequest
+	13, // 13: sluice.admin.v1.IdentityService.ListRevoked:input_type -> sluice.admin.v1.ListRevokedRequest
+	17, // 14: sluice.admin.v1.IdentityService.RotateAuthority:input_type -> sluice.admin.v1.RotateAuthorityRequest
+	19, // 15: sluice.admin.v1.IdentityService.GetAuthority:input_type -> sluice.admin.v1.GetAuthorityRequest
+	1,  // 16: sluice.admin.v1.IdentityService.CreateToken:output_type -> sluice.admin.v1.CreateTokenResponse
+	4,  // 17: sluice.admin.v1.IdentityService.ListTokens:output_type -> sluice.admin.v1.ListTokensResponse
+	6,  // 18: sluice.admin.v1.IdentityService.RevokeToken:output_type -> sluice.admin.v1.RevokeTokenResponse
+	8,  // 19: sluice.admin.v1.IdentityService.Enroll:output_type -> sluice.admin.v1.EnrollResponse
+	16, // 20: sluice.admin.v1.IdentityService.Renew:output_type -> sluice.admin.v1.RenewResponse
+	12, // 21: sluice.admin.v1.IdentityService.RevokeProxy:output_type -> sluice.admin.v1.RevokeProxyResponse
+	14, // 22: sluice.admin.v1.IdentityService.ListRevoked:output_type -> sluice.admin.v1.ListRevokedResponse
+	18, // 23: sluice.admin.v1.IdentityService.RotateAuthority:output_type -> sluice.admin.v1.RotateAuthorityResponse
+	20, // 24: sluice.admin.v1.IdentityService.GetAuthority:output_type -> sluice.admin.v1.GetAuthorityResponse
+	16, // [16:25] is the sub-list for method output_type
+	7,  // [7:16] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_sluice_admin_v1_identity_proto_init() }
@@ -823,7 +1418,7 @@ func file_sluice_admin_v1_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_admin_v1_identity_proto_rawDesc), len(file_sluice_admin_v1_identity_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,11 +22,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IdentityService_CreateToken_FullMethodName = "/sluice.admin.v1.IdentityService/CreateToken"
-	IdentityService_ListTokens_FullMethodName  = "/sluice.admin.v1.IdentityService/ListTokens"
-	IdentityService_RevokeToken_FullMethodName = "/sluice.admin.v1.IdentityService/RevokeToken"
-	IdentityService_Enroll_FullMethodName      = "/sluice.admin.v1.IdentityService/Enroll"
-	IdentityService_Renew_FullMethodName       = "/sluice.admin.v1.IdentityService/Renew"
+	IdentityService_CreateToken_FullMethodName     = "/sluice.admin.v1.IdentityService/CreateToken"
+	IdentityService_ListTokens_FullMethodName      = "/sluice.admin.v1.IdentityService/ListTokens"
+	IdentityService_RevokeToken_FullMethodName     = "/sluice.admin.v1.IdentityService/RevokeToken"
+	IdentityService_Enroll_FullMethodName          = "/sluice.admin.v1.IdentityService/Enroll"
+	IdentityService_Renew_FullMethodName           = "/sluice.admin.v1.IdentityService/Renew"
+	IdentityService_RevokeProxy_FullMethodName     = "/sluice.admin.v1.IdentityService/RevokeProxy"
+	IdentityService_ListRevoked_FullMethodName     = "/sluice.admin.v1.IdentityService/ListRevoked"
+	IdentityService_RotateAuthority_FullMethodName = "/sluice.admin.v1.IdentityService/RotateAuthority"
+	IdentityService_GetAuthority_FullMethodName    = "/sluice.admin.v1.IdentityService/GetAuthority"
 )
 
 // IdentityServiceClient is the client API for IdentityService service.
@@ -46,6 +50,15 @@ type IdentityServiceClient interface {
 	Enroll(ctx context.Context, in *EnrollRequest, opts ...grpc.CallOption) (*EnrollResponse, error)
 	// Renew gives a proxy, which shows its certificate, another one in the same name.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// RevokeProxy makes all certificates of a proxy worthless, and its join tokens; its connections end before the answer.
+	RevokeProxy(ctx context.Context, in *RevokeProxyRequest, opts ...grpc.CallOption) (*RevokeProxyResponse, error)
+	// ListRevoked tells which proxies that was done to.
+	ListRevoked(ctx context.Context, in *ListRevokedRequest, opts ...grpc.CallOption) (*ListRevokedResponse, error)
+	// RotateAuthority begins to replace the authority's key: the new root is trusted at once, signs when all know it, and the
+	// old one goes when nobody needs it any more.
+	RotateAuthority(ctx context.Context, in *RotateAuthorityRequest, opts ...grpc.CallOption) (*RotateAuthorityResponse, error)
+	// GetAuthority tells of the authority, and of a change of its key.
+	GetAuthority(ctx context.Context, in *GetAuthorityRequest, opts ...grpc.CallOption) (*GetAuthorityResponse, error)
 }
 
 type identityServiceClient struct {
@@ -106,6 +119,46 @@ func (c *identityServiceClient) Renew(ctx context.Context, in *RenewRequest, opt
 	return out, nil
 }
 
+func (c *identityServiceClient) RevokeProxy(ctx context.Context, in *RevokeProxyRequest, opts ...grpc.CallOption) (*RevokeProxyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeProxyResponse)
+	err := c.cc.Invoke(ctx, IdentityService_RevokeProxy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) ListRevoked(ctx context.Context, in *ListRevokedRequest, opts ...grpc.CallOption) (*ListRevokedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRevokedResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ListRevoked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) RotateAuthority(ctx context.Context, in *RotateAuthorityRequest, opts ...grpc.CallOption) (*RotateAuthorityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateAuthorityResponse)
+	err := c.cc.Invoke(ctx, IdentityService_RotateAuthority_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) GetAuthority(ctx context.Context, in *GetAuthorityRequest, opts ...grpc.CallOption) (*GetAuthorityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAuthorityResponse)
+	err := c.cc.Invoke(ctx, IdentityService_GetAuthority_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // IdentityServiceServer is the server API for IdentityService service.
 // All implementations must embed UnimplementedIdentityServiceServer
 // for forward compatibility.
@@ -123,6 +176,15 @@ type IdentityServiceServer interface {
 	Enroll(context.Context, *EnrollRequest) (*EnrollResponse, error)
 	// Renew gives a proxy, which shows its certificate, another one in the same name.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// RevokeProxy makes all certificates of a proxy worthless, and its join tokens; its connections end before the answer.
+	RevokeProxy(context.Context, *RevokeProxyRequest) (*RevokeProxyResponse, error)
+	// ListRevoked tells which proxies that was done to.
+	ListRevoked(context.Context, *ListRevokedRequest) (*ListRevokedResponse, error)
+	// RotateAuthority begins to replace the authority's key: the new root is trusted at once, signs when all know it, and the
+	// old one goes when nobody needs it any more.
+	RotateAuthority(context.Context, *RotateAuthorityRequest) (*RotateAuthorityResponse, error)
+	// GetAuthority tells of the authority, and of a change of its key.
+	GetAuthority(context.Context, *GetAuthorityRequest) (*GetAuthorityResponse, error)
 	mustEmbedUnimplementedIdentityServiceServer()
 }
 
@@ -147,6 +209,18 @@ func (UnimplementedIdentityServiceServer) Enroll(context.Context, *EnrollRequest
 }
 func (UnimplementedIdentityServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedIdentityServiceServer) RevokeProxy(context.Context, *RevokeProxyRequest) (*RevokeProxyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeProxy not implemented")
+}
+func (UnimplementedIdentityServiceServer) ListRevoked(context.Context, *ListRevokedRequest) (*ListRevokedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRevoked not implemented")
+}
+func (UnimplementedIdentityServiceServer) RotateAuthority(context.Context, *RotateAuthorityRequest) (*RotateAuthorityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateAuthority not implemented")
+}
+func (UnimplementedIdentityServiceServer) GetAuthority(context.Context, *GetAuthorityRequest) (*GetAuthorityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAuthority not implemented")
 }
 func (UnimplementedIdentityServiceServer) mustEmbedUnimplementedIdentityServiceServer() {}
 func (UnimplementedIdentityServiceServer) testEmbeddedByValue()                         {}
@@ -259,6 +333,78 @@ func _IdentityService_Renew_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IdentityService_RevokeProxy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeProxyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).RevokeProxy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_RevokeProxy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).RevokeProxy(ctx, req.(*RevokeProxyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_ListRevoked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRevokedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ListRevoked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ListRevoked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ListRevoked(ctx, req.(*ListRevokedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_RotateAuthority_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateAuthorityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).RotateAuthority(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_RotateAuthority_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).RotateAuthority(ctx, req.(*RotateAuthorityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_GetAuthority_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAuthorityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).GetAuthority(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_GetAuthority_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).GetAuthority(ctx, req.(*GetAuthorityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IdentityService_ServiceDesc is the grpc.ServiceDesc for IdentityService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -285,6 +431,22 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _IdentityService_Renew_Handler,
+		},
+		{
+			MethodName: "RevokeProxy",
+			Handler:    _IdentityService_RevokeProxy_Handler,
+		},
+		{
+			MethodName: "ListRevoked",
+			Handler:    _IdentityService_ListRevoked_Handler,
+		},
+		{
+			MethodName: "RotateAuthority",
+			Handler:    _IdentityService_RotateAuthority_Handler,
+		},
+		{
+			MethodName: "GetAuthority",
+			Handler:    _IdentityService_GetAuthority_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
