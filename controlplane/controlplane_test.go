@@ -121,6 +121,11 @@ func start(t *testing.T, dir string, change func(*Options)) *running {
 		})
 	}
 	t.Cleanup(r.stop)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the control plane's log:\n%s", r.log)
+		}
+	})
 	select {
 	case <-ready:
 	case err := <-ended:

@@ -305,6 +305,30 @@ func TestNewcomer(t *testing.T) {
 	})
 }
 
+// TestHeardTogether: what looked bad because of proxies that are gone is back soon, however much it is, and what is bad stays held.
+func TestHeardTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t, nil, nil)
+		defer m.room.Close()
+		m.join(&player{class: "envoy 1", refuses: refusesAll})
+		for i := range 60 {
+			m.put(doc("Service", fmt.Sprint("s", i), "1"))
+		}
+		m.build()
+		m.run(time.Hour)
+		if n := m.room.Count(); n != 60 {
+			t.Fatalf("got %d held back, want all: the test shows nothing", n)
+		}
+		m.leave(1)
+		m.join(refusing("envoy 1", [][]version{{{definition.Ref{Kind: "Service", Name: "s33"}, "1"}}}, says))
+		asked := len(m.asked)
+		m.run(30 * time.Second)
+		if got := m.held(); len(got) != 1 || got[0] != "Service/s33@1" || len(m.asked)-asked > 50 {
+			t.Errorf("got %d held back after %d publications, want the bad one after 50 at most: %v", len(got), len(m.asked)-asked, got)
+		}
+	})
+}
+
 // TestNewcomerAhead: nor is it, if the newcomer speaks first.
 func TestNewcomerAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -17,15 +17,16 @@ const (
 	mostDoubtful = 4
 )
 
-// hear publishes one of the documents that are held back once more: to be sure that it is the one, and when those proxies
-// are gone that refused it.
+// hear publishes documents that are held back once more: one alone, to be sure that it is the one; and, when those proxies are
+// gone that refused them, all at once, which is nearly always the end of it, or by halves.
 func (r *Room) hear(calm map[string]bool, now time.Time) (wake time.Time) {
 	wake, told := r.tell(now)
 	if told {
 		return wake
 	}
+	var heard []*conviction
 	for _, c := range r.waiting() {
-		if !calm[c.Fleet] { // of the fleets that have accepted all that is there
+		if !calm[c.Fleet] || len(heard) > 0 && (c.Fleet != heard[0].Fleet || c.alone()) { // of the fleets that have accepted all that is there
 			continue
 		}
 		why, at := r.reason(c, now)
@@ -33,18 +34,30 @@ func (r *Room) hear(calm map[string]bool, now time.Time) (wake time.Time) {
 			wake = earlier(wake, at)
 			continue
 		}
-		if at := r.fleets[c.Fleet].spend(2, now); at.After(now) {
-			wake = earlier(wake, at)
-			continue
+		f := r.fleets[c.Fleet]
+		if len(heard) == 0 {
+			if at := f.spend(2, now); at.After(now) {
+				wake = earlier(wake, at)
+				continue
+			}
 		}
 		r.log.Info("a document that is held back is tried again", "document", c.Ref.String(), "because", why)
 		c.hearings++
-		r.search = &search{fleet: c.Fleet, hearing: c, began: now, asked: 2, most: 2}
-		r.push()
-		return time.Time{}
+		heard = append(heard, c)
+		if c.alone() || len(heard) == f.crowd {
+			break
+		}
 	}
-	return wake
+	if len(heard) == 0 {
+		return wake
+	}
+	r.search = &search{fleet: heard[0].Fleet, hearing: heard, began: now, asked: 2, most: 2}
+	r.push()
+	return time.Time{}
 }
+
+// alone: it must be sure first that it is the one.
+func (c *conviction) alone() bool { return !c.heard && c.among <= 1 }
 
 // tell makes known what is held back and was not heard as soon as it should have been.
 func (r *Room) tell(now time.Time) (wake time.Time, told bool) {
@@ -123,30 +136,44 @@ func (r *Room) reason(c *conviction, now time.Time) (why string, at time.Time) {
 
 // sentence ends a hearing.
 func (r *Room) sentence(j judgement, now time.Time) {
-	c := r.search.hearing
-	served := byRef(r.published.Documents)[c.Ref]
-	tried := (served == nil) == (c.Hash == "") && (served == nil || served.Hash == c.Hash)
+	f, heard := r.fleets[r.search.fleet], r.search.hearing
+	served := byRef(r.published.Documents)
+	tried := func(c *conviction) bool {
+		d := served[c.Ref]
+		return (d == nil) == (c.Hash == "") && (d == nil || d.Hash == c.Hash)
+	}
 	switch {
+	case j == refused && len(heard) > 1:
+		f.crowd = len(heard) / 2
 	case j == refused:
-		known := rosterOf(r.published.Fleets[c.Fleet].Made)
-		words := about(r.sayings(c.Fleet, now), c.Ref, known, true)
+		c := heard[0]
+		words := about(r.sayings(c.Fleet, now), c.Ref, rosterOf(r.published.Fleets[c.Fleet].Made), true)
 		words.Doubtful = words.Doubtful && words.Text != c.Text // twice the same is what they have to say of it
 		if c.Doubtful || !words.Doubtful {
 			c.refusal = words
 		}
 		c.among = 1
 		c.confirm(now)
-	case j == accepted && tried:
-		delete(r.verdicts, c.Ref)
-		if len(r.acquitted) >= maxAcquitted {
-			clear(r.acquitted)
+	default:
+		for _, c := range heard {
+			if j == accepted && tried(c) {
+				r.acquit(c)
+			} else { // nobody could say
+				c.confirm(now)
+			}
 		}
-		r.acquitted[c.version]++
-		r.log.Info("a document that was held back is accepted, and served", "document", c.Ref.String())
-	default: // nobody could say
-		c.confirm(now)
+		f.crowd *= 2
 	}
 	r.end(now, true)
+}
+
+func (r *Room) acquit(c *conviction) {
+	delete(r.verdicts, c.Ref)
+	if len(r.acquitted) >= maxAcquitted {
+		clear(r.acquitted)
+	}
+	r.acquitted[c.version]++
+	r.log.Info("a document that was held back is accepted, and served", "document", c.Ref.String())
 }
 
 // maxAcquitted bounds what is remembered.

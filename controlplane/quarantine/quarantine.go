@@ -111,6 +111,8 @@ type fleet struct {
 	// told is the refusal of which it was said that nothing can be done, and futile the publication of which it is so.
 	told   string
 	futile *Publication
+	// crowd is how many documents may be heard together; 0 is any number.
+	crowd int
 	// budget is how many publications may be asked for at once, as of counted.
 	budget  int
 	counted time.Time
@@ -167,7 +169,7 @@ func (r *Room) Holds() (map[definition.Ref]store.Held, uint64) {
 	defer r.mu.Unlock()
 	out := map[definition.Ref]store.Held{}
 	for ref, c := range r.verdicts {
-		if r.search == nil || r.search.hearing != c {
+		if !r.search.hears(c) {
 			h := store.Held{Hash: c.Hash, Instead: c.instead}
 			if c.told { // else it is about to be heard
 				h.Why = c.why()
@@ -215,7 +217,7 @@ func (r *Room) Published(p Publication) {
 	}
 	if p.Seq == r.seq {
 		for ref, c := range r.verdicts {
-			if !p.Held[ref] && (r.search == nil || r.search.hearing != c) {
+			if !p.Held[ref] && !r.search.hears(c) {
 				delete(r.verdicts, ref)
 				r.log.Info("a document that was held back is another now, or gone", "document", ref.String())
 			}

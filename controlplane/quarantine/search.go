@@ -25,8 +25,8 @@ type search struct {
 	// named counts the questions that went by what the proxies said; plain: they are done with, and order is that of kinds.
 	named int
 	plain bool
-	// hearing, if not nil, is the one that is asked about, and there is no other suspect.
-	hearing *conviction
+	// hearing, if there are any, are those that are asked about, and there is no other suspect.
+	hearing []*conviction
 	began   time.Time
 	// asked is how many publications it took, of most.
 	asked, most int
@@ -53,6 +53,8 @@ func (c change) version() version {
 	}
 	return version{c.from.Ref, ""}
 }
+
+func (s *search) hears(c *conviction) bool { return s != nil && slices.Contains(s.hearing, c) }
 
 func (s *search) holds(out map[definition.Ref]store.Held) {
 	hold := func(c change) {
@@ -231,7 +233,7 @@ func (r *Room) advance(now time.Time) (wake time.Time) {
 		r.end(now, false)
 		return
 	}
-	j, wake := r.judge(s.fleet, now, s.hearing != nil)
+	j, wake := r.judge(s.fleet, now, len(s.hearing) > 0)
 	if j == nobody { // they may come back, and take up where they were
 		if late := r.at.Add(absent); now.Before(late) {
 			return earlier(wake, late)
@@ -246,7 +248,7 @@ func (r *Room) advance(now time.Time) (wake time.Time) {
 	if j == accepted {
 		r.prove(f, now)
 	}
-	if s.hearing != nil {
+	if len(s.hearing) > 0 {
 		r.sentence(j, now)
 		return
 	}

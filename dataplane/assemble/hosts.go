@@ -25,6 +25,8 @@ type hosts struct {
 	*set[*config.VirtualHost]
 	// heard are the tables of which something came: a host, or the removal of one.
 	heard map[string]bool
+	// tables are those that something refers to.
+	tables map[string]bool
 	// serving are the active ones, and joined the tables that were made of them, by table. stale are those to be made again.
 	serving map[string]map[string]*config.VirtualHost
 	joined  map[string]joined
@@ -62,15 +64,22 @@ func (a *Assembler) updateTables(u client.Update, now time.Time) map[string]erro
 func (a *Assembler) updateHosts(u client.Update, now time.Time) map[string]error {
 	h := a.hosts
 	for _, name := range u.Removed {
-		h.heard[resource.TableOf(name)] = true
+		h.hear(name)
 	}
 	for _, r := range u.Resources {
-		h.heard[resource.TableOf(r.Name)] = true
+		h.hear(r.Name)
 	}
 	fresh := h.judge(u, now, true)
+	maps.DeleteFunc(fresh, func(name string, _ *entry[*config.VirtualHost]) bool { return !h.tables[resource.TableOf(name)] }) // see keep
 	h.refuseTwice(u, fresh, a.tables.latest, now)
 	h.commit(fresh)
 	return h.refusals(u)
+}
+
+func (h *hosts) hear(name string) {
+	if table := resource.TableOf(name); h.tables[table] {
+		h.heard[table] = true
+	}
 }
 
 // refuseTwice takes those out of fresh that have another's domain: one that stays, or one that comes first by name.
@@ -222,16 +231,16 @@ func (h *hosts) whole(tables map[string]*entry[*config.RouteTable]) map[string]*
 	return out
 }
 
-// forget drops what was heard of tables that are not there.
-func (h *hosts) forget(tables map[string]bool) {
-	if len(h.heard) <= len(tables) {
+// keep forgets the hosts of tables that nobody refers to, and what was heard of them: the control plane takes them to be gone with
+// their table, as in Envoy, and would never say that one of them went.
+func (h *hosts) keep(tables map[string]bool) {
+	if maps.Equal(h.tables, tables) {
 		return
 	}
-	have := map[string]bool{}
-	for name := range h.latest {
-		have[resource.TableOf(name)] = true
-	}
-	maps.DeleteFunc(h.heard, func(name string, _ bool) bool { return !tables[name] && !have[name] })
+	h.tables = tables
+	maps.DeleteFunc(h.latest, func(name string, _ *entry[*config.VirtualHost]) bool { return !tables[resource.TableOf(name)] })
+	maps.DeleteFunc(h.refused, func(name string, _ refusal) bool { return !tables[resource.TableOf(name)] })
+	maps.DeleteFunc(h.heard, func(name string, _ bool) bool { return !tables[name] })
 }
 
 // dumped are the tables with their hosts, as Envoy dumps them.

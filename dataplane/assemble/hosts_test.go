@@ -87,6 +87,31 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestHostsGoWithTheirTable: as in Envoy, a table that nobody refers to any more takes its hosts with it, and hosts of a table that
+// is not there are lost: the control plane sends them again with their table, and not that one of them has gone since.
+func TestHostsGoWithTheirTable(t *testing.T) {
+	r := warm(t)
+	r.send(lds, listener("web", 80, "t2"))
+	r.send(rds, apart("t2"))
+	r.send(vhds, host("t2", "x", "a"), host("t2", "y", "a"))
+	r.send(lds, "-web")
+	r.send(vhds, host("t2", "z", "a"))
+	if got := r.serves(); strings.Contains(got, "VHDS t2") {
+		t.Errorf("serves: got %s, want no hosts", got)
+	}
+	r.send(lds, listener("web", 80, "t2"))
+	r.send(rds, apart("t2"))
+	r.send(vhds, host("t2", "y", "a"))
+	r.got()
+	var names []string
+	for _, h := range r.last.RouteTables["t2"].Hosts {
+		names = append(names, h.Name)
+	}
+	if len(names) != 1 || names[0] != "t2/y" {
+		t.Errorf("got hosts %v, want the one that came with the table", names)
+	}
+}
+
 func TestNoHostsApartInStateOfTheWorld(t *testing.T) {
 	r := newRig(t, func(o *assemble.Options) { o.StateOfTheWorld = true })
 	r.send(lds, listener("web", 80, "t"))

@@ -193,7 +193,7 @@ func (a *Assembler) follow() {
 	a.tables.keep(tables)
 	a.secrets.keep(secrets)
 	a.assignments.keep(assignments)
-	a.hosts.forget(tables)
+	a.hosts.keep(tables)
 	a.expectHosts()
 	for name := range a.tables.active {
 		if a.tables.latest[name] == nil {
