@@ -11,6 +11,13 @@ import (
 // Unique keeps one document of each name, in no order, and reports the others: the one being served wins, be it edited since
 // or moved; on a cold start, the first by path.
 func Unique(documents []*definition.Document, served map[definition.Ref]*definition.Document) ([]*definition.Document, []definition.Problem) {
+	distinct := true // as the store has them, who sorts them
+	for i := 1; i < len(documents) && distinct; i++ {
+		distinct = compareRefs(documents[i-1].Ref, documents[i].Ref) < 0
+	}
+	if distinct {
+		return documents, nil
+	}
 	at := make(map[definition.Ref]int, len(documents))
 	unique := make([]*definition.Document, 0, len(documents))
 	contested := map[definition.Ref][]*definition.Document{}

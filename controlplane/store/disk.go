@@ -149,7 +149,10 @@ type savedLine struct {
 
 // documentLines are those of the accepted documents; of what did not change since the last time the line is still there.
 func (s *Store) documentLines() ([]string, error) {
-	next, known := make(map[definition.Ref]savedLine, len(s.accepted)), paths{}
+	known := paths{}
+	if s.saved == nil {
+		s.saved = make(map[definition.Ref]savedLine, len(s.accepted))
+	}
 	lines := make([]string, 0, len(s.accepted))
 	for ref, d := range s.accepted {
 		line := s.saved[ref]
@@ -161,11 +164,13 @@ func (s *Store) documentLines() ([]string, error) {
 				return nil, err
 			}
 			line = savedLine{d, s.partial[ref], text}
+			s.saved[ref] = line
 		}
-		next[ref] = line
 		lines = append(lines, line.text)
 	}
-	s.saved = next
+	if len(s.saved) > len(s.accepted) {
+		maps.DeleteFunc(s.saved, func(ref definition.Ref, _ savedLine) bool { return s.accepted[ref] == nil })
+	}
 	return lines, nil
 }
 

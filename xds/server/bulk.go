@@ -17,8 +17,8 @@ import (
 // leastFresh is the number of resources from which on this is worth it. Tests have less.
 var leastFresh = 64
 
-// begin notes that a client which asks for a type for the first time wants all that there is of it, if that is so: and that it
-// has all of it, if it says so.
+// begin notes that a client which asks for a type for the first time wants all that there is of it, if that is so, or what it
+// says that it has of it. It is false if each name is to be looked at.
 func (k *kind) begin(c change, initial map[string]string) bool {
 	if k.set == nil {
 		return false
@@ -28,7 +28,8 @@ func (k *kind) begin(c change, initial map[string]string) bool {
 		return false
 	}
 	if len(initial) > 0 {
-		return k.resume(initial)
+		k.resume(c, initial)
+		return true
 	}
 	switch {
 	case c.widened && k.sub.count() == 0:
@@ -45,22 +46,40 @@ func (k *kind) begin(c change, initial map[string]string) bool {
 	return true
 }
 
-// resume takes the word of a client that has all that there is from an earlier stream, and wants it still (rule 10): after a
-// restart of the control plane that is what most say.
-func (k *kind) resume(initial map[string]string) bool {
-	if len(initial) != k.set.Len() || len(k.owed) > 0 {
-		return false
+// resume takes the word of a client that came back about what it has (rule 10). After a restart of the control plane most have
+// all that there is, or nearly: only what differs has an entry.
+func (k *kind) resume(c change, initial map[string]string) {
+	k.base = k.set
+	other := func(name string) {
+		r := snapshot.Claimed(name, initial[name])
+		k.entries[name] = &entry{acked: r, sent: r}
+		k.todo[name] = false
+		k.restored = true
 	}
 	for _, r := range k.set.All() {
-		if initial[r.Name] != r.Version || !k.sub.has(r.Name) {
-			return false
+		version, has := initial[r.Name]
+		switch {
+		case !k.sub.has(r.Name):
+		case has && version == r.Version:
+			k.restored = true
+		case has:
+			other(r.Name)
+		default:
+			k.entries[r.Name] = &entry{}
+			k.todo[r.Name] = k.sub.explicit(r.Name)
 		}
 	}
-	if !k.sub.all && k.sub.count() != k.set.Len() {
-		return false
+	for name := range initial {
+		if k.set.Get(name) == nil && k.sub.has(name) {
+			other(name)
+		}
 	}
-	k.restored, k.base = true, k.set
-	return true
+	for _, name := range c.fresh {
+		if _, has := initial[name]; !has && k.set.Get(name) == nil {
+			k.entries[name] = &entry{}
+			k.todo[name] = true
+		}
+	}
 }
 
 // onList reports whether a name is on the list.

@@ -148,49 +148,57 @@ func TestFreshClientOwed(t *testing.T) {
 	}
 }
 
-// TestFreshClientResumes: a client that comes back and has all that there is costs nothing for each name; one that lacks
-// something, or has another version of it, gets that.
-func TestFreshClientResumes(t *testing.T) {
+// TestResume: a client that comes back costs something for those names alone of which it has not what there is; and it gets what
+// there is of them.
+func TestResume(t *testing.T) {
 	s := manyClusters(t, 5, 0, nil)
+	all := namesOf(s.Set(eds))
 	for name, test := range map[string]struct {
-		change func(initial map[string]string)
-		names  []string // to be sent
-		none   bool
+		typeURL   string
+		change    func(req *request)
+		resources []string // to be sent
+		removed   []string
+		waits     int // removals that wait for what else the client says
 	}{
-		"all":     {change: func(map[string]string) {}, none: true},
-		"older":   {change: func(m map[string]string) { m["cluster-3"] = "old" }, names: []string{"cluster-3"}},
-		"lacking": {change: func(m map[string]string) { delete(m, "cluster-2") }, names: []string{"cluster-2"}},
+		"all":             {typeURL: cds},
+		"all by name":     {typeURL: eds},
+		"older":           {typeURL: cds, change: func(r *request) { r.initial["cluster-3"] = "old" }, resources: []string{"cluster-3"}},
+		"lacking":         {typeURL: cds, change: func(r *request) { delete(r.initial, "cluster-2") }, resources: []string{"cluster-2"}},
+		"older by name":   {typeURL: eds, change: func(r *request) { r.initial["cluster-3"] = "old" }, resources: []string{"cluster-3"}},
+		"lacking by name": {typeURL: eds, change: func(r *request) { delete(r.initial, "cluster-2") }, resources: []string{"cluster-2"}},
+		"gone":            {typeURL: eds, change: func(r *request) { r.initial["gone"], r.subscribe = "old", append(r.subscribe, "gone") }, waits: 1},
+		"not there":       {typeURL: eds, change: func(r *request) { r.subscribe = append(r.subscribe, "none") }, removed: []string{"none"}},
+		"not wanted":      {typeURL: eds, change: func(r *request) { r.initial["gone"] = "old" }},
+		"some":            {typeURL: eds, change: func(r *request) { r.subscribe = r.subscribe[:3] }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := fresh(s, true)
-			for _, typeURL := range []string{cds, eds} {
-				initial := map[string]string{}
-				for _, r := range s.Set(typeURL).All() {
-					initial[r.Name] = r.Version
-				}
-				if test.change(initial); typeURL == eds && !test.none {
-					break // clusters are enough
-				}
-				req := &request{typeURL: typeURL, initial: initial}
-				if typeURL == eds {
-					req.subscribe = namesOf(s.Set(eds))
-				}
-				if err := st.handle(req); err != nil {
-					t.Fatal(err)
-				}
-				k := st.of(typeURL)
-				if entries := len(k.entries); (entries == 0) != test.none || !k.restored {
-					t.Errorf("got %d entries, want none: %v", entries, test.none)
-				}
+			req := &request{typeURL: test.typeURL, initial: map[string]string{}}
+			for _, r := range s.Set(test.typeURL).All() {
+				req.initial[r.Name] = r.Version
 			}
-			var sent []string
+			if test.typeURL == eds {
+				req.subscribe = slices.Clone(all)
+			}
+			if test.change != nil {
+				test.change(req)
+			}
+			if err := st.handle(req); err != nil {
+				t.Fatal(err)
+			}
+			k := st.of(test.typeURL)
+			if want := len(test.resources) + len(test.removed) + test.waits; len(k.entries) != want || len(k.todo) != want || !k.restored {
+				t.Errorf("got %d entries, %d to do, restored %v, want %d", len(k.entries), len(k.todo), k.restored, want)
+			}
+			var sent, removed []string
 			if m := st.next(); m != nil {
 				for _, r := range m.resources {
 					sent = append(sent, r.Name)
 				}
+				removed = m.removed
 			}
-			if !slices.Equal(sent, test.names) {
-				t.Errorf("got %v sent, want %v", sent, test.names)
+			if !slices.Equal(sent, test.resources) || !slices.Equal(removed, test.removed) {
+				t.Errorf("got %v sent and %v removed, want %v and %v", sent, removed, test.resources, test.removed)
 			}
 		})
 	}
