@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -128,7 +130,15 @@ func (s *serverFlags) serverError(err error) error {
 	message := words(st.Message(), false) // a proxy's words may stand in it
 	switch {
 	case st.Code() == codes.Unavailable:
-		return fmt.Errorf("no control plane answers at %s: %s\nStart one with 'sluice controlplane -f DIR', or name another with --server or SLUICE_SERVER", where, message)
+		why, remedy := reason(message), "Start one with 'sluice controlplane -f DIR', or name another with --server or SLUICE_SERVER"
+		if secure := cmp.Or(s.ca, os.Getenv("SLUICE_CA")) != ""; !secure && strings.Contains(why, "EOF") {
+			remedy = "If it wants TLS, give --ca or SLUICE_CA"
+		} else if secure && strings.Contains(why, "first record does not look like a TLS handshake") {
+			remedy = "It does not speak TLS: leave out --ca and SLUICE_CA"
+		}
+		return fmt.Errorf("no control plane answers at %s: %s\n%s", where, why, remedy)
+	case st.Code() == codes.Unauthenticated:
+		return fmt.Errorf("%s\nA token's file can stand in SLUICE_TOKEN_FILE, too", message)
 	case st.Code() == codes.Unimplemented:
 		return fmt.Errorf("%s answers, but is no Sluice control plane: %s", where, message)
 	case errors.Is(err, context.Canceled), st.Code() == codes.Canceled:
@@ -136,3 +146,17 @@ func (s *serverFlags) serverError(err error) error {
 	}
 	return errors.New(message)
 }
+
+// reason is what the network says in gRPC's words, without those.
+func reason(text string) string {
+	text = strings.TrimPrefix(text, "latest balancer error: ")
+	if quoted, ok := strings.CutPrefix(text, "connection error: desc = "); ok {
+		if plain, err := strconv.Unquote(quoted); err == nil {
+			text = strings.TrimPrefix(plain, "transport: ")
+		}
+	}
+	return text
+}
+
+// unreached: gRPC waited for a connection until the end.
+func unreached(text string) bool { return strings.Contains(text, "latest balancer error: ") }

@@ -62,7 +62,7 @@ they come from; -o wide lists all of them.`,
 				case request.GetProxy() != "":
 					return writeProxy(cmd.OutOrStdout(), readable(response), output == "wide", time.Now())
 				}
-				return writeStatus(cmd.OutOrStdout(), readable(response), output == "wide", time.Now())
+				return writeStatus(cmd.OutOrStdout(), readable(response), fleet, output == "wide", time.Now())
 			}
 			if watch {
 				err = watchStatus(cmd.Context(), client, request, write, output, cmd.OutOrStdout())

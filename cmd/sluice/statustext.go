@@ -13,8 +13,9 @@ import (
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
-// writeStatus writes a line for each proxy, what they refuse, and what is wrong with the documents.
-func writeStatus(w io.Writer, response *adminv1.StatusResponse, wide bool, now time.Time) error {
+// writeStatus writes a line for each proxy, what they refuse, and what is wrong with the documents. fleet is the one that was
+// asked about; empty is all.
+func writeStatus(w io.Writer, response *adminv1.StatusResponse, fleet string, wide bool, now time.Time) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprint(table, "FLEET\tPROXY\tAGENT\tCONNECTED")
@@ -43,7 +44,9 @@ func writeStatus(w io.Writer, response *adminv1.StatusResponse, wide bool, now t
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if len(response.GetProxies()) == 0 {
+	if len(response.GetProxies()) == 0 && fleet != "" {
+		fmt.Fprintf(&b, "(no proxy of fleet %s is connected, or was seen lately)\n", fleet)
+	} else if len(response.GetProxies()) == 0 {
 		b.WriteString("(no proxy has connected yet: start one with the file that 'sluice bootstrap' writes)\n")
 	} else {
 		section(&b, []string{total(response.GetTotals())})

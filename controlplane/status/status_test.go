@@ -182,8 +182,13 @@ func TestWait(t *testing.T) {
 		tracker.Nacked(3, resource.EndpointType, "2", "what is this")
 		err := <-done // the minute is over
 		var lagging *WaitError
-		if !errors.As(err, &lagging) || !errors.Is(err, context.DeadlineExceeded) || len(lagging.Lagging) != 1 || !strings.Contains(err.Error(), "what is this") {
-			t.Errorf("got %v, want who lags, and why", err)
+		if !errors.As(err, &lagging) || !errors.Is(err, context.DeadlineExceeded) || len(lagging.Lagging) != 1 || !strings.Contains(err.Error(), "what is this") || strings.Contains(err.Error(), "SDS") {
+			t.Errorf("got %v, want who lags, and why, and not what there is none of", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := tracker.Wait(ctx, "egde", 1); err == nil || !strings.Contains(err.Error(), `no Gateway is of fleet "egde"; got 0 proxies`) {
+			t.Errorf("got %v, want that there is no such fleet", err)
 		}
 	})
 }

@@ -10,9 +10,12 @@ import (
 
 // WaitError says who had not accepted the newest when the wait ended.
 type WaitError struct {
+	// Fleet is theirs. Unknown: nothing is served to it, since no Gateway is of this fleet.
+	Fleet   string
+	Unknown bool
 	// Connected of at least Want proxies were connected.
 	Connected, Want int
-	// Lagging are those that had not accepted.
+	// Lagging are those that had not accepted, with the types of which they had not.
 	Lagging []Proxy
 	// Cause is why the wait ended.
 	Cause error
@@ -21,6 +24,9 @@ type WaitError struct {
 // Error names at most five proxies.
 func (e *WaitError) Error() string {
 	var parts []string
+	if e.Unknown {
+		parts = append(parts, fmt.Sprintf("no Gateway is of fleet %q", e.Fleet))
+	}
 	if e.Connected < e.Want {
 		parts = append(parts, fmt.Sprintf("got %d proxies connected, want at least %d", e.Connected, e.Want))
 	}
@@ -32,13 +38,11 @@ func (e *WaitError) Error() string {
 		}
 		var types []string
 		for _, t := range p.Types {
-			if t.State == Stale || t.State == Error || t.State == NotSent {
-				text := t.Short + " " + string(t.State)
-				if t.Error != "" {
-					text += ": " + t.Error
-				}
-				types = append(types, text)
+			text := t.Short + " " + string(t.State)
+			if t.Error != "" {
+				text += ": " + t.Error
 			}
+			types = append(types, text)
 		}
 		parts = append(parts, p.ID+" ("+strings.Join(types, ", ")+")")
 	}
@@ -56,13 +60,13 @@ func (e *WaitError) Unwrap() error { return e.Cause }
 func (t *Tracker) Wait(ctx context.Context, fleet string, atLeast int) ([]Proxy, error) {
 	for {
 		t.mu.Lock()
-		published := t.newest[fleet]
+		published, known := t.newest[fleet]
 		proxies := t.list(func(p *proxy) bool { return p.fleet == fleet && p.connected })
 		changed := t.changed
 		t.mu.Unlock()
 		var lagging []Proxy
 		for _, p := range proxies {
-			if !current(p, published) {
+			if p.Types = behind(p, published); len(p.Types) > 0 {
 				lagging = append(lagging, p)
 			}
 		}
@@ -72,19 +76,19 @@ func (t *Tracker) Wait(ctx context.Context, fleet string, atLeast int) ([]Proxy,
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, &WaitError{Connected: len(proxies), Want: atLeast, Lagging: lagging, Cause: context.Cause(ctx)}
+			return nil, &WaitError{Fleet: fleet, Unknown: !known, Connected: len(proxies), Want: atLeast, Lagging: lagging, Cause: context.Cause(ctx)}
 		}
 	}
 }
 
-// current: the proxy has accepted all that there is. It asks for clusters and listeners always, and for the rest where
-// there is some.
-func current(p Proxy, published map[string]Published) bool {
+// behind are the types of which a proxy has not accepted all that there is. It asks for clusters and listeners always, and for the
+// rest where there is some.
+func behind(p Proxy, published map[string]Published) (types []Type) {
 	for _, t := range p.Types {
 		needed := published[t.URL].Resources > 0 || t.URL == resource.ClusterType || t.URL == resource.ListenerType
 		if t.State != Synced && (needed || t.State != NotSent) {
-			return false
+			types = append(types, t)
 		}
 	}
-	return true
+	return types
 }

@@ -136,6 +136,9 @@ func (st *state) handle(req *request) error {
 		if k.nonce != "" && req.nonce != k.nonce {
 			return nil // stale (rule 4): the client will answer the response that is on its way, with its names of then
 		}
+		if !k.sub.stays(req.names) {
+			k.single()
+		}
 		if slices.Contains(req.names, wildcard) && !k.sub.all {
 			k.unfold()
 		}
@@ -178,9 +181,9 @@ func (st *state) update(k *kind, req *request) change {
 // subscribed puts on the list what a change of the subscription asks for.
 func (st *state) subscribed(k *kind, c change, first bool, initial map[string]string) {
 	fresh, all := c.fresh, c.wildcard && k.set != nil
-	if st.delta && first {
+	if first {
 		k.askedFirst(initial)
-		if k.begin(c, initial) {
+		if (st.delta || !k.restored) && k.begin(c, initial) {
 			fresh, all, initial = nil, false, nil
 		}
 	}
