@@ -112,6 +112,7 @@ func Open(o Options) (*Authority, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
+	secretfile.Sweep(o.Dir)
 	var err error
 	if a.joins, err = openJoins(filepath.Join(o.Dir, joinsFile), o.Now); err != nil {
 		return nil, fmt.Errorf("authority: %w", err)

@@ -126,8 +126,12 @@ func TestAuthority(t *testing.T) {
 		t.Error("two have one serial number")
 	}
 
-	// The same again after a restart, and for another trust domain it is no use.
+	// The same again after a restart, and for another trust domain it is no use. What a crash left of a key is gone.
+	put(t, &o, ".new-1", "half a key")
 	again := open(t, o)
+	if _, err := os.Stat(filepath.Join(o.Dir, ".new-1")); !os.IsNotExist(err) {
+		t.Errorf("a half-written file is there still: %v", err)
+	}
 	if again.Fingerprint() != a.Fingerprint() {
 		t.Error("another root after a restart")
 	}

@@ -51,6 +51,14 @@ func Probe(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
+// Sweep removes what a crash left half-written in a folder that nobody writes to: it is of no use, and may hold keys.
+func Sweep(dir string) {
+	leftovers, _ := filepath.Glob(filepath.Join(dir, temporary))
+	for _, path := range leftovers {
+		_ = os.Remove(path)
+	}
+}
+
 // Read reads a file of at most so many bytes, that others than its owner and group may not read, nor its group write.
 // (The group may read, since that is how orchestrators mount secrets.)
 func Read(path string, maxBytes int64) ([]byte, error) {
