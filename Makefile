@@ -13,7 +13,7 @@ PEERS   ?= nginx,haproxy,envoy,caddy,reverseproxy
 CASES   ?= all
 CACHES  ?= SnapshotCache,LinearCache
 SETTLE  ?= 5s
-GROWTH  ?= 1m
+GROWTH  ?= 5m
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test e2e parity lint generate golden fuzz bench bench-controlplane microbench envoy caddy clean soak chaos torture h2spec pgo

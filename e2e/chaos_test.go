@@ -43,7 +43,7 @@ func TestQuarantineChaos(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	c := &chaos{t: t, rnd: rand.New(rand.NewPCG(seed, 2)), files: map[int]int{}, proxies: map[string][]*harness.Proxy{}}
+	c := &chaos{t: t, rnd: rand.New(rand.NewPCG(seed, 2)), files: map[int]int{}, ids: map[*harness.Proxy]string{}, proxies: map[string][]*harness.Proxy{}}
 	c.stage = harness.NewStage(t, nil)
 	c.write("gateways.yaml", "kind: Gateway\nname: web\nfleet: edge\nlisteners: [{name: http, address: 127.0.0.1, port: {{port \"http\"}}, protocol: HTTP}]\n---\n"+c.extra("127.0.0.1"))
 	for i := range chaosRoutes {
@@ -120,6 +120,7 @@ type chaos struct {
 	cp      *harness.ControlPlane
 	files   map[int]int // the version of each route
 	proxies map[string][]*harness.Proxy
+	ids     map[*harness.Proxy]string
 	joined  int
 	edits   int
 	refused atomic.Int64
@@ -152,7 +153,9 @@ func (c *chaos) bad(i int) {
 
 func (c *chaos) join(kind string) {
 	c.joined++
-	c.proxies[kind] = append(c.proxies[kind], harness.StartProxy(c.t, kind, c.cp.Addr, "edge", fmt.Sprintf("%s-%d", kind, c.joined)))
+	p := harness.StartProxy(c.t, kind, c.cp.Addr, "edge", fmt.Sprintf("%s-%d", kind, c.joined))
+	c.ids[p] = fmt.Sprintf("%s-%d", kind, c.joined)
+	c.proxies[kind] = append(c.proxies[kind], p)
 }
 
 func (c *chaos) leave(kind string) {
@@ -256,12 +259,17 @@ func (c *chaos) settled() error {
 			return fmt.Errorf("status says %s", line)
 		}
 	}
+	for _, p := range slices.Concat(c.proxies[harness.Go], c.proxies[harness.Envoy]) {
+		if err := agreed(c.t, c.cp, c.ids[p], p); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 func (c *chaos) lives(id string) bool {
 	for _, p := range slices.Concat(c.proxies[harness.Go], c.proxies[harness.Envoy]) {
-		if text, err := os.ReadFile(p.Bootstrap); err == nil && strings.Contains(string(text), id) {
+		if c.ids[p] == id {
 			return true
 		}
 	}

@@ -57,21 +57,25 @@ func TestRotateAuthority(t *testing.T) {
 			return nil
 		})
 	}
+	connected := func(since time.Time) {
+		t.Helper()
+		harness.Eventually(t, j.Process, "connected by a later certificate", func() error {
+			all := j.proxies()
+			for _, kind := range harness.Kinds {
+				if p := all[kind+"/one"]; !p.connected || p.at.Before(since.Add(-time.Second)) {
+					return fmt.Errorf("%s: %+v", kind, p)
+				}
+			}
+			return nil
+		})
+	}
 	until("the new key signs", func(text string) bool { return strings.Contains(text, "the old root is trusted no more") })
+	until("the old root is gone", func(text string) bool { return !strings.Contains(text, before) && !strings.Contains(text, "from ") })
+	connected(time.Now())
 	j.Kill()
 	j.Launch()
 	j.WaitReady()
-	until("the old root is gone", func(text string) bool { return !strings.Contains(text, before) && !strings.Contains(text, "from ") })
-	dropped := time.Now()
-	harness.Eventually(t, j.Process, "connected by a certificate of the new key", func() error {
-		all := j.proxies()
-		for _, kind := range harness.Kinds {
-			if p := all[kind+"/one"]; !p.connected || p.at.Before(dropped.Add(-time.Second)) {
-				return fmt.Errorf("%s: %+v", kind, p)
-			}
-		}
-		return nil
-	})
+	connected(time.Now())
 	j.pair.edit(t, weights, turnedWeights)
 	for _, kind := range harness.Kinds {
 		j.Sluice(j.as("viewer.token", "wait", "--fleet", kind)...)

@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -64,6 +65,7 @@ func (c *compiler) socket(s *socket) ir.Listener {
 			out.Chains = append(out.Chains, l.passthrough()...)
 			continue
 		}
+		c.warnUncovered(l, chains)
 		if l.msg.GetStrictSni() {
 			continue
 		}
@@ -87,6 +89,20 @@ func (c *compiler) socket(s *socket) ir.Listener {
 		out.Default = chain
 	}
 	return out
+}
+
+// warnUncovered tells of hosts of which nothing is in any certificate: browsers and clients that check refuse what they are shown.
+func (c *compiler) warnUncovered(l *listener, chains *chainSet) {
+	for i, host := range l.msg.GetHosts() {
+		if host == anyHost || chains.owner[host] != nil || strings.HasPrefix(host, "*.") && chains.under(host) {
+			continue
+		}
+		what := "clients are shown that of " + l.certs[0].doc.Ref.Name + ", and refuse it"
+		if l.msg.GetStrictSni() {
+			what = "clients that ask for it are refused"
+		}
+		c.warnf(l.gateway.doc, indexed(l.field+".hosts", i), definition.CodeUncoveredHost, "no certificate of the listener covers %s: %s; add one that does", host, what)
+	}
 }
 
 // fallback is the listener for clients whose server name nobody covers: the one for any host, else the first of HTTPS,
@@ -172,6 +188,16 @@ func (s *chainSet) of(l *listener, cert *certificate) *ir.FilterChain {
 	s.byName[chain.Name] = chain
 	s.list = append(s.list, chain)
 	return chain
+}
+
+// under reports whether a certificate has a name that a host with a wildcard covers.
+func (s *chainSet) under(wildcard string) bool {
+	for name := range s.owner {
+		if strings.HasSuffix(name, wildcard[1:]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *chainSet) claim(chain *ir.FilterChain, name string) {

@@ -85,7 +85,7 @@ func Compile(in Input) *Output {
 		now: Memory{
 			services: make(map[*sluicev1.Service]*serviceMemo, len(in.Documents)), routes: make(map[proto.Message]*routeMemo, len(in.Documents)),
 			rules:    make(map[string]*rulesMemo, len(in.Documents)),
-			clusters: map[string]*ir.Cluster{}, tables: map[string]*ir.RouteTable{},
+			clusters: map[string]*ir.Cluster{}, tables: map[string]*ir.RouteTable{}, order: map[string][]string{},
 		},
 	}
 	if c.held == nil {

@@ -21,6 +21,7 @@ type Memory struct {
 	rules    map[string]*rulesMemo // by the names of Routes
 	clusters map[string]*ir.Cluster
 	tables   map[string]*ir.RouteTable // by fleet and name
+	order    map[string][]string       // names as they were sorted, by what they are of
 }
 
 // turn begins a compilation: what it takes from before goes into the next.
@@ -29,6 +30,21 @@ func (m *Memory) turn() (before Memory) {
 		return Memory{}
 	}
 	return *m
+}
+
+// sortedKeysOf is sortedKeys for names that are mostly those of the last compilation.
+func sortedKeysOf[V any](c *compiler, what string, m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for _, k := range c.before.order[what] {
+		if _, still := m[k]; still {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) < len(m) {
+		keys = sortedKeys(m)
+	}
+	c.now.order[what] = keys
+	return keys
 }
 
 // serviceMemo is of a Service's message alone.

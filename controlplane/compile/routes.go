@@ -31,11 +31,11 @@ type rule struct {
 // resolveRoutes makes the rules of every Route, and of every Service that publishes itself. A Route with a fault is left
 // out as a whole: without one of its rules, requests would go to a later one that was not meant for them.
 func (c *compiler) resolveRoutes() {
-	byName := map[string]routeSource{}
+	byName := make(map[string]routeSource, len(c.docs)+len(c.services))
 	for _, d := range c.docs {
 		byName[d.Ref.Name] = routeSource{doc: d}
 	}
-	for _, name := range sortedKeys(c.services) {
+	for _, name := range sortedKeysOf(c, "services", c.services) {
 		s := c.services[name]
 		if s.memo.published == nil {
 			continue
@@ -58,7 +58,7 @@ func (c *compiler) resolveRoutes() {
 		}
 		byName[name] = short
 	}
-	for _, name := range sortedKeys(byName) {
+	for _, name := range sortedKeysOf(c, "routes", byName) {
 		r := &route{doc: byName[name].doc, memo: c.rememberRoute(byName[name])}
 		r.msg = r.memo.msg
 		if c.route(r) {

@@ -23,7 +23,7 @@ type service struct {
 
 // resolveServices makes the clusters. A Service with a fault is left out.
 func (c *compiler) resolveServices() {
-	for _, name := range sortedKeys(c.services) {
+	for _, name := range sortedKeysOf(c, "services", c.services) {
 		s := c.services[name]
 		if !c.cluster(s) {
 			delete(c.services, name)
@@ -109,7 +109,7 @@ func (c *compiler) warnUnused() {
 	if c.flawed() {
 		return
 	}
-	for _, name := range sortedKeys(c.services) {
+	for _, name := range sortedKeysOf(c, "services", c.services) {
 		if s := c.services[name]; !s.used {
 			c.warnf(s.doc, "", definition.CodeUnusedService, "no Route and no listener uses this Service")
 		}

@@ -3,7 +3,6 @@ package compile
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -50,7 +49,7 @@ func (c *compiler) fleet(name string, f *fleet) *ir.Fleet {
 		}
 	}
 	slices.SortFunc(out.RouteTables, func(a, b *ir.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
-	for _, name := range sortedKeys(clusters) {
+	for _, name := range sortedKeysOf(c, "clusters of "+name, clusters) {
 		cluster := c.services[name].cluster
 		out.Clusters = append(out.Clusters, cluster)
 		if t := cluster.TLS; t != nil && t.Certificate != "" {
@@ -77,7 +76,7 @@ type candidate struct {
 
 // table makes a listener's virtual hosts.
 func (c *compiler) table(s *socket, l *listener) *ir.RouteTable {
-	hosts := map[string][]candidate{}
+	hosts := make(map[string][]candidate, len(l.joins))
 	for _, r := range l.joins {
 		for _, written := range r.msg.GetHosts() {
 			for _, own := range l.msg.GetHosts() {
@@ -92,7 +91,7 @@ func (c *compiler) table(s *socket, l *listener) *ir.RouteTable {
 		c.idle = append(c.idle, l)
 	}
 	table := &ir.RouteTable{Name: l.name}
-	for _, host := range sortedKeys(hosts) {
+	for _, host := range sortedKeysOf(c, "hosts of "+l.name, hosts) {
 		table.Hosts = append(table.Hosts, c.virtualHost(host, answering(hosts[host])))
 	}
 	id := "Gateway/" + l.name
@@ -137,11 +136,10 @@ func answering(candidates []candidate) []*route {
 
 // virtualHost makes a host's rules. Hosts with the same Routes share one list of them, which nobody changes.
 func (c *compiler) virtualHost(host string, routes []*route) *ir.VirtualHost {
-	names := make([]string, len(routes))
-	for i, r := range routes {
-		names[i] = r.msg.GetName()
+	key := routes[0].msg.GetName()
+	for _, r := range routes[1:] {
+		key += " " + r.msg.GetName()
 	}
-	key := strings.Join(names, " ")
 	_, known := c.now.rules[key]
 	memo := c.rememberRules(key, routes)
 	if !known {

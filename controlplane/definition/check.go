@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/asn1"
 	"encoding/base64"
@@ -82,6 +83,18 @@ func isPEM(text string) bool {
 	var sequence asn1.RawValue
 	_, err = asn1.Unmarshal(der, &sequence)
 	return err == nil && sequence.Tag == asn1.TagSequence && sequence.IsCompound && len(sequence.Bytes) > 0
+}
+
+// keyBlock is the beginning of a private key in PEM, in a text or in a comment, with something of the key itself.
+var keyBlock = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\s|#|\\[nr])*[A-Za-z0-9+/]{32}`)
+
+// privateKey refuses a document with a private key in it, be it in a description or a comment: who may look at the status may
+// look at documents, and what is served is kept for the history.
+func (d *decoder) privateKey(text []byte) {
+	if at := keyBlock.FindIndex(text); at != nil {
+		position := Position{File: d.file, Line: d.line + 1 + bytes.Count(text[:at[0]], []byte("\n")), Column: at[0] - bytes.LastIndexByte(text[:at[0]], '\n')}
+		d.add(position, "", CodeInvalidValue, "got a private key, want none in definitions, not in comments either: whoever may ask sees them; count it as known to others")
+	}
 }
 
 func checkRoute(r *sluicev1.Route, report reporter) {

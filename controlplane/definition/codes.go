@@ -51,6 +51,7 @@ const (
 	CodeNameFails          = "SL0606"
 	CodeUndone             = "SL0607"
 	CodeHostTwice          = "SL0608"
+	CodeUncoveredHost      = "SL0609"
 	CodeRefused            = "SL0701"
 	CodeUnsupported        = "SL0703"
 	CodeLacking            = "SL0704"
@@ -110,6 +111,7 @@ var Codes = []Code{
 	{CodeNameFails, "A name that the control plane looks up does not resolve, or not all that it names does; the last servers are kept."},
 	{CodeUndone, "An undo holds the document back: an earlier version of it is served."},
 	{CodeHostTwice, "A host that one document serves is served by another one, too, from now on; told by plan alone."},
+	{CodeUncoveredHost, "No certificate of an HTTPS listener covers one of its hosts."},
 	{CodeRefused, "Proxies refuse what comes of the document, or of its deletion."},
 	{CodeUnsupported, "The document brings what proxies of its fleet, by their own word, do not support."},
 	{CodeLacking, "A proxy joined, or came back, that does not support what its fleet runs."},

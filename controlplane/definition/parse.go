@@ -114,6 +114,9 @@ func readChunk(file string, c chunk) (*Document, []Problem) {
 		positions: d.positions,
 	}
 	judge(d, message)
+	if len(d.problems) == 0 {
+		d.privateKey(c.text)
+	}
 	if len(d.problems) > 0 {
 		return nil, d.sorted()
 	}

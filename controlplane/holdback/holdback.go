@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/negotiate"
+	"github.com/sluice-proxy/sluice/controlplane/provenance"
 	"github.com/sluice-proxy/sluice/controlplane/store"
 	"github.com/sluice-proxy/sluice/xds/resource"
 	"github.com/sluice-proxy/sluice/xds/snapshot"
@@ -186,12 +187,7 @@ func (t *trials) warned(result *store.Result) *store.Result {
 			told[a] = true
 			count[l.Class]++
 			p := definition.Problem{Code: definition.CodeLacking, Severity: definition.SeverityWarning, Message: l.String() + ": it is served all the same, since it was there first"}
-			if kind, document, ok := documentOf(l); ok {
-				p.Ref = definition.Ref{Kind: kind, Name: document}
-				if i := slices.IndexFunc(result.Documents, func(d *definition.Document) bool { return d.Ref == p.Ref }); i >= 0 {
-					p.Position = result.Documents[i].Position
-				}
-			}
+			p.Ref, p.Position = documentOf(result, l)
 			problems = append(problems, store.Problem{Problem: p})
 		}
 	}
@@ -204,14 +200,16 @@ func (t *trials) warned(result *store.Result) *store.Result {
 	return &with
 }
 
-// documentOf is the document that a resource is named after.
-func documentOf(l negotiate.Lack) (kind, name string, ok bool) {
-	switch l.TypeURL {
-	case resource.ClusterType, resource.EndpointType:
-		return "Service", l.Resource, true
-	case resource.RouteType, resource.VirtualHostType:
-		gateway, _, ok := strings.Cut(l.Resource, "/")
-		return "Gateway", gateway, ok
+// documentOf is the document that a resource came from. Of a virtual host, or a table of them, that came from several nobody knows
+// which one it is: then it is the Gateway that has them.
+func documentOf(result *store.Result, l negotiate.Lack) (ref definition.Ref, at definition.Position) {
+	origins := provenance.Find(result.Compiled, l.Fleet, l.TypeURL, l.Resource)
+	if i := strings.LastIndexByte(l.Resource, '/'); l.TypeURL == resource.VirtualHostType && len(origins) > 1 && i > 0 {
+		origins = provenance.Find(result.Compiled, l.Fleet, resource.RouteType, l.Resource[:i])
 	}
-	return "", "", false
+	if len(origins) == 0 {
+		return ref, at
+	}
+	parts := strings.SplitN(origins[0].Document, "/", 3)
+	return definition.Ref{Kind: parts[0], Name: parts[1]}, origins[0].Position
 }

@@ -291,3 +291,16 @@ func TestTogether(t *testing.T) {
 		}
 	})
 }
+
+// TestNewcomer: what those have accepted that were there is not withdrawn because of one that comes, be it at the same moment.
+func TestNewcomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := edited(t, fine("sluice-proxy"))
+		defer m.room.Close()
+		m.join(refusing("envoy 1", badEdit, says))
+		m.run(time.Hour)
+		if m.version("s3") != "2" || m.room.Count() > 0 || m.room.pushes > 0 {
+			t.Errorf("got s3 %s, %v held back, %d pushes, want nothing done", m.version("s3"), m.held(), m.room.pushes)
+		}
+	})
+}

@@ -111,6 +111,9 @@ func (r *Room) look(now time.Time) (wake time.Time) {
 			r.prove(f, now)
 			f.told, f.fails, calm[name] = "", 0, true
 		case refused:
+			if r.ran(name, now) { // what runs is not withdrawn because of a newcomer
+				r.prove(f, now)
+			}
 			at, begun := r.begin(name, f, now)
 			if begun {
 				return time.Time{}

@@ -25,8 +25,19 @@ const smallest = 10
 // the trouble of those proxies, such as a port that is busy there, or a mind that is not sound. whole waits for everybody's
 // word, though enough is said. wake is when time alone may change the answer.
 func (r *Room) judge(name string, now time.Time, whole bool) (j judgement, wake time.Time) {
-	classes, b := r.ballot(name, now)
+	classes, b := r.ballot(name, now, time.Time{})
 	b.whole = whole
+	return b.judge(classes)
+}
+
+// ran tells whether all accept what is published that were there when it was.
+func (r *Room) ran(name string, now time.Time) bool {
+	classes, b := r.ballot(name, now, r.at)
+	j, _ := b.judge(classes)
+	return j == accepted
+}
+
+func (b *ballot) judge(classes map[string][]voice) (j judgement, wake time.Time) {
 	undecided := false
 	for _, voices := range classes {
 		cj, at := b.count(voices)
@@ -34,15 +45,15 @@ func (r *Room) judge(name string, now time.Time, whole bool) (j judgement, wake 
 		undecided = undecided || cj == pending
 		j = max(j, cj)
 	}
-	if undecided && (j != refused || whole) {
+	if undecided && (j != refused || b.whole) {
 		j = pending
 	}
 	return j, wake
 }
 
-// ballot begins one.
-func (r *Room) ballot(name string, now time.Time) (map[string][]voice, *ballot) {
-	classes, total := r.voices(name), 0
+// ballot begins one, among all, or those that were there at some time.
+func (r *Room) ballot(name string, now, there time.Time) (map[string][]voice, *ballot) {
+	classes, total := r.voices(name, there), 0
 	for _, voices := range classes {
 		total += len(voices)
 	}
@@ -58,12 +69,12 @@ type voice struct {
 
 // voices are the proxies of a fleet, by class. Who has several streams, since the last is not known to be over yet or to weigh
 // more, has one voice: the best of them.
-func (r *Room) voices(name string) map[string][]voice {
+func (r *Room) voices(name string, there time.Time) map[string][]voice {
 	types := r.published.Fleets[name].Types
 	rank := map[judgement]int{refused: 1, accepted: 2}
 	best := map[string]voice{}
 	for _, s := range r.streams {
-		if s.fleet != name {
+		if s.fleet != name || !there.IsZero() && !s.since.Before(there) {
 			continue
 		}
 		v := voice{stream: s}

@@ -39,7 +39,7 @@ type saying struct {
 // sayings are the refusals of what is published, by the classes that refuse it; those of most proxies first, then the oldest.
 func (r *Room) sayings(fleet string, now time.Time) []saying {
 	var out []saying
-	classes, b := r.ballot(fleet, now)
+	classes, b := r.ballot(fleet, now, time.Time{})
 	for _, voices := range classes {
 		if j, _ := b.count(voices); j != refused {
 			continue // what some say there is their own trouble

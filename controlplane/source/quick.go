@@ -26,6 +26,9 @@ type pending struct {
 func (w *Watcher) note(e fsnotify.Event) bool {
 	dir, base := filepath.Split(e.Name)
 	path, known := w.plain[e.Name]
+	if folder := w.listed[filepath.Clean(dir)]; !known && folder != "" && document(base) && e.Has(fsnotify.Create|fsnotify.Write) {
+		path, known = filepath.Join(folder, base), true // it is new
+	}
 	switch {
 	case w.notify.armed[e.Name] != nil, w.notify.armed[filepath.Clean(dir)][base]:
 		w.pending.sweep = true // a folder, or a name that decides what a path means
@@ -55,7 +58,7 @@ func (w *Watcher) quick(files map[string]bool) (again time.Duration, ok bool) {
 	var had, now []File
 	for path := range files {
 		at, there := find(w.last, path)
-		if info, err := os.Lstat(path); !there || w.last[at].Err != nil || err != nil || !info.Mode().IsRegular() {
+		if info, err := os.Lstat(path); there && w.last[at].Err != nil || !there && len(w.last) >= MaxFiles || err != nil || !info.Mode().IsRegular() {
 			return 0, false
 		}
 		data, info, err := readFile(path, false)
@@ -63,7 +66,9 @@ func (w *Watcher) quick(files map[string]bool) (again time.Duration, ok bool) {
 			return 0, false
 		}
 		w.cache[path] = cached{info: info, data: data, sure: time.Since(info.ModTime()) > settled}
-		had, now = append(had, w.last[at]), append(now, File{Path: path, Data: data})
+		if now = append(now, File{Path: path, Data: data}); there {
+			had = append(had, w.last[at])
+		}
 	}
 	now, wait := w.losses.keep(had, now, w.opts.Grace)
 	again = sweepAfter
@@ -75,8 +80,11 @@ func (w *Watcher) quick(files map[string]bool) (again time.Duration, ok bool) {
 	}
 	all := slices.Clone(w.last)
 	for _, f := range now {
-		at, _ := find(all, f.Path)
-		all[at] = f
+		if at, there := find(all, f.Path); there {
+			all[at] = f
+		} else {
+			all = slices.Insert(all, at, f)
+		}
 	}
 	w.last = all
 	w.hand(all)

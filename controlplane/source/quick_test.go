@@ -56,13 +56,21 @@ func TestQuick(t *testing.T) {
 	look()
 	write(t, a, "a")
 	look(fsnotify.Event{Name: a, Op: fsnotify.Write}) // cut short: it is kept for a while
+	c := filepath.Join(dir, "aa.yaml")
+	write(t, c, "c1")
+	look(fsnotify.Event{Name: c, Op: fsnotify.Create}) // while a is kept, so all is looked at
 	must(t, os.Remove(b))
 	write(t, a, "a3")
 	look(fsnotify.Event{Name: a, Op: fsnotify.Write}) // and then all is looked at, though b is kept, too
 	write(t, b, "b3")
 	w.sweepAt = time.Now()
 	look(fsnotify.Event{Name: a, Op: fsnotify.Write}) // it is time
-	want := []string{"a.yaml=a2 b.yaml=b1", "nothing", "a.yaml=a2 b.yaml=b2", "nothing", "a.yaml=a3 b.yaml=b2", "a.yaml=a3 b.yaml=b3"}
+	d := filepath.Join(dir, "ab.yaml")
+	write(t, d, "d1")
+	write(t, b, "b4")
+	look(fsnotify.Event{Name: d, Op: fsnotify.Create}) // it alone
+	want := []string{"a.yaml=a2 b.yaml=b1", "nothing", "a.yaml=a2 b.yaml=b2", "nothing", "a.yaml=a2 aa.yaml=c1 b.yaml=b2",
+		"a.yaml=a3 aa.yaml=c1 b.yaml=b2", "a.yaml=a3 aa.yaml=c1 b.yaml=b3", "a.yaml=a3 aa.yaml=c1 ab.yaml=d1 b.yaml=b3"}
 	if before != "a.yaml=a1 b.yaml=b1" {
 		t.Errorf("got %q at first", before)
 	}
@@ -97,7 +105,9 @@ func TestNote(t *testing.T) {
 		{"sub/b.yaml", fsnotify.Write, true, false},
 		{"loose/c.yaml", fsnotify.Write, true, true}, // a link leads to it
 		{"linked.yaml", fsnotify.Create, true, true},
-		{"other.yaml", fsnotify.Create, true, true},
+		{"other.yaml", fsnotify.Create, true, false},
+		{"other.yaml", fsnotify.Remove, true, true},
+		{"new/other.yaml", fsnotify.Create, false, false}, // nobody listens there yet
 		{"sub", fsnotify.Remove, true, true},
 		{"new", fsnotify.Create, true, true},
 		{"sed1234", fsnotify.Write, false, false},

@@ -37,6 +37,8 @@ type scan struct {
 
 	// plain are the regular files below folders by their real paths, for events. "" is one that is reached in two ways.
 	plain map[string]string
+	// listed are the folders that were walked, in the same way.
+	listed map[string]string
 
 	found   []found
 	seen    map[string]bool // paths in found
@@ -45,7 +47,7 @@ type scan struct {
 }
 
 func newScan(cache map[string]cached, watch func(dir, name string)) *scan {
-	return &scan{watch: watch, cache: cache, next: map[string]cached{}, plain: map[string]string{}, seen: map[string]bool{}, folders: map[string]bool{}}
+	return &scan{watch: watch, cache: cache, next: map[string]cached{}, plain: map[string]string{}, listed: map[string]string{}, seen: map[string]bool{}, folders: map[string]bool{}}
 }
 
 // read walks all paths but "-" and reads what it finds.
@@ -137,6 +139,7 @@ func (s *scan) folder(dir string, depth int) {
 	if s.watch != nil {
 		s.watch(real, "")
 	}
+	once(s.listed, real, dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		s.add(dir, fmt.Errorf("source: %w", err))
@@ -166,14 +169,18 @@ func (s *scan) folder(dir string, depth int) {
 		case document(e.Name()):
 			s.add(path, nil)
 			if e.Type().IsRegular() && s.watch != nil {
-				at := filepath.Join(real, e.Name())
-				if _, twice := s.plain[at]; twice {
-					path = ""
-				}
-				s.plain[at] = path
+				once(s.plain, filepath.Join(real, e.Name()), path)
 			}
 		}
 	}
+}
+
+// once notes by which path a real one is reached; "" is by several.
+func once(m map[string]string, real, path string) {
+	if _, twice := m[real]; twice {
+		path = ""
+	}
+	m[real] = path
 }
 
 func realPath(path string) (string, error) {

@@ -54,6 +54,7 @@ type Watcher struct {
 	notify    *notifier
 	cache     map[string]cached
 	plain     map[string]string // see scan.plain
+	listed    map[string]string // see scan.listed
 	pending   pending
 	sweepAt   time.Time // when all is looked at again, at the latest; zero: all was
 	stdin     []File
@@ -199,7 +200,7 @@ func (w *Watcher) look() time.Duration {
 	w.notify.begin()
 	s := newScan(w.cache, w.notify.watch)
 	files := append(s.read(w.opts.Paths), w.stdin...)
-	w.cache, w.plain = s.next, s.plain
+	w.cache, w.plain, w.listed = s.next, s.plain, s.listed
 	extraNow := map[string][sha256.Size]byte{}
 	for _, p := range extra {
 		s.chain(p)

@@ -16,7 +16,10 @@ func (s *Store) accept(b *build, out *compile.Output) {
 			bad[p.Ref] = true
 		}
 	}
-	served := inPart(out)
+	var served map[definition.Ref]bool
+	if len(bad) > 0 {
+		served = inPart(out)
+	}
 	for ref, d := range b.chosen {
 		old := s.accepted[ref]
 		// A version with a fault counts where there never was one without, and some of it is served.

@@ -48,6 +48,23 @@ func (p paths) below(file, place string) bool {
 
 // respell names the files of what was accepted as they are named in the set.
 func (s *Store) respell(set Set, p paths) {
+	there, last := map[string]bool{}, ""
+	for _, d := range set.Documents {
+		if d.Position.File != last {
+			last = d.Position.File
+			there[last] = true
+		}
+	}
+	for _, problem := range set.Problems {
+		there[problem.File] = true
+	}
+	other := false // most often, all are named as they were
+	for _, d := range s.accepted {
+		other = other || !there[d.Position.File]
+	}
+	if !other {
+		return
+	}
 	spelled := map[string]string{}
 	for _, d := range set.Documents {
 		spelled[p.absolute(d.Position.File)] = d.Position.File

@@ -46,11 +46,30 @@ func (b *build) letGo() bool {
 	return true
 }
 
+// documents are those that are chosen, sorted. Most stood there in the last build, in this order.
 func (b *build) documents() []*definition.Document {
 	documents := make([]*definition.Document, 0, len(b.chosen))
-	for _, d := range b.chosen {
-		documents = append(documents, d)
+	for _, was := range b.store.sorted {
+		if d := b.chosen[was.Ref]; d != nil {
+			documents = append(documents, d)
+		}
 	}
+	if len(documents) == len(b.chosen) {
+		return documents
+	}
+	known := make(map[definition.Ref]bool, len(documents))
+	for _, d := range documents {
+		known[d.Ref] = true
+	}
+	for ref, d := range b.chosen {
+		if !known[ref] {
+			documents = append(documents, d)
+		}
+	}
+	slices.SortFunc(documents, func(x, y *definition.Document) int {
+		return cmp.Or(cmp.Compare(x.Ref.Kind, y.Ref.Kind), cmp.Compare(x.Ref.Name, y.Ref.Name))
+	})
+	b.store.sorted = documents
 	return documents
 }
 
@@ -113,6 +132,9 @@ func dangling(code string) bool {
 // revert chooses the last good version of documents with errors: first of those that are bad by themselves, then, if
 // there are none, of those that refer to what is not there.
 func (b *build) revert(out *compile.Output, effects bool) bool {
+	if !slices.ContainsFunc(out.Problems, func(p definition.Problem) bool { return p.Severity == definition.SeverityError }) {
+		return false
+	}
 	bad, served := map[definition.Ref]bool{}, inPart(out)
 	for _, p := range out.Problems {
 		// What is good only in part gives way to anything that is served at all: else a Gateway with a lasting fault

@@ -86,6 +86,8 @@ type Store struct {
 	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
 	// saved are lines of the state on disk, to be written again as they are.
 	saved map[definition.Ref]savedLine
+	// sorted are the documents of the last build.
+	sorted []*definition.Document
 	// memory is what builds have in common.
 	memory compile.Memory
 	// tickets are session ticket keys by fleet.
@@ -136,8 +138,9 @@ func (s *Store) update(set Set, certificates func(*definition.Document) (chain, 
 	s.respell(set, known)
 	b := &build{
 		store: s, set: set, paths: known, certificates: certificates, now: s.now(),
-		fresh: map[definition.Ref]*definition.Document{}, chosen: map[definition.Ref]*definition.Document{},
-		held: map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
+		fresh:  make(map[definition.Ref]*definition.Document, len(set.Documents)),
+		chosen: make(map[definition.Ref]*definition.Document, len(set.Documents)),
+		held:   map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
 		kept: map[definition.Ref]Problem{},
 	}
 	b.choose()
@@ -209,12 +212,8 @@ func (b *build) result(out *compile.Output) *Result {
 	}
 	slices.Sort(r.Files)
 	r.Files = slices.Compact(r.Files)
-	for _, d := range b.chosen {
-		r.Documents = append(r.Documents, d)
-	}
-	slices.SortFunc(r.Documents, func(x, y *definition.Document) int {
-		return cmp.Or(cmp.Compare(x.Ref.Kind, y.Ref.Kind), cmp.Compare(x.Ref.Name, y.Ref.Name))
-	})
+	r.Documents = b.documents()
+	b.store.sorted = r.Documents
 	return r
 }
 

@@ -117,7 +117,7 @@ func (st *state) composeAll(k *kind) *message {
 			tables++
 		}
 	}
-	if size > maxMessage && (k.URL != resource.VirtualHostType || tables > 1) { // see plan
+	if (st.delta || !k.FullState) && size > maxMessage && (k.URL != resource.VirtualHostType || tables > 1) { // see plan
 		return nil
 	}
 	st.oweAll(k, all)

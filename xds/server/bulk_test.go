@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-func fresh(s *snapshot.Snapshot) *state {
-	st := newState(config{delta: true, maxNames: 1 << 20, now: time.Now, patience: time.Minute, unserved: func(string) {}})
+func fresh(s *snapshot.Snapshot, isDelta bool) *state {
+	st := newState(config{delta: isDelta, maxNames: 1 << 20, now: time.Now, patience: time.Minute, unserved: func(string) {}})
 	st.adopt(s)
 	return st
 }
@@ -27,44 +27,76 @@ func namesOf(s *snapshot.Set) (names []string) {
 
 // TestFreshClient: a client that connects costs nothing for each name while it gets all that there is.
 func TestFreshClient(t *testing.T) {
-	s := manyClusters(t, 10, 0, nil)
-	st := fresh(s)
-	none := func(when string) {
-		t.Helper()
-		for _, k := range st.kinds {
-			if n := len(k.entries) + len(k.todo) + len(k.owed) + len(k.sub.names); n > 0 {
-				t.Fatalf("%s: %s: got something of %d names, want nothing", when, k.Short, n)
+	for _, isDelta := range []bool{false, true} {
+		t.Run(fmt.Sprintf("delta=%v", isDelta), func(t *testing.T) {
+			s := manyClusters(t, 10, 0, nil)
+			st := fresh(s, isDelta)
+			none := func(when string) {
+				t.Helper()
+				for _, k := range st.kinds {
+					if n := len(k.entries) + len(k.todo) + len(k.owed) + len(k.sub.names); n > 0 {
+						t.Fatalf("%s: %s: got something of %d names, want nothing", when, k.Short, n)
+					}
+				}
 			}
-		}
+			for _, names := range [][]string{nil, namesOf(s.Set(eds))} {
+				req := &request{typeURL: cds}
+				if names != nil {
+					req = &request{typeURL: eds, subscribe: names, names: names}
+				}
+				if err := st.handle(req); err != nil {
+					t.Fatal(err)
+				}
+				none("asked")
+				m := st.next()
+				if m == nil || m.typeURL != req.typeURL || m.all != s.Set(m.typeURL) || len(m.resources) != 10 {
+					t.Fatalf("got %+v, want all of %s", m, req.typeURL)
+				}
+				none("sent")
+				if err := st.handle(&request{typeURL: m.typeURL, nonce: m.nonce, version: m.version, names: names}); err != nil {
+					t.Fatal(err)
+				}
+				none("accepted")
+				st.settle()
+				if k := st.of(m.typeURL); k.base != s.Set(m.typeURL) {
+					t.Errorf("%s: got another base than what was accepted", m.typeURL)
+				}
+			}
+			if m := st.next(); m != nil {
+				t.Errorf("got %+v, want nothing more", m)
+			}
+		})
 	}
-	for _, req := range []*request{{typeURL: cds}, {typeURL: eds, subscribe: namesOf(s.Set(eds))}} {
-		if err := st.handle(req); err != nil {
-			t.Fatal(err)
+}
+
+// TestStays: what is said to change nothing does not.
+func TestStays(t *testing.T) {
+	for _, test := range []struct {
+		legacy bool
+		lists  [][]string
+		stays  bool
+	}{
+		{true, [][]string{nil, nil}, true},
+		{true, [][]string{{"*"}, nil}, false},
+		{true, [][]string{{"a", "b"}, {"b", "a"}}, true},
+		{true, [][]string{{"a", "b"}, nil}, false},
+		{true, [][]string{{"a", "b"}, {"a", "b", "*"}}, false},
+		{false, [][]string{{"a", "b"}, {"a", "c"}}, false},
+	} {
+		var s subscription
+		for i, names := range test.lists {
+			if last := i == len(test.lists)-1; last && s.stays(names) != test.stays {
+				t.Errorf("%v: got it stays %v, want %v", test.lists, !test.stays, test.stays)
+			}
+			s.set(names, test.legacy)
 		}
-		none("asked")
-		m := st.next()
-		if m == nil || m.typeURL != req.typeURL || len(m.resources) != 10 {
-			t.Fatalf("got %+v, want all of %s", m, req.typeURL)
-		}
-		none("sent")
-		if err := st.handle(&request{typeURL: m.typeURL, nonce: m.nonce}); err != nil {
-			t.Fatal(err)
-		}
-		none("accepted")
-		st.settle()
-		if k := st.of(m.typeURL); k.base != s.Set(m.typeURL) {
-			t.Errorf("%s: got another base than what was accepted", m.typeURL)
-		}
-	}
-	if m := st.next(); m != nil {
-		t.Errorf("got %+v, want nothing more", m)
 	}
 }
 
 // TestFreshClientRefuses: what it refuses is in doubt name by name.
 func TestFreshClientRefuses(t *testing.T) {
 	s := manyClusters(t, 10, 0, nil)
-	st := fresh(s)
+	st := fresh(s, true)
 	_ = st.handle(&request{typeURL: cds})
 	m := st.next()
 	_ = st.handle(&request{typeURL: cds, nonce: m.nonce, refused: text("no")})
@@ -90,7 +122,7 @@ func TestFreshClientOfMuch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := fresh(s)
+	st := fresh(s, true)
 	_ = st.handle(&request{typeURL: eds, subscribe: namesOf(s.Set(eds))})
 	for i := range 3 {
 		if m := st.next(); m == nil || len(m.resources) != 1 {
@@ -103,7 +135,7 @@ func TestFreshClientOfMuch(t *testing.T) {
 // for some of them later (rule 13).
 func TestFreshClientOwed(t *testing.T) {
 	s := manyClusters(t, 3, 0, nil)
-	st := fresh(s)
+	st := fresh(s, true)
 	_ = st.handle(&request{typeURL: cds})
 	st.next()
 	has := s.Set(eds).Get("cluster-1")
@@ -130,7 +162,7 @@ func TestFreshClientResumes(t *testing.T) {
 		"lacking": {change: func(m map[string]string) { delete(m, "cluster-2") }, names: []string{"cluster-2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st := fresh(s)
+			st := fresh(s, true)
 			for _, typeURL := range []string{cds, eds} {
 				initial := map[string]string{}
 				for _, r := range s.Set(typeURL).All() {

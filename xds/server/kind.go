@@ -63,6 +63,7 @@ type kind struct {
 	served    bool // Sluice has this type; else its set is for ever empty
 	requested bool // there was a request
 	sub       subscription
+	claimed   int           // bytes of what the client said at first that it has
 	set       *snapshot.Set // the wanted state; nil before there is a snapshot
 	base      *snapshot.Set
 	fresh     bool          // see bulk.go

@@ -105,6 +105,47 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// All names of a stream together are bounded, too: of all types, and with what it says that it has.
+func TestNamesBytes(t *testing.T) {
+	s := xdstest.Start(t, nil)
+	s.Set(fleet, world()...)
+	long := func(from string) (names []string) {
+		for i := range 3000 {
+			names = append(names, fmt.Sprintf("%s-%d-%s", from, i, strings.Repeat("x", 4000)))
+		}
+		return names
+	}
+	stream := s.Stream(fleet, true)
+	stream.Subscribe(strange, long("a")...)
+	stream.Subscribe(strange+"1", long("b")...)
+	stream.Unsubscribe(strange, long("a")...)
+	stream.Subscribe(strange+"2", long("c")...)
+	for stream.Next().Type != strange+"2" { // it goes on: what was let go of does not count
+	}
+	stream.Subscribe(strange+"3", long("d")...)
+	ended := func(s *xdstest.Stream) (err error) {
+		for err == nil {
+			_, err = s.Receive(xdstest.Patience)
+		}
+		return err
+	}
+	if err := ended(stream); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("names: got %v, want ResourceExhausted", err)
+	}
+
+	stream = s.Stream(fleet, true)
+	for i := range 3 {
+		has := map[string]string{}
+		for _, name := range long("has") {
+			has[name] = "1"
+		}
+		stream.SendDelta(&discoverypb.DeltaDiscoveryRequest{TypeUrl: fmt.Sprint(strange, i), ResourceNamesSubscribe: []string{"*"}, InitialResourceVersions: has})
+	}
+	if err := ended(stream); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("versions: got %v, want ResourceExhausted", err)
+	}
+}
+
 // A client's text is kept to a length.
 func TestErrorText(t *testing.T) {
 	c := ours(t)

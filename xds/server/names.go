@@ -17,10 +17,10 @@ type nameSet struct {
 }
 
 // nameID knows a set of names by what is in it: it is the sum of their hashes, under two seeds that no client knows, and how
-// many they are.
+// many and long they are.
 type nameID struct {
-	one, two uint64
-	count    int
+	one, two     uint64
+	count, bytes int
 }
 
 var seedOne, seedTwo = maphash.MakeSeed(), maphash.MakeSeed()
@@ -29,12 +29,14 @@ func (id *nameID) add(name string) {
 	id.one += maphash.String(seedOne, name)
 	id.two += maphash.String(seedTwo, name)
 	id.count++
+	id.bytes += len(name)
 }
 
 func (id *nameID) remove(name string) {
 	id.one -= maphash.String(seedOne, name)
 	id.two -= maphash.String(seedTwo, name)
 	id.count--
+	id.bytes -= len(name)
 }
 
 // registry finds sets of names that some stream has. It does not keep them.

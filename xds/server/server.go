@@ -65,6 +65,8 @@ const (
 	maxNodeLength   = 1024
 	maxErrorLength  = 4096
 	maxRequestBytes = 16 << 20
+	// maxNamesBytes is for all that one stream remembers of its client: 100,000 names of each type, as names are.
+	maxNamesBytes = 32 << 20
 )
 
 // readBuffer is what each connection holds for what comes in, in bytes.

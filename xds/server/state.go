@@ -136,6 +136,9 @@ func (st *state) handle(req *request) error {
 		if k.nonce != "" && req.nonce != k.nonce {
 			return nil // stale (rule 4): the client will answer the response that is on its way, with its names of then
 		}
+		if !k.sub.stays(req.names) {
+			k.single()
+		}
 		if slices.Contains(req.names, wildcard) && !k.sub.all {
 			k.unfold()
 		}
@@ -151,6 +154,12 @@ func (st *state) handle(req *request) error {
 	}
 	if k.sub.count() > st.maxNames {
 		return status.Errorf(codes.ResourceExhausted, "%s: got a subscription to more than %d names", k.Short, st.maxNames)
+	}
+	if first {
+		k.claimed = sizeOf(req.initial)
+	}
+	if st.size() > maxNamesBytes {
+		return status.Errorf(codes.ResourceExhausted, "got names and versions of more than %d bytes on one stream", maxNamesBytes)
 	}
 	st.subscribed(k, c, first, req.initial)
 	return nil
@@ -172,9 +181,9 @@ func (st *state) update(k *kind, req *request) change {
 // subscribed puts on the list what a change of the subscription asks for.
 func (st *state) subscribed(k *kind, c change, first bool, initial map[string]string) {
 	fresh, all := c.fresh, c.wildcard && k.set != nil
-	if st.delta && first {
+	if first {
 		k.askedFirst(initial)
-		if k.begin(c, initial) {
+		if (st.delta || !k.restored) && k.begin(c, initial) {
 			fresh, all, initial = nil, false, nil
 		}
 	}
@@ -235,6 +244,21 @@ func (st *state) subscribed(k *kind, c change, first bool, initial map[string]st
 	if st.delta && k.URL == resource.RouteType {
 		st.tablesSubscribed(c)
 	}
+}
+
+// size is what the client made the stream remember, in bytes: the names of its subscriptions, and what it said that it has.
+func (st *state) size() (n int) {
+	for _, k := range st.kinds {
+		n += k.sub.id.bytes + k.claimed
+	}
+	return n
+}
+
+func sizeOf(versions map[string]string) (n int) {
+	for name, version := range versions {
+		n += len(name) + len(version)
+	}
+	return n
 }
 
 func orGone(r *snapshot.Resource) *snapshot.Resource {

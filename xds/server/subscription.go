@@ -80,6 +80,10 @@ func (s *subscription) set(names []string, legacy bool) (c change) {
 		c.shrunk = before.all && !s.all
 		return c
 	}
+	if !s.all && !before.all && s.adopt(names) {
+		c.fresh = names
+		return c
+	}
 	s.unshare()
 	distinct := 0
 	for _, name := range names {
@@ -223,6 +227,14 @@ func (s *subscription) repeats(list []string) bool {
 // Sets of at least this many names are shared, and streams whose names differ by less go on from the set that they have.
 // Tests have less.
 var leastShared, mostOwn = 64, 64
+
+// stays reports whether a list of state of the world certainly changes nothing.
+func (s *subscription) stays(names []string) bool {
+	if len(names) == 0 {
+		return s.started && !s.named
+	}
+	return s.common != nil && s.repeats(names) && s.all == slices.Contains(names, wildcard)
+}
 
 // adopt takes the names of a client that has named none before, if they are many, from a set that other streams have, too. Where
 // one stands twice, or is the wildcard, it does nothing.

@@ -21,7 +21,8 @@ var (
 	roundsFlag  = flag.Int("rounds", 3, "rounds of each case")
 	timesFlag   = flag.Int("times", 0, "how often each edit is made in a round; 0 is the case's own")
 	settleFlag  = flag.Duration("settle", 5*time.Second, "how long memory is left alone before it counts as steady")
-	growthFlag  = flag.Duration("growth", time.Minute, "how long edits go on where memory is looked at")
+	growthFlag  = flag.Duration("growth", 5*time.Minute, "how long edits go on at most where memory is looked at")
+	editsFlag   = flag.Int("edits", 100_000, "how many edits there are to be where memory is looked at")
 	profileFlag = flag.String("profiles", "", "a folder for CPU profiles of our control plane")
 	writeFlag   = flag.Bool("write", false, "write RESULTS.md")
 )
@@ -51,7 +52,7 @@ func TestBench(t *testing.T) {
 	// Neighbours on this machine disturb less who goes first; all that is measured inherits it alike. It needs root.
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -15)
 	o := Options{
-		Settle: *settleFlag, Growth: *growthFlag, Times: *timesFlag, Profiles: *profileFlag,
+		Settle: *settleFlag, Growth: *growthFlag, Edits: *editsFlag, Times: *timesFlag, Profiles: *profileFlag,
 		Log: func(format string, args ...any) { fmt.Printf(format, args...) },
 	}
 	machine := Machine(*settleFlag)

@@ -28,8 +28,9 @@ type Figures map[string]float64
 type Options struct {
 	// Settle is how long memory is left alone before it counts as steady.
 	Settle time.Duration
-	// Growth is how long edits go on where memory is looked at.
+	// Growth is how long edits go on at most where memory is looked at, and Edits how many there are to be.
 	Growth time.Duration
+	Edits  int
 	// Times is how often each edit is made; 0 is the case's own.
 	Times int
 	// Profiles is a folder for CPU profiles of our control plane: of each edit, and of the beginning. Empty: none.
@@ -228,7 +229,7 @@ func (r *round) during(what string, goal *crowd.Goal, change func() error) cost 
 	return cost{last.Sub(begin), after - before, float64(bytesNow-bytes) / n, float64(responsesNow-responses) / n}
 }
 
-// growth edits for a while, and tells how memory grew. 100,000 edits one after the other would wait for hours on the
+// growth makes many edits, and tells how memory grew. 100,000 edits one after the other would wait for hours on the
 // hold-off: so each service's file is saved in turn, as fast as may be, then all wait until that is live, and for one route.
 func (r *round) growth() {
 	ctx, cancel := context.WithTimeout(context.Background(), r.o.Growth+patience)
@@ -243,7 +244,7 @@ func (r *round) growth() {
 		fail(err)
 	}
 	first, early := r.s.world.edits, 0.0
-	for begin := time.Now(); time.Since(begin) < r.o.Growth; {
+	for begin := time.Now(); time.Since(begin) < r.o.Growth && r.s.world.edits-first < r.o.Edits; {
 		goal, err := r.s.world.everyEndpoint(r.crowd.Expect)
 		fail(err)
 		await(goal)
@@ -252,7 +253,7 @@ func (r *round) growth() {
 		r.crowd.Expect(e.goal)
 		fail(r.s.change(e))
 		await(e.goal)
-		if early == 0 && time.Since(begin) > r.o.Growth/5 {
+		if early == 0 && r.s.world.edits-first > r.o.Edits/5 {
 			early = r.steady() // by then it has warmed up
 			r.note("growth/from", float64(r.s.world.edits-first))
 		}
