@@ -48,7 +48,10 @@ there, wait says why, and ends with 1.`,
 			}
 			var files []source.File
 			if len(paths) > 0 {
-				var err error
+				err := checkPaths(paths)
+				if err != nil {
+					return err
+				}
 				if files, err = readDefinitions(paths, cmd.InOrStdin()); err != nil {
 					return err
 				}
