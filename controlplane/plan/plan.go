@@ -162,7 +162,7 @@ func (p *Planner) compare(now *served.Served, preview *store.Preview, set store.
 			}
 		}
 	}
-	out.Problems = problems(now, next)
+	out.Problems = append(problems(now, next), doubts(now, next, set)...)
 	if budget.cut {
 		out.Notes = append(out.Notes, "some differences are too long, and are not shown in full")
 	}
