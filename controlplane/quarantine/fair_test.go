@@ -304,3 +304,27 @@ func TestNewcomer(t *testing.T) {
 		}
 	})
 }
+
+// TestNewcomerAhead: nor is it, if the newcomer speaks first.
+func TestNewcomerAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := fine("sluice-proxy")
+		m := newModel(t, nil, nil)
+		defer m.room.Close()
+		m.put(doc("Service", "s3", "1"))
+		id := m.join(p)
+		m.build()
+		m.run(20 * time.Second)
+		p.mute = true
+		m.put(doc("Service", "s3", "2"))
+		m.build()
+		m.join(refusing("envoy 1", badEdit, says))
+		m.run(100 * time.Millisecond)
+		p.mute = false
+		m.answer(id)
+		m.run(time.Hour)
+		if m.version("s3") != "2" || m.room.Count() > 0 || m.room.pushes > 0 {
+			t.Errorf("got s3 %s, %v held back, %d pushes, want nothing done", m.version("s3"), m.held(), m.room.pushes)
+		}
+	})
+}

@@ -64,6 +64,7 @@ type player struct {
 	refuses func(served map[definition.Ref]*definition.Document, typeURL string) string
 	has     map[string]string
 	refused int
+	mute    bool // it says nothing yet
 }
 
 func doc(kind, name, hash string) *definition.Document {
@@ -148,6 +149,9 @@ func (m *model) build() {
 // answer sends a proxy what it has not yet, and passes on what it says.
 func (m *model) answer(id server.StreamID) {
 	p := m.proxies[id]
+	if p.mute {
+		return
+	}
 	for _, t := range resource.PushOrder {
 		now := m.last[t.URL]
 		if now.Resources == 0 && t.URL != resource.ClusterType && t.URL != resource.ListenerType && p.has[t.URL] == "" || p.has[t.URL] == now.Version {

@@ -111,8 +111,13 @@ func (r *Room) look(now time.Time) (wake time.Time) {
 			r.prove(f, now)
 			f.told, f.fails, calm[name] = "", 0, true
 		case refused:
-			if r.ran(name, now) { // what runs is not withdrawn because of a newcomer
+			// What runs is not withdrawn because of a newcomer: so those that were there are heard first.
+			switch ran, at := r.ran(name, now); ran {
+			case accepted:
 				r.prove(f, now)
+			case pending:
+				wake = earlier(wake, at)
+				continue
 			}
 			at, begun := r.begin(name, f, now)
 			if begun {

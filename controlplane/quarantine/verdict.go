@@ -30,11 +30,10 @@ func (r *Room) judge(name string, now time.Time, whole bool) (j judgement, wake 
 	return b.judge(classes)
 }
 
-// ran tells whether all accept what is published that were there when it was.
-func (r *Room) ran(name string, now time.Time) bool {
+// ran is what those say of what is published that were there when it was.
+func (r *Room) ran(name string, now time.Time) (judgement, time.Time) {
 	classes, b := r.ballot(name, now, r.at)
-	j, _ := b.judge(classes)
-	return j == accepted
+	return b.judge(classes)
 }
 
 func (b *ballot) judge(classes map[string][]voice) (j judgement, wake time.Time) {
