@@ -135,7 +135,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 		},
 	})
 	adminv1.RegisterDefinitionServiceServer(rpc, admin.NewDefinitions(admin.DefinitionsOptions{
-		Planner: planner, Describer: describe.New(describe.Options{Served: builder.served, Proxies: proxies.Proxies}),
+		Planner: planner,
+		Describer: describe.New(describe.Options{
+			Served: builder.served, Proxies: proxies.Proxies, Troubled: func(ctx context.Context, fleet, id string) ([]status.Resource, error) {
+				return proxies.Resources(ctx, fleet, id, true)
+			},
+		}),
 		Revisions: revision.Answers{Of: builder.history, Plan: func(ctx context.Context, set store.Set) (*adminv1.PlanResponse, error) {
 			set.Held, _ = held.Holds()
 			return planner.Set(ctx, set)

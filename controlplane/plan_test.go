@@ -57,6 +57,11 @@ func inWords(p *adminv1.PlanResponse) string {
 			parts = append(parts, d.GetProxies()+" drains "+d.GetListener())
 		}
 	}
+	for _, n := range p.GetNotes() {
+		if strings.Contains(n, "would serve nothing") {
+			parts = append(parts, "note "+n)
+		}
+	}
 	for _, x := range p.GetProblems() {
 		parts = append(parts, x.GetProblem().GetCode()+" "+x.GetProblem().GetFile())
 	}
@@ -80,7 +85,7 @@ func TestPlan(t *testing.T) {
 		"an endpoint":        {[]string{"a.yaml", gateway, "b.yaml", "{kind: Service, name: api, endpoints: [127.0.0.1:2]}"}, "changed Service/api, fleet edge, changed EDS api, proxy test"},
 		"a Service":          {[]string{"a.yaml", gateway, "b.yaml", service("") + "---\n{kind: Service, name: new, endpoints: [127.0.0.1:2]}"}, "added Service/new, SL0603 mine/b.yaml"},
 		"a limit":            {[]string{"a.yaml", strings.Replace(gateway, "HTTP}", "HTTP, limits: {streams: 5}}", 1), "b.yaml", service("")}, "changed Gateway/web, fleet edge, changed LDS 127.0.0.1:8080, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080"},
-		"another fleet":      {[]string{"a.yaml", strings.Replace(gateway, "edge", "core", 1), "b.yaml", service("")}, "changed Gateway/web, fleet core, added CDS api, added EDS api, added LDS 127.0.0.1:8080, added RDS web/http, added VHDS web/http/shop.example.com, fleet edge, removed CDS api, removed EDS api, removed LDS 127.0.0.1:8080, removed RDS web/http, removed VHDS web/http/shop.example.com, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080"},
+		"another fleet":      {[]string{"a.yaml", strings.Replace(gateway, "edge", "core", 1), "b.yaml", service("")}, "changed Gateway/web, fleet core, added CDS api, added EDS api, added LDS 127.0.0.1:8080, added RDS web/http, added VHDS web/http/shop.example.com, fleet edge, removed CDS api, removed EDS api, removed LDS 127.0.0.1:8080, removed RDS web/http, removed VHDS web/http/shop.example.com, proxy test, envoy drains 127.0.0.1:8080, sluice drains 127.0.0.1:8080, note fleet edge has no listener any more: its connected proxies, 1, would serve nothing"},
 		"a Route goes":       {[]string{"a.yaml", strings.Split(gateway, "---")[0], "b.yaml", service("")}, "removed Route/shop, fleet edge, removed CDS api, removed EDS api, changed RDS web/http, removed VHDS web/http/shop.example.com, proxy test, SL0605 mine/a.yaml, SL0603 mine/b.yaml"},
 		"a Service in use":   {[]string{"a.yaml", gateway}, "SL0201 " + dir + "/b.yaml"},
 		"a bad document":     {[]string{"a.yaml", gateway, "b.yaml", service(", colour: red")}, "SL0107 mine/b.yaml"},

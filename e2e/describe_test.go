@@ -41,6 +41,7 @@ func TestDescribe(t *testing.T) {
 		{2, []string{"describe", "split"}, "want KIND/NAME"},
 		{2, []string{"describe", "thing/split"}, "want one of Gateway, Route"},
 		{2, []string{"get", "things"}, "want one of Gateway, Route"},
+		{2, []string{"get", "route/split"}, "of one document 'sluice describe route/split' tells"},
 	} {
 		if r := harness.Run(t, sluice(t), append(test.args, "--server", p.cp.Addr)...); r.Code != test.code || !strings.Contains(r.Stderr, test.want) {
 			t.Errorf("%v: exit code %d, want %d and %q: %s", test.args, r.Code, test.code, test.want, r.Stderr)

@@ -63,7 +63,7 @@ func TestUndo(t *testing.T) {
 		t.Error("the files were written")
 	}
 	told([]string{"status"}, "warning SL0607: Route/split: undone at")
-	told([]string{"get", "routes"}, "Route/split  served")
+	told([]string{"get", "routes"}, "Route/split  earlier version")
 	told([]string{"history"}, "undo to 1, by 127.0.0.1:", "Route/split: the version of revision 1 is served")
 	told([]string{"plan", "-f", p.stage.Dir, "--exit-code"}, "No changes", "SL0607")
 

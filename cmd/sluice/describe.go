@@ -21,7 +21,7 @@ func newDescribeCommand() *cobra.Command {
 		Long: `describe shows the version of a document that is served, as it was written; what is
 wrong with it; the parts of xDS resources that it became, by fleet (secrets read
 "[redacted]"); and the proxies that run them: "runs it" means that the newest of these
-types was accepted.`,
+resources was accepted.`,
 		Example: example("sluice describe Route/shop", "sluice describe service api", "sluice describe gateway/web -o json"),
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,7 +68,7 @@ func writeDescription(w io.Writer, d *adminv1.DescribeResponse) error {
 		indented(d.GetText(), "  ")
 	}
 	if len(d.GetUsedBy()) > 0 {
-		fmt.Fprintf(&b, "\nUsed by %s\n", strings.Join(d.GetUsedBy(), ", "))
+		fmt.Fprintf(&b, "\nUsed by %s\n", few(d.GetUsedBy()))
 	}
 	if len(d.GetProblems()) > 0 {
 		b.WriteString("\nProblems:\n")
@@ -95,6 +95,16 @@ func writeDescription(w io.Writer, d *adminv1.DescribeResponse) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// few names ten at most.
+func few(names []string) string {
+	const most = 10
+	text := strings.Join(names[:min(most, len(names))], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func runsText(p *adminv1.Running) string {

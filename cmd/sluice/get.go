@@ -26,6 +26,7 @@ where it stands.
 
   served             as it is written
   served in part     a part of it has a fault
+  earlier version    an undo has it served in place of what stands in the file
   last good version  what stands in the file cannot be served; this is, in its place
   not served         there is no version that can be
 
@@ -36,6 +37,11 @@ where it stands.
 			request := &adminv1.ListRequest{}
 			if len(args) == 1 {
 				kind, ok := kindOf(args[0])
+				if word, _, one := strings.Cut(args[0], "/"); one && !ok {
+					if _, ok = kindOf(word); ok {
+						return usagef("got %q, want a kind; of one document 'sluice describe %s' tells", args[0], args[0])
+					}
+				}
 				if !ok {
 					return usagef("got the kind %q, want one of %s", args[0], strings.Join(kinds(), ", "))
 				}

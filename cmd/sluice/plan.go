@@ -57,6 +57,9 @@ Exit codes: 0 no error; 1 errors; 2 wrong usage; with --exit-code, 3 something c
 			"sluice diff -f conf -o json"),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkPaths(paths); err != nil {
+				return err // else all would be gone, and be told as such
+			}
 			files, err := readDefinitions(paths, cmd.InOrStdin())
 			if err != nil {
 				return err
@@ -77,7 +80,7 @@ Exit codes: 0 no error; 1 errors; 2 wrong usage; with --exit-code, 3 something c
 	server.add(cmd)
 	cmd.Flags().BoolVar(&code, "exit-code", false, "end with 3 if something changes")
 	cmd.Flags().BoolVar(&summary, "summary", false, "leave out the differences")
-	cmd.Flags().BoolVar(&full, "full", false, "show resources that come or go, too")
+	cmd.Flags().BoolVar(&full, "full", false, "show all differences, of resources that come or go, too")
 	outputFlag(cmd, &output, "json", "yaml")
 	return cmd
 }
@@ -179,6 +182,9 @@ func materials(files []source.File) (list []*adminv1.Material) {
 	return list
 }
 
+// fewDocuments, and of each fleet fewAlike resources of a type that change in the same way, are shown without --full.
+const fewDocuments, fewAlike = 50, 10
+
 var marks = map[string]string{"added": "+", "changed": "~", "removed": "-"}
 
 func writePlan(w io.Writer, answer *adminv1.PlanResponse, summary, full bool) error {
@@ -191,7 +197,11 @@ func writePlan(w io.Writer, answer *adminv1.PlanResponse, summary, full bool) er
 			b.WriteString("      " + line + "\n")
 		}
 	}
-	for _, d := range answer.GetDocuments() {
+	for i, d := range answer.GetDocuments() {
+		if more := len(answer.GetDocuments()) - i; !full && i == fewDocuments && more > 1 {
+			fmt.Fprintf(&b, "and %d more documents (--full shows them)\n", more)
+			break
+		}
 		fmt.Fprintf(&b, "%s %s  (%s:%d)", marks[d.GetChange()], d.GetDocument(), d.GetFile(), d.GetLine())
 		if d.GetFaulty() {
 			b.WriteString("  not served, or not all of it: see below")
@@ -204,7 +214,19 @@ func writePlan(w io.Writer, answer *adminv1.PlanResponse, summary, full bool) er
 		if f.GetError() != "" {
 			fmt.Fprintf(&b, "  it could not be served, and would keep what it has: %s\n", f.GetError())
 		}
+		seen, all := map[string]int{}, map[string]int{}
 		for _, r := range f.GetResources() {
+			all[r.GetChange()+r.GetType()]++
+		}
+		for _, r := range f.GetResources() {
+			like := r.GetChange() + r.GetType()
+			seen[like]++
+			if more := all[like] - fewAlike; !full && seen[like] > fewAlike && more > 1 {
+				if seen[like] == fewAlike+1 {
+					fmt.Fprintf(&b, "  %s %s: %d more (--full shows them)\n", marks[r.GetChange()], r.GetType(), more)
+				}
+				continue
+			}
 			fmt.Fprintf(&b, "  %s %s %s\n", marks[r.GetChange()], r.GetType(), r.GetName())
 			if full || r.GetChange() == "changed" {
 				diff(r.GetDiff())

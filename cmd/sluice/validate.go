@@ -103,7 +103,7 @@ func heldBack(ctx context.Context, server *serverFlags, paths []string, files []
 		return nil, err
 	}
 	var out []definition.Problem
-	for _, p := range answer.GetProblems() {
+	for _, p := range readable(answer).GetProblems() {
 		switch p.GetProblem().GetCode() {
 		case definition.CodeUnsupported, definition.CodeRefused, definition.CodeLacking:
 			out = append(out, problemOf(p.GetProblem()))

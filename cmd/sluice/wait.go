@@ -48,7 +48,10 @@ there, wait says why, and ends with 1.`,
 			}
 			var files []source.File
 			if len(paths) > 0 {
-				var err error
+				err := checkPaths(paths)
+				if err != nil {
+					return err
+				}
 				if files, err = readDefinitions(paths, cmd.InOrStdin()); err != nil {
 					return err
 				}
@@ -60,18 +63,30 @@ there, wait says why, and ends with 1.`,
 			defer conn.Close()
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
+			var request *adminv1.PlanRequest
 			if len(files) > 0 {
-				request, err := planRequest(paths, files)
-				if err == nil {
-					err = untilServed(ctx, adminv1.NewDefinitionServiceClient(conn), request, cmd.ErrOrStderr())
-				}
-				if err != nil {
-					return server.waitError(timeout, err)
+				if request, err = planRequest(paths, files); err != nil {
+					return err
 				}
 			}
-			response, err := client.Wait(ctx, &adminv1.WaitRequest{Fleet: fleet, AtLeast: atLeast}, grpc.WaitForReady(true))
-			if err != nil {
-				return server.waitError(timeout, err)
+			definitions := adminv1.NewDefinitionServiceClient(conn)
+			var response *adminv1.WaitResponse
+			for served := false; !served; {
+				if request != nil {
+					if err := untilServed(ctx, definitions, request, cmd.ErrOrStderr()); err != nil {
+						return server.waitError(timeout, err)
+					}
+				}
+				if response, err = client.Wait(ctx, &adminv1.WaitRequest{Fleet: fleet, AtLeast: atLeast}, grpc.WaitForReady(true)); err != nil {
+					return server.waitError(timeout, err)
+				}
+				if served = request == nil; !served { // what they refused they have not: that is held back by now
+					_, lines, read, err := compareFiles(ctx, definitions, request)
+					if err != nil {
+						return server.waitError(timeout, err)
+					}
+					served = read && len(lines) == 0
+				}
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "fleet %s: %d of %d proxies have the newest configuration\n",
 				fleet, len(response.GetProxies()), len(response.GetProxies()))
@@ -93,21 +108,18 @@ there, wait says why, and ends with 1.`,
 // written to w, and is errReported.
 func untilServed(ctx context.Context, client adminv1.DefinitionServiceClient, request *adminv1.PlanRequest, w io.Writer) error {
 	for pause := planEvery; ; pause = min(2*pause, planSeldom) {
-		answer, err := client.Plan(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer), grpc.WaitForReady(true))
-		if err != nil && grpcstatus.Code(err) != codes.Unavailable { // which is before the first build, too
+		answer, lines, read, err := compareFiles(ctx, client, request)
+		switch {
+		case err != nil && grpcstatus.Code(err) != codes.Unavailable: // which is before the first build, too
 			return err
-		}
-		if err == nil && len(answer.GetDocuments()) == 0 && len(answer.GetFleets()) == 0 {
-			lines, read := notServed(answer)
-			if read {
-				for _, line := range lines {
-					fmt.Fprintln(w, words(line, false)) // a proxy's words may stand in it
-				}
-				if len(lines) > 0 {
-					return errReported
-				}
-				return nil
+		case err == nil && read:
+			for _, line := range lines {
+				fmt.Fprintln(w, words(line, false)) // a proxy's words may stand in it
 			}
+			if len(lines) > 0 {
+				return errReported
+			}
+			return nil
 		}
 		select {
 		case <-time.After(pause):
@@ -120,19 +132,23 @@ func untilServed(ctx context.Context, client adminv1.DefinitionServiceClient, re
 	}
 }
 
-// notServed are the problems of documents that are not served as they stand in the files. read is false if one of them is news
-// to the control plane: then it has not read these files yet.
-func notServed(answer *adminv1.PlanResponse) (lines []string, read bool) {
-	for _, p := range answer.GetProblems() {
-		if p.GetProblem().GetSeverity() != string(definition.SeverityError) && p.GetProblem().GetCode() != definition.CodeUndone {
-			continue
-		}
-		if !p.GetKnown() {
-			return nil, false
-		}
-		lines = append(lines, describeProblem(p.GetProblem()))
+// compareFiles has files compared with what is served. read: the control plane has read them, has made up its mind, and serves them but for
+// what lines tell.
+func compareFiles(ctx context.Context, client adminv1.DefinitionServiceClient, request *adminv1.PlanRequest) (answer *adminv1.PlanResponse, lines []string, read bool, err error) {
+	answer, err = client.Plan(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer), grpc.WaitForReady(true))
+	if err != nil || len(answer.GetDocuments()) > 0 || len(answer.GetFleets()) > 0 {
+		return answer, nil, false, err
 	}
-	return lines, true
+	for _, p := range answer.GetProblems() {
+		failed := p.GetProblem().GetSeverity() == string(definition.SeverityError)
+		switch code := p.GetProblem().GetCode(); {
+		case code == definition.CodeRefused && !failed, failed && !p.GetKnown(): // in doubt, or news
+			return answer, nil, false, nil
+		case failed, code == definition.CodeUndone:
+			lines = append(lines, describeProblem(p.GetProblem()))
+		}
+	}
+	return answer, lines, true, nil
 }
 
 // tellTroubled says that something is not served as it stands in the files: whoever waits for a push wants to know.

@@ -14,7 +14,7 @@ type Planner interface {
 // Describer says what documents there are, and what became of them.
 type Describer interface {
 	List(request *adminv1.ListRequest) (*adminv1.ListResponse, error)
-	Describe(request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error)
+	Describe(ctx context.Context, request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error)
 }
 
 // Revisions are what was served, and what can be brought back.
@@ -53,7 +53,7 @@ func (s *Definitions) List(ctx context.Context, request *adminv1.ListRequest) (*
 
 // Describe says what a document became.
 func (s *Definitions) Describe(ctx context.Context, request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error) {
-	return s.opts.Describer.Describe(request)
+	return s.opts.Describer.Describe(ctx, request)
 }
 
 // History tells the last revisions.

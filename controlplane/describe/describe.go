@@ -5,7 +5,7 @@
 package describe
 
 import (
-	"fmt"
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -21,10 +21,12 @@ import (
 	"github.com/sluice-proxy/sluice/xds/resource"
 )
 
-// Options say where the answers come from. All are required.
+// Options say where the answers come from. All are required, but for Troubled.
 type Options struct {
 	Served  func() *served.Served // nil before the first build
 	Proxies func(fleet string) []status.Proxy
+	// Troubled are the resources of which a proxy has not accepted the newest. Nil: only types are known.
+	Troubled func(ctx context.Context, fleet, id string) ([]status.Resource, error)
 }
 
 // Describer answers. Safe for concurrent use.
@@ -38,6 +40,7 @@ const (
 	asWritten = "served"
 	inPart    = "served in part"
 	lastGood  = "last good version"
+	earlier   = "earlier version" // by an undo
 	notServed = "not served"
 )
 
@@ -95,6 +98,8 @@ func state(known bool, problems []store.Problem, pieces []piece) string {
 		switch {
 		case p.Serving == store.ServingLastGood:
 			return lastGood
+		case p.Code == definition.CodeUndone && state == asWritten:
+			state = earlier
 		case p.Serving == store.ServingNothing && len(pieces) > 0:
 			state = inPart
 		case p.Serving == store.ServingNothing:
@@ -114,7 +119,7 @@ func fleetsOf(pieces []piece) (fleets []string) {
 }
 
 // Describe answers what a document became.
-func (d *Describer) Describe(request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error) {
+func (d *Describer) Describe(ctx context.Context, request *adminv1.DescribeRequest) (*adminv1.DescribeResponse, error) {
 	s, err := d.now()
 	if err != nil {
 		return nil, err
@@ -149,7 +154,7 @@ func (d *Describer) Describe(request *adminv1.DescribeRequest) (*adminv1.Describ
 	pieces := piecesOf(s)
 	out.State, out.UsedBy = state(found, problems, pieces[ref]), usersOf(s, ref)
 	out.Resources = resources(s, ref, pieces[ref])
-	out.Proxies = d.proxies(pieces[ref])
+	out.Proxies = d.proxies(ctx, pieces[ref])
 	return out, nil
 }
 
@@ -173,39 +178,54 @@ func like(s *served.Served, ref definition.Ref) string {
 	return ", but " + strings.Join(same[:min(3, len(same))], ", ")
 }
 
-// proxies are those of the fleets that have something of a document, with what they have of its types.
-func (d *Describer) proxies(pieces []piece) (out []*adminv1.Running) {
-	const most = 1000
-	types := map[string]map[string]bool{} // by fleet
+// proxies are those of the fleets that have something of a document, with what they have not of it.
+func (d *Describer) proxies(ctx context.Context, pieces []piece) (out []*adminv1.Running) {
+	// maxAsked of those that have not the newest of its types are asked which resources that is about.
+	const most, maxAsked = 1000, 200
+	types, mine := map[string]map[string]bool{}, map[piece]bool{} // types by fleet
 	for _, p := range pieces {
 		if types[p.fleet] == nil {
 			types[p.fleet] = map[string]bool{}
 		}
-		types[p.fleet][p.typeURL] = true
+		types[p.fleet][p.typeURL], mine[p] = true, true
 	}
+	asked := 0
 	for _, fleet := range slices.Sorted(maps.Keys(types)) {
 		for _, x := range d.opts.Proxies(fleet) {
 			if len(out) == most {
 				return out
 			}
-			r := &adminv1.Running{Fleet: text(fleet), Id: text(x.ID), Agent: text(x.Agent), Connected: x.Connected, Runs: x.Connected}
+			r := &adminv1.Running{Fleet: text(fleet), Id: text(x.ID), Agent: text(x.Agent), Connected: x.Connected}
 			for _, t := range x.Types {
-				if !types[fleet][t.URL] {
-					continue
-				}
-				if t.State != status.Synced {
-					r.Runs = false
-					word := fmt.Sprintf("%s %s", t.Short, t.State)
-					if t.Error != "" {
-						word += ": " + text(t.Error)
-					}
-					r.Lacks = append(r.Lacks, word)
+				if types[fleet][t.URL] && t.State != status.Synced {
+					r.Lacks = append(r.Lacks, lack(t.Short, t.State, t.Error))
 				}
 			}
+			if len(r.Lacks) > 0 && x.Connected && d.opts.Troubled != nil && asked < maxAsked {
+				asked++
+				if troubled, err := d.opts.Troubled(ctx, fleet, x.ID); err == nil {
+					r.Lacks = nil
+					for _, res := range troubled {
+						if mine[piece{fleet, res.URL, res.Name}] {
+							r.Lacks = append(r.Lacks, lack(res.Short+" "+res.Name, res.State, res.Error))
+						}
+					}
+				}
+			}
+			r.Runs = x.Connected && len(r.Lacks) == 0
 			out = append(out, r)
 		}
 	}
 	return out
+}
+
+// lack is what a proxy has not, and why.
+func lack(what string, state status.State, words string) string {
+	what = text(what) + " " + string(state)
+	if words != "" {
+		what += ": " + text(words)
+	}
+	return what
 }
 
 // text is what protobuf takes for a string: it must be UTF-8.

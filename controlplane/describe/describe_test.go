@@ -1,6 +1,7 @@
 package describe
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
+	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/served"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 	"github.com/sluice-proxy/sluice/controlplane/status"
@@ -53,6 +55,8 @@ rules: [{name: all, backends: [{service: api}], mirror: [{service: copy}]}]
 {kind: Service, name: copy, endpoints: ["copy.test:3"]}
 ---
 {kind: Service, name: alone, endpoints: [127.0.0.1:4]}
+---
+{kind: Service, name: own, hosts: [own.test], gateways: [web/https], endpoints: [127.0.0.1:5]}
 ---
 {kind: Service, name: api-two, endpoints: [127.0.0.1:4], colour: red}
 `
@@ -113,13 +117,13 @@ func TestList(t *testing.T) {
 	want := []string{
 		"Certificate/a served [edge] 0 a.yaml:9", "Certificate/b served [edge] 0 a.yaml:11", "Gateway/web served in part [edge] 1 a.yaml:2",
 		"Route/bad not served [] 1 a.yaml:26", "Route/rest served [edge] 0 a.yaml:21", "Route/shop served [edge] 1 a.yaml:14",
-		"Service/alone served [] 0 a.yaml:34", "Service/api served [edge] 0 a.yaml:28", "Service/api-two not served [] 1 a.yaml:36",
-		"Service/copy served [edge] 0 a.yaml:32", "Service/db served [edge] 0 a.yaml:30",
+		"Service/alone served [] 0 a.yaml:34", "Service/api served [edge] 0 a.yaml:28", "Service/api-two not served [] 1 a.yaml:38",
+		"Service/copy served [edge] 0 a.yaml:32", "Service/db served [edge] 0 a.yaml:30", "Service/own served [edge] 0 a.yaml:36",
 	}
 	if got := list(""); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if got := list("Service"); len(got) != 5 {
+	if got := list("Service"); len(got) != 6 {
 		t.Errorf("Services: got %q", got)
 	}
 	again := describer(t, definitions, strings.Replace(definitions, "127.0.0.1:2]", "127.0.0.1:2], colour: red", 1))
@@ -143,13 +147,14 @@ func TestDescribe(t *testing.T) {
 		"Service/copy":  {asWritten, "Route/rest", "CDS copy", false, []string{"copy.test"}, nil}, // its proxies look it up
 		"Service/db":    {asWritten, "Gateway/web", "CDS db, EDS db", false, nil, nil},
 		"Service/alone": {asWritten, "", "", false, nil, nil},
+		"Service/own":   {asWritten, "", "CDS own, EDS own, VHDS web/https/own.test", true, []string{"Route/own#any"}, nil}, // its own hosts are its own
 		"Certificate/a": {asWritten, "", "SDS a, LDS 0.0.0.0:8443", false,
 			[]string{"private_key:\n    inline_string: '[redacted]'", "- a.test, until", "name: web/https/a"}, []string{"name: web/https/b", "PRIVATE", "LS0t"}},
 		"Gateway/web":     {inPart, "", "LDS 0.0.0.0:5432, LDS 0.0.0.0:8443, RDS web/https", true, []string{"web/https/b"}, nil},
 		"Service/api-two": {notServed, "", "", false, nil, nil},
 	} {
 		t.Run(document, func(t *testing.T) {
-			got, err := d.Describe(&adminv1.DescribeRequest{Document: document})
+			got, err := d.Describe(t.Context(), &adminv1.DescribeRequest{Document: document})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -202,7 +207,7 @@ func TestDescribeNothing(t *testing.T) {
 		"Other/x":      {codes.NotFound, "there is no Other/x"},
 		"shop":         {codes.InvalidArgument, `got "shop", want kind/name, such as Route/shop`},
 	} {
-		_, err := d.Describe(&adminv1.DescribeRequest{Document: document})
+		_, err := d.Describe(t.Context(), &adminv1.DescribeRequest{Document: document})
 		if s, _ := grpcstatus.FromError(err); s.Code() != want.code || s.Message() != want.text {
 			t.Errorf("%s: got %v", document, err)
 		}
@@ -210,5 +215,38 @@ func TestDescribeNothing(t *testing.T) {
 	early := New(Options{Served: func() *served.Served { return nil }})
 	if _, err := early.List(&adminv1.ListRequest{}); grpcstatus.Code(err) != codes.Unavailable {
 		t.Errorf("before the first build: got %v", err)
+	}
+}
+
+// TestDescribeTroubled: what a proxy refuses of others is nothing to a document.
+func TestDescribeTroubled(t *testing.T) {
+	d := describer(t, definitions)
+	asked := 0
+	d.opts.Troubled = func(_ context.Context, fleet, id string) ([]status.Resource, error) {
+		asked++
+		if fleet != "edge" || id != "two" {
+			t.Errorf("got a question about %s/%s", fleet, id)
+		}
+		return []status.Resource{{Ref: status.Ref{URL: resource.VirtualHostType, Short: "VHDS", Name: "web/https/b.test"}, State: status.Error, Error: "not this"}}, nil
+	}
+	for document, want := range map[string][]string{"Route/rest": nil, "Route/shop": {"VHDS web/https/b.test ERROR: not this"}, "Service/db": nil} {
+		got, err := d.Describe(t.Context(), &adminv1.DescribeRequest{Document: document})
+		if err != nil {
+			t.Fatal(err)
+		}
+		two := got.GetProxies()[1]
+		if !slices.Equal(two.GetLacks(), want) || two.GetRuns() != (want == nil) {
+			t.Errorf("%s: got %v, want %q", document, two, want)
+		}
+	}
+	if asked != 2 {
+		t.Errorf("got %d questions, want none where all of the types is accepted", asked)
+	}
+}
+
+// TestUndone: what an undo serves is not what is written.
+func TestUndone(t *testing.T) {
+	if got := state(true, []store.Problem{{Problem: definition.Problem{Code: definition.CodeUndone}}}, nil); got != earlier {
+		t.Errorf("got %q, want %q", got, earlier)
 	}
 }

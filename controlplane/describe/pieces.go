@@ -21,7 +21,7 @@ type piece struct {
 
 // piecesOf says for every document what became of it.
 func piecesOf(s *served.Served) map[definition.Ref][]piece {
-	out := map[definition.Ref][]piece{}
+	out, owner := map[definition.Ref][]piece{}, ownerOf(s)
 	for _, name := range slices.Sorted(maps.Keys(s.Fleets)) {
 		f := s.Fleets[name].IR
 		if f == nil {
@@ -66,7 +66,7 @@ func piecesOf(s *served.Served) map[definition.Ref][]piece {
 			for _, h := range t.Hosts {
 				last := definition.Ref{}
 				for i := range h.Rules {
-					if ref := served.DocumentOf(h.Rules[i].ID); ref != last {
+					if ref := owner(h.Rules[i].ID); ref != last {
 						last = ref
 						add(ref, resource.VirtualHostType, resource.HostName(t.Name, h.Name))
 					}
@@ -75,6 +75,21 @@ func piecesOf(s *served.Served) map[definition.Ref][]piece {
 		}
 	}
 	return out
+}
+
+// ownerOf finds the document of a rule's ID. A Service's own hosts make a Route of its name, which is no document.
+func ownerOf(s *served.Served) func(id string) definition.Ref {
+	there := map[definition.Ref]bool{}
+	for _, d := range s.Result.Documents {
+		there[d.Ref] = true
+	}
+	return func(id string) definition.Ref {
+		ref := served.DocumentOf(id)
+		if service := (definition.Ref{Kind: "Service", Name: ref.Name}); ref.Kind == "Route" && !there[ref] && there[service] {
+			return service
+		}
+		return ref
+	}
 }
 
 func chainsOf(l *ir.Listener) []*ir.FilterChain {
@@ -99,7 +114,7 @@ func usersOf(s *served.Served, ref definition.Ref) []string {
 	if ref.Kind != "Service" {
 		return nil
 	}
-	users := map[string]bool{}
+	users, owner := map[string]bool{}, ownerOf(s)
 	to := func(backends []ir.Backend) bool {
 		return slices.ContainsFunc(backends, func(b ir.Backend) bool { return b.Cluster == ref.Name })
 	}
@@ -119,7 +134,7 @@ func usersOf(s *served.Served, ref definition.Ref) []string {
 				for i := range h.Rules {
 					r := &h.Rules[i]
 					if to(r.Backends) || slices.ContainsFunc(r.Mirrors, func(m ir.Mirror) bool { return m.Cluster == ref.Name }) {
-						users[served.DocumentOf(r.ID).String()] = true
+						users[owner(r.ID).String()] = true
 					}
 				}
 			}
@@ -142,7 +157,7 @@ func resources(s *served.Served, ref definition.Ref, pieces []piece) (out []*adm
 	slices.SortStableFunc(pieces, func(a, b piece) int {
 		return cmp.Or(cmp.Compare(a.fleet, b.fleet), cmp.Compare(order(a.typeURL), order(b.typeURL)), cmp.Compare(a.name, b.name))
 	})
-	left := maxText
+	left, owner := maxText, ownerOf(s)
 	for _, p := range pieces {
 		snapshot := s.Fleets[p.fleet].Snapshot
 		if snapshot == nil {
@@ -154,7 +169,7 @@ func resources(s *served.Served, ref definition.Ref, pieces []piece) (out []*adm
 		}
 		t, _ := resource.ByURL(p.typeURL)
 		described := &adminv1.DescribedResource{Fleet: text(p.fleet), Type: t.Short, Name: text(p.name), Version: r.Version}
-		rendered, err := served.RenderPart(p.typeURL, r, maxItems, func(list, name string) bool { return partOf(ref, list, name) })
+		rendered, err := served.RenderPart(p.typeURL, r, maxItems, func(list, name string) bool { return partOf(ref, list, name, owner) })
 		if err != nil {
 			rendered = "# it cannot be shown: " + err.Error() + "\n"
 		}
@@ -173,7 +188,7 @@ func resources(s *served.Served, ref definition.Ref, pieces []piece) (out []*adm
 }
 
 // partOf says whether an item of a list in a resource is a document's own.
-func partOf(ref definition.Ref, list, name string) bool {
+func partOf(ref definition.Ref, list, name string, owner func(id string) definition.Ref) bool {
 	switch list {
 	case "filter_chains":
 		switch parts := strings.Split(name, "/"); ref.Kind { // gateway/listener/certificate
@@ -183,7 +198,7 @@ func partOf(ref definition.Ref, list, name string) bool {
 			return len(parts) > 2 && parts[2] == ref.Name
 		}
 	case "routes":
-		return ref.Kind == "Gateway" || served.DocumentOf(name) == ref
+		return ref.Kind == "Gateway" || owner(name) == ref
 	}
 	return true
 }

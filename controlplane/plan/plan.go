@@ -157,13 +157,31 @@ func (p *Planner) compare(now *served.Served, preview *store.Preview, set store.
 		change := p.fleet(name, now.Fleets[name], planned[name], budget, &out.Notes)
 		if len(change.GetResources()) > 0 || change.GetError() != "" {
 			out.Fleets = append(out.Fleets, change)
+			if note := silenced(now.Fleets[name], planned[name], change); note != "" {
+				out.Notes = append(out.Notes, note)
+			}
 		}
 	}
-	out.Problems = problems(now, next)
+	out.Problems = append(problems(now, next), doubts(now, next, set)...)
 	if budget.cut {
 		out.Notes = append(out.Notes, "some differences are too long, and are not shown in full")
 	}
 	return out
+}
+
+// silenced says that a fleet is left with nothing to listen on, which is what the files of another one come to.
+func silenced(old served.Fleet, next planned, change *adminv1.FleetChange) string {
+	listeners := func(s *snapshot.Snapshot) int { return orEmpty(s).Set(resource.ListenerType).Len() }
+	if next.err != nil || listeners(old.Snapshot) == 0 || listeners(next.Snapshot) > 0 {
+		return ""
+	}
+	connected := 0
+	for _, p := range change.GetProxies() {
+		if p.GetConnected() {
+			connected++
+		}
+	}
+	return text(fmt.Sprintf("fleet %s has no listener any more: its connected proxies, %d, would serve nothing", change.GetFleet(), connected))
 }
 
 // planned is what a fleet would have, or why it cannot.

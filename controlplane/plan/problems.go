@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
@@ -23,6 +24,32 @@ func problems(now *served.Served, next *prospect) []*adminv1.PlanProblem {
 		out = append(out, &adminv1.PlanProblem{Problem: served.Problem(p), Known: known[identity(p)]})
 	}
 	return append(out, sharedHosts(now, next)...)
+}
+
+// doubts tells of documents that are held back for as long as it takes to find out whether proxies refuse them, or others that came
+// along: then it is a problem, or they are served.
+func doubts(now *served.Served, next *prospect, set store.Set) (out []*adminv1.PlanProblem) {
+	at := map[definition.Ref]definition.Position{}
+	for _, d := range set.Documents {
+		at[d.Ref] = d.Position
+	}
+	for ref, hold := range set.Held {
+		if !next.Held[ref] || hold.Why != "" {
+			continue
+		}
+		position, there := at[ref]
+		if !there && hold.Instead != nil {
+			position = hold.Instead.Position
+		}
+		out = append(out, &adminv1.PlanProblem{Problem: served.Problem(store.Problem{Problem: definition.Problem{
+			Position: position, Code: definition.CodeRefused, Severity: definition.SeverityWarning, Ref: ref,
+			Message: "proxies have refused what it came with: it waits until it is known whether they refuse this",
+		}}), Known: now.Result.Held[ref]})
+	}
+	slices.SortFunc(out, func(a, b *adminv1.PlanProblem) int {
+		return compare(a.GetProblem().GetDocument(), b.GetProblem().GetDocument())
+	})
+	return out
 }
 
 // sharedHosts tells of documents that begin to serve a host which others serve on the same listener. It is right where it is
