@@ -130,6 +130,7 @@ func TestNegotiationRestart(t *testing.T) {
 	r := start(t, dir, func(o *Options) { o.StateDir = state })
 	r.write("web.yaml", gateway)
 	r.write("api.yaml", service(""))
+	r.log.wait(t, "published.*documents=3", 1)
 	old := r.without("old", upstreamHeader)
 	old.Subscribe(resource.ClusterType)
 	was := old.ExpectAck("CDS api")
