@@ -391,3 +391,21 @@ func TestLastGateway(t *testing.T) {
 		}
 	})
 }
+
+// TestNewcomerAtStart: nor is what the first proxies of all have just accepted, at whose words nobody has looked yet.
+func TestNewcomerAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t, nil, nil)
+		defer m.room.Close()
+		m.put(doc("Gateway", "web", "1"), doc("Service", "s1", "1"))
+		m.build()
+		m.run(time.Minute)
+		m.join(fine("envoy 1"))
+		m.join(fine("sluice-proxy"))
+		m.join(stranger("a stranger's", rand.New(rand.NewPCG(1, 1)), 100))
+		m.run(time.Hour)
+		if m.room.Count() > 0 || m.room.pushes > 0 {
+			t.Errorf("got %v held back, %d pushes, want nothing done", m.held(), m.room.pushes)
+		}
+	})
+}

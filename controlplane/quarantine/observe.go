@@ -32,6 +32,7 @@ func (r *Room) Node(id server.StreamID, n server.Node) {
 	r.Observer.Node(id, n)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.before(n.Cluster)
 	r.streams[id] = &stream{
 		fleet: n.Cluster, id: clip(n.ID, 256), class: clip(strings.TrimSpace(n.Agent+" "+n.Version), 256), since: time.Now(), types: map[string]word{},
 	}
@@ -84,6 +85,15 @@ func (r *Room) heard(id server.StreamID, typeURL string, w word) {
 	s.types[typeURL] = w
 	s.missed = 0
 	r.stir()
+}
+
+// before looks at what was said before a newcomer joins a fleet, since that is not withdrawn because of it. In a large fleet one
+// decides nothing anyhow, and there a thousand come at once.
+func (r *Room) before(name string) {
+	const large = 64
+	if f := r.fleets[name]; r.stirred && r.search == nil && f != nil && len(r.streams) <= large && !sameDocuments(f.proven, r.published.Documents) {
+		r.step()
+	}
 }
 
 // stir looks at what was said, a moment later: there is more to come.
