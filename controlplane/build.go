@@ -247,7 +247,10 @@ func (b *builder) publish(fleets []*ir.Fleet, waiting map[string]bool) string {
 // tellQuarantine says what is about to be served. Of a fleet that keeps what it has it tells no versions: what its proxies
 // answer is not about these documents.
 func (b *builder) tellQuarantine(fleets []*ir.Fleet, waiting map[string]bool, published map[string]map[string]status.Published) {
-	p := quarantine.Publication{Seq: b.holds, Documents: b.result.Documents, Held: b.result.Held, Fleets: map[string]quarantine.Fleet{}}
+	p := quarantine.Publication{Seq: b.holds, Documents: b.result.Documents, Held: b.result.Held, Fleets: map[string]quarantine.Fleet{}, Nothing: map[string]quarantine.Type{}}
+	for _, t := range resource.PushOrder {
+		p.Nothing[t.URL] = quarantine.Type{Version: snapshot.Empty.Set(t.URL).Version()}
+	}
 	for _, f := range fleets {
 		if waiting[f.Name] || b.previous[f.Name].err != "" {
 			p.Fleets[f.Name] = quarantine.Fleet{Made: f}

@@ -352,3 +352,42 @@ func TestNewcomerAhead(t *testing.T) {
 		}
 	})
 }
+
+// TestLastGateway: where all of a fleet's Gateways are held back there is no fleet any more. Its proxies are asked all the same,
+// in the next process too: what only strangers refused is served when they are gone.
+func TestLastGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t, nil, nil)
+		m.vanishes = true
+		m.put(doc("Gateway", "web", "1"), doc("Gateway", "more", "1"), doc("Service", "s1", "1"), doc("Route", "r1", "1"))
+		stranger := &player{class: "envoy 1", refuses: func(_ map[definition.Ref]*definition.Document, url string) string {
+			if m.last[url].Resources > 0 {
+				return "I do not like it"
+			}
+			return ""
+		}}
+		m.join(stranger)
+		m.build()
+		m.run(time.Minute)
+		if m.served[definition.Ref{Kind: "Gateway", Name: "web"}] != nil || m.served[definition.Ref{Kind: "Gateway", Name: "more"}] != nil {
+			t.Fatalf("got %v held back, want both Gateways: the test shows nothing", m.held())
+		}
+		kept, served := m.room.Keep(), m.served
+		for restarted, m := range map[bool]*model{false: m, true: newModel(t, served, kept)} {
+			defer m.room.Close()
+			if restarted {
+				m.vanishes = true
+				m.put(doc("Gateway", "web", "1"), doc("Gateway", "more", "1"), doc("Service", "s1", "1"), doc("Route", "r1", "1"))
+				m.build()
+			} else {
+				m.leave(1)
+			}
+			m.id = "another"
+			m.join(fine("envoy 1"))
+			m.run(time.Hour)
+			if m.room.Count() > 0 || m.served[definition.Ref{Kind: "Gateway", Name: "web"}] == nil {
+				t.Errorf("restarted: %v: got %v held back, want all served", restarted, m.held())
+			}
+		}
+	})
+}

@@ -12,6 +12,7 @@ package quarantine
 
 import (
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ type Publication struct {
 	Held map[definition.Ref]bool
 	// Fleets are all that there are.
 	Fleets map[string]Fleet
+	// Nothing is what the proxies of any other fleet have.
+	Nothing map[string]Type
 }
 
 // Fleet is a fleet's part of a publication.
@@ -194,6 +197,7 @@ func (r *Room) Count() int {
 func (r *Room) Published(p Publication) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.asked(&p)
 	if r.published == nil || r.published.Seq != p.Seq || !sameVersions(r.published.Fleets, p.Fleets) {
 		r.at = time.Now()
 		for _, s := range r.streams {
@@ -224,6 +228,22 @@ func (r *Room) Published(p Publication) {
 		}
 	}
 	r.step()
+}
+
+// asked adds the fleets that are no more since all of their Gateways are held back: their proxies are to be asked all the same.
+func (r *Room) asked(p *Publication) {
+	p.Fleets = maps.Clone(p.Fleets)
+	add := func(name string) {
+		if _, there := p.Fleets[name]; !there {
+			p.Fleets[name] = Fleet{Types: p.Nothing}
+		}
+	}
+	for _, c := range r.verdicts {
+		add(c.Fleet)
+	}
+	if r.search != nil {
+		add(r.search.fleet)
+	}
 }
 
 func sameVersions(a, b map[string]Fleet) bool {

@@ -49,6 +49,8 @@ type model struct {
 	pushes  int
 	// needs are documents without which others are not served.
 	needs map[definition.Ref]definition.Ref
+	// vanishes: a fleet without a Gateway is no fleet.
+	vanishes bool
 	// id is who joins; "" is a new one each time.
 	id string
 	// asked is when the room asked for a publication.
@@ -132,15 +134,24 @@ func (m *model) build() {
 			fleet.RouteTables[0].Hosts = append(fleet.RouteTables[0].Hosts, &ir.VirtualHost{Name: d.Ref.Name, Rules: []ir.Rule{{ID: d.Ref.String() + "#1"}}})
 		}
 	}
-	types := map[string]Type{}
+	none := m.vanishes && len(words[resource.ListenerType]) == 0
+	if none {
+		clear(words)
+	}
+	types, nothing := map[string]Type{}, map[string]Type{}
 	for _, t := range resource.PushOrder {
 		types[t.URL] = Type{Version: fmt.Sprint("v", strings.Join(words[t.URL], ",")), Resources: len(words[t.URL])}
+		nothing[t.URL] = Type{Version: "v"}
 	}
 	if !sameVersions(map[string]Fleet{"edge": {Types: m.last}}, map[string]Fleet{"edge": {Types: types}}) {
 		m.pushes++
 	}
 	m.last = types
-	m.room.Published(Publication{Seq: seq, Documents: documents, Held: inForce, Fleets: map[string]Fleet{"edge": {Types: types, Made: fleet}}})
+	fleets := map[string]Fleet{"edge": {Types: types, Made: fleet}}
+	if none {
+		fleets = map[string]Fleet{}
+	}
+	m.room.Published(Publication{Seq: seq, Documents: documents, Held: inForce, Fleets: fleets, Nothing: nothing})
 	for _, id := range slices.Sorted(maps.Keys(m.proxies)) {
 		m.answer(id)
 	}
