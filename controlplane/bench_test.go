@@ -65,7 +65,7 @@ func BenchmarkEdit(b *testing.B) {
 			defer held.Close()
 			p := &builder{
 				log: log, documents: documents, snapshots: snapshot.NewCache(), proxies: proxies, metrics: metrics, quarantine: held,
-				names: names, history: revision.New(revision.Options{Store: documents, Logger: log}), previous: map[string]built{}, reported: map[string]store.Problem{},
+				names: names, history: revision.New(revision.Options{Store: documents, Logger: log}), previous: map[string]built{}, told: store.ProblemLog{Log: log},
 			}
 			p.gate = &holdback.Gate{Room: negotiate.New(negotiate.Options{Next: metrics, Logger: log}), Documents: documents, Build: p.tried}
 			i := 0

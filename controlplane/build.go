@@ -1,10 +1,8 @@
 package controlplane
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"runtime/debug"
@@ -16,7 +14,6 @@ import (
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/admin"
 	"github.com/sluice-proxy/sluice/controlplane/compile"
-	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/holdback"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 	"github.com/sluice-proxy/sluice/controlplane/provenance"
@@ -58,11 +55,11 @@ type builder struct {
 
 	// Only the run goroutine.
 	files       store.Files
-	result      *store.Result            // as it was compiled
-	previous    map[string]built         // by fleet
-	reported    map[string]store.Problem // problems that were logged
-	holds       uint64                   // those that result was made with
-	waiting     bool                     // it was logged that there is nothing to serve
+	result      *store.Result    // as it was compiled
+	previous    map[string]built // by fleet
+	told        store.ProblemLog
+	holds       uint64 // those that result was made with
+	waiting     bool   // it was logged that there is nothing to serve
 	saveFailing bool
 }
 
@@ -136,7 +133,7 @@ func (b *builder) build(files []source.File, edited bool) (ok bool) {
 func (b *builder) serve(start time.Time) {
 	result, waiting := b.withServers(b.result)
 	b.latest.Store(result)
-	b.report(result.Problems)
+	b.told.Tell(result.Problems)
 	for _, fleet := range slices.Sorted(maps.Keys(waiting)) {
 		b.log.Info("a fleet keeps what it has until there is a first word of its SRV records", "fleet", fleet)
 	}
@@ -292,48 +289,6 @@ func (b *builder) tried(result *store.Result, fleets []string) map[string]*snaps
 		}
 	}
 	return out
-}
-
-// report logs each problem once when it comes and once when it goes. Where it stands may change in between.
-func (b *builder) report(problems []store.Problem) {
-	now := map[string]store.Problem{}
-	for _, p := range problems {
-		now[fmt.Sprint(p.Code, p.Ref, p.Field, p.Message, p.Serving)] = p
-	}
-	log := func(level slog.Level, text string, p store.Problem) {
-		args := []any{"at", p.Position.String(), "document", p.Ref.String(), "code", p.Code, "field", p.Field, "problem", p.Message}
-		if p.Serving != "" {
-			args = append(args, "serving", p.Serving)
-		}
-		b.log.Log(context.Background(), level, text, args...)
-	}
-	for _, k := range sorted(now) {
-		if _, known := b.reported[k]; !known {
-			level := slog.LevelError
-			if now[k].Severity == definition.SeverityWarning {
-				level = slog.LevelWarn
-			}
-			log(level, "problem", now[k])
-		}
-	}
-	for _, k := range sorted(b.reported) {
-		if _, still := now[k]; !still {
-			log(slog.LevelInfo, "problem gone", b.reported[k])
-		}
-	}
-	b.reported = now
-}
-
-func sorted(problems map[string]store.Problem) []string {
-	var keys []string
-	for k := range problems {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(x, y string) int {
-		a, b := problems[x], problems[y]
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(x, y))
-	})
-	return keys
 }
 
 // save keeps what was accepted. It comes after the publishing, which does not wait for a disk.

@@ -113,7 +113,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	metrics.Quarantine(held.Count)
 	builder := &builder{
 		log: opts.Logger, documents: documents, snapshots: snapshots, proxies: proxies, metrics: metrics,
-		explain: opts.Explain, names: names, quarantine: held, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, reported: map[string]store.Problem{},
+		explain: opts.Explain, names: names, quarantine: held, history: revision.New(revision.Options{Store: documents, Logger: opts.Logger}), previous: map[string]built{}, told: store.ProblemLog{Log: opts.Logger},
 	}
 
 	builder.gate = &holdback.Gate{Room: abilities, Documents: documents, Build: builder.tried}

@@ -23,7 +23,7 @@ func TestAsk(t *testing.T) {
 		{[]string{"status", "-o", "wide"}, []string{"SYNCED "}},
 		{[]string{"status", "-o", "json"}, []string{`"state": "SYNCED"`}},
 		{[]string{"status", "-o", "yaml"}, []string{"state: SYNCED"}},
-		{[]string{"status", "--fleet", "nobody"}, []string{"no proxy has connected yet"}},
+		{[]string{"status", "--fleet", "nobody"}, []string{"no proxy of fleet nobody is connected"}},
 		{[]string{"explain", "GET", "http://split.example.com/x"}, []string{"split.yaml:", "Route/split#all", "90% Service/v1"}},
 		{[]string{"explain", "http://split.example.com/x", "-o", "json"}, []string{`"rule": "Route/split#all"`, `"percent": 90`}},
 	} {

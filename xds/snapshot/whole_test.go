@@ -23,7 +23,7 @@ func hostsBuilt(t *testing.T, previous *snapshot.Snapshot, more ...proto.Message
 // TestWhole: a table is put together once for each version of its parts, and one version of RDS stands for both forms.
 func TestWhole(t *testing.T) {
 	one := hostsBuilt(t, nil)
-	if one.Whole() != one.Whole() {
+	if first, second := one.Whole(), one.Whole(); first != second {
 		t.Error("made twice")
 	}
 	two := hostsBuilt(t, one, xdstest.Host("t", "y"))
