@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 )
@@ -33,17 +31,10 @@ resources was accepted.`,
 			if !known {
 				return usagef("got the kind %q, want one of %s", word, strings.Join(kinds(), ", "))
 			}
-			_, conn, err := server.dial()
+			request := &adminv1.DescribeRequest{Document: kind + "/" + name}
+			answer, err := askDocuments(cmd.Context(), &server, callTimeout, adminv1.DefinitionServiceClient.Describe, request)
 			if err != nil {
 				return err
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
-			defer cancel()
-			request := &adminv1.DescribeRequest{Document: kind + "/" + name}
-			answer, err := adminv1.NewDefinitionServiceClient(conn).Describe(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer))
-			if err != nil {
-				return server.serverError(err)
 			}
 			if output != "" {
 				return writeMessage(cmd.OutOrStdout(), output, answer)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
@@ -47,16 +45,9 @@ where it stands.
 				}
 				request.Kind = kind
 			}
-			_, conn, err := server.dial()
+			answer, err := askDocuments(cmd.Context(), &server, callTimeout, adminv1.DefinitionServiceClient.List, request)
 			if err != nil {
 				return err
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
-			defer cancel()
-			answer, err := adminv1.NewDefinitionServiceClient(conn).List(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer))
-			if err != nil {
-				return server.serverError(err)
 			}
 			if output != "" {
 				return writeMessage(cmd.OutOrStdout(), output, answer)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 )
@@ -43,16 +41,9 @@ of it. With --state the revisions outlive a restart.`,
 				}
 				request.Revision = n
 			}
-			_, conn, err := server.dial()
+			answer, err := askDocuments(cmd.Context(), &server, callTimeout, adminv1.DefinitionServiceClient.History, request)
 			if err != nil {
 				return err
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
-			defer cancel()
-			answer, err := adminv1.NewDefinitionServiceClient(conn).History(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer))
-			if err != nil {
-				return server.serverError(err)
 			}
 			switch {
 			case output != "":

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
@@ -91,18 +90,7 @@ func askPlan(ctx context.Context, server *serverFlags, paths []string, files []s
 	if err != nil {
 		return nil, err
 	}
-	_, conn, err := server.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, planTimeout)
-	defer cancel()
-	answer, err := adminv1.NewDefinitionServiceClient(conn).Plan(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer))
-	if err != nil {
-		return nil, server.serverError(err)
-	}
-	return answer, nil
+	return askDocuments(ctx, server, planTimeout, adminv1.DefinitionServiceClient.Plan, request)
 }
 
 // planCode is how the command ends.

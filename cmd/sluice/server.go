@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -160,3 +161,21 @@ func reason(text string) string {
 
 // unreached: gRPC waited for a connection until the end.
 func unreached(text string) bool { return strings.Contains(text, "latest balancer error: ") }
+
+// askDocuments asks a control plane about documents, by a method such as adminv1.DefinitionServiceClient.List, and waits no longer
+// than within.
+func askDocuments[Request, Answer any](ctx context.Context, server *serverFlags, within time.Duration,
+	method func(adminv1.DefinitionServiceClient, context.Context, Request, ...grpc.CallOption) (Answer, error), request Request,
+) (answer Answer, err error) {
+	_, conn, err := server.dial()
+	if err != nil {
+		return answer, err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if answer, err = method(adminv1.NewDefinitionServiceClient(conn), ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer)); err != nil {
+		return answer, server.serverError(err)
+	}
+	return answer, nil
+}

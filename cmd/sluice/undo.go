@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	adminv1 "github.com/sluice-proxy/sluice/api/sluice/admin/v1"
 )
@@ -47,16 +45,9 @@ Certificates' files, and what name servers answer, stay as they are.`,
 				}
 				request.To = n
 			}
-			_, conn, err := server.dial()
+			answer, err := askDocuments(cmd.Context(), &server, planTimeout, adminv1.DefinitionServiceClient.Undo, request)
 			if err != nil {
 				return err
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), planTimeout)
-			defer cancel()
-			answer, err := adminv1.NewDefinitionServiceClient(conn).Undo(ctx, request, grpc.MaxCallRecvMsgSize(maxAnswer))
-			if err != nil {
-				return server.serverError(err)
 			}
 			if output != "" {
 				return writeMessage(cmd.OutOrStdout(), output, answer)
