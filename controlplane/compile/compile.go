@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	sluicev1 "github.com/sluice-proxy/sluice/api/sluice/v1"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/ir"
@@ -50,7 +48,8 @@ type Output struct {
 	// Problems are sorted by position. An error means that the document, or the part that its field names, is not in Fleets.
 	Problems []definition.Problem
 	// Origins says where things stand: "Route/shop#rule", "Route/shop", "Service/api", "Gateway/web/https", "Certificate/shop".
-	Origins map[string]definition.Position
+	// It is made when it is first asked for, which most outputs never are. Nobody changes what it returns.
+	Origins func() map[string]definition.Position
 	// Sockets are those that Fleets have.
 	Sockets map[Socket]bool
 	// Missing says who refers to what is not there, or is there only as a built-in. A listener is Ref{"Listener", "web/https"}.
@@ -74,19 +73,15 @@ func Compile(in Input) *Output {
 	}
 	c := &compiler{
 		in:       in,
-		out:      &Output{Origins: make(map[string]definition.Position, 3*len(in.Documents)), Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
+		out:      &Output{Missing: map[definition.Ref][]definition.Ref{}, Sockets: map[Socket]bool{}},
 		services: make(map[string]*service, len(in.Documents)),
 		certs:    map[string]*certificate{},
 		trust:    map[string]*trustBundle{},
 		gateways: map[string]*gateway{},
 		fleets:   map[string]*fleet{},
+		joined:   map[string][]*listener{},
 		held:     maps.Clone(in.HeldBack),
-		before:   in.Memory.turn(),
-		now: Memory{
-			services: make(map[*sluicev1.Service]*serviceMemo, len(in.Documents)), routes: make(map[proto.Message]*routeMemo, len(in.Documents)),
-			rules:    make(map[string]*rulesMemo, len(in.Documents)),
-			clusters: map[string]*ir.Cluster{}, tables: map[string]*ir.RouteTable{}, order: map[string][]string{},
-		},
+		memory:   in.Memory.turned(),
 	}
 	if c.held == nil {
 		c.held = map[definition.Ref]definition.Position{}
@@ -113,9 +108,8 @@ func Compile(in Input) *Output {
 		slices.SortFunc(by, compareRefs)
 		c.out.Missing[missing] = slices.Compact(by)
 	}
-	if in.Memory != nil {
-		*in.Memory = c.now
-	}
+	c.out.Origins = c.origins()
+	c.memory.forget()
 	return c.out
 }
 
@@ -128,16 +122,21 @@ type compiler struct {
 	held map[definition.Ref]definition.Position
 
 	services map[string]*service
+	sorted   []*service // services, by name
 	certs    map[string]*certificate
 	trust    map[string]*trustBundle
 	gateways map[string]*gateway
-	routes   []*route               // sorted by name, the bad ones left out
-	fleets   map[string]*fleet      // what the gateways name
-	docs     []*definition.Document // Routes, before resolveRoutes
-	tally    tally                  // for warnUnreachable
-	idle     []*listener            // for warnIdle
+	// listeners are those that are right by themselves.
+	listeners []*listener
+	routes    []*route               // sorted by name, the bad ones left out
+	fleets    map[string]*fleet      // what the gateways name
+	docs      []*definition.Document // Routes, before resolveRoutes, sorted by name
+	joined    map[string][]*listener // by what Routes call them: those that can be joined
+	tally     tally                  // for warnUnreachable
+	idle      []*listener            // for warnIdle
+	written   []*definition.Document // all that is told apart by its name, for origins
 
-	before, now Memory
+	memory *Memory
 }
 
 // builtin is parsed once.
@@ -146,16 +145,28 @@ var builtin = sync.OnceValue(definition.BuiltinGateway)
 func isBuiltin(d *definition.Document) bool { return slices.Contains(builtin(), d) }
 
 func (c *compiler) byName(documents []*definition.Document) {
+	c.written = make([]*definition.Document, 0, len(documents))
 	for _, d := range documents {
 		c.add(d)
+	}
+	sortByName(c.sorted, func(s *service) string { return s.doc.Ref.Name })
+	sortByName(c.docs, func(d *definition.Document) string { return d.Ref.Name })
+}
+
+// sortByName is quick about what is sorted already, as the store's documents are.
+func sortByName[T any](list []T, name func(T) string) {
+	byName := func(a, b T) int { return cmp.Compare(name(a), name(b)) }
+	if !slices.IsSortedFunc(list, byName) {
+		slices.SortFunc(list, byName)
 	}
 }
 
 func (c *compiler) add(d *definition.Document) {
 	switch m := d.Message.(type) {
 	case *sluicev1.Service:
-		memo := c.rememberService(m)
-		c.services[d.Ref.Name] = &service{doc: d, memo: memo, msg: memo.msg}
+		memo := c.memory.service(m)
+		s := &service{doc: d, memo: memo, msg: memo.msg}
+		c.services[d.Ref.Name], c.sorted = s, append(c.sorted, s)
 	case *sluicev1.Certificate:
 		c.certs[d.Ref.Name] = &certificate{doc: d, msg: definition.WithDefaults(m)}
 	case *sluicev1.TrustBundle:
@@ -167,7 +178,39 @@ func (c *compiler) add(d *definition.Document) {
 	default: // Tests are for validate
 		return
 	}
-	c.out.Origins[d.Ref.String()] = d.Position
+	c.written = append(c.written, d)
+}
+
+// origins keeps what Output.Origins is made of.
+func (c *compiler) origins() func() map[string]definition.Position {
+	written, listeners, fleets, routes := c.written, c.listeners, c.fleets, c.routes
+	return sync.OnceValue(func() map[string]definition.Position {
+		at := make(map[string]definition.Position, len(written)+2*len(routes))
+		for _, d := range written {
+			at[d.Ref.String()] = d.Position
+		}
+		for _, l := range listeners {
+			at["Gateway/"+l.name] = l.gateway.doc.At(l.field)
+		}
+		for _, f := range fleets {
+			for _, s := range sockets(f.listeners) {
+				for _, l := range s.listeners {
+					if len(s.listeners) > 1 && !l.tcp() {
+						at["Gateway/"+l.name+misdirectedRule] = l.gateway.doc.At(l.field)
+					}
+				}
+			}
+		}
+		for _, r := range routes {
+			if !r.short() {
+				at["Route/"+r.msg.GetName()] = r.doc.Position
+			}
+			for _, rule := range r.rules {
+				at[rule.id] = r.doc.At(rule.field)
+			}
+		}
+		return at
+	})
 }
 
 // addBuiltin adds the built-in Gateway if something joins it, and the built-in Certificate if something presents it,
@@ -209,7 +252,7 @@ func (c *compiler) joining(gateway string) []definition.Ref {
 			by = append(by, d.Ref)
 		}
 	}
-	for _, s := range c.services {
+	for _, s := range c.sorted {
 		if len(s.msg.GetHosts()) > 0 && joins(s.msg.GetGateways()) {
 			by = append(by, s.doc.Ref)
 		}

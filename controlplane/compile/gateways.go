@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,7 +75,7 @@ func (c *compiler) resolveGateways() {
 				continue
 			}
 			g.listeners = append(g.listeners, l)
-			c.out.Origins["Gateway/"+l.name] = g.doc.At(l.field)
+			c.listeners = append(c.listeners, l)
 		}
 	}
 }
@@ -135,6 +136,19 @@ func (c *compiler) heldListeners(refs []string) string {
 	}
 	slices.Sort(list)
 	return strings.Join(slices.Compact(list), ", ")
+}
+
+// join is gatewayRef, which is asked once for all that say the same.
+func (c *compiler) join(d *definition.Document, i int, ref string) ([]*listener, bool) {
+	if joined, known := c.joined[ref]; known {
+		return joined, true
+	}
+	joined, ok := c.gatewayRef(d, indexed("gateways", i), ref)
+	if ok {
+		joined = slices.SortedFunc(slices.Values(joined), func(a, b *listener) int { return cmp.Compare(a.name, b.name) })
+		c.joined[ref] = joined
+	}
+	return joined, ok
 }
 
 // gatewayRef resolves one of a Route's gateways to the listeners that it joins. False: the reference is wrong. A

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 
@@ -12,79 +13,101 @@ import (
 )
 
 // Memory is what a compilation made of each document, so that the next one works on what changed, and its output has the
-// very same values for the rest. It changes no output: each thing is kept with all that it was made of. Documents are known
-// by their Message, which stays when their file is edited elsewhere. It is for one goroutine; the zero value is empty.
+// very same values for the rest. It changes no output: each thing is kept with all that it was made of. It is for one
+// goroutine; the zero value is empty.
 type Memory struct {
-	// What the last compilation used; what it did not is forgotten.
-	services map[*sluicev1.Service]*serviceMemo
-	routes   map[proto.Message]*routeMemo
-	rules    map[string]*rulesMemo // by the names of Routes
-	clusters map[string]*ir.Cluster
-	tables   map[string]*ir.RouteTable // by fleet and name
-	order    map[string][]string       // names as they were sorted, by what they are of
+	// turn counts compilations. What the last one did not use is forgotten.
+	turn     uint64
+	services map[string]*serviceMemo
+	routes   map[string]*routeMemo // by the names of Routes
+	rules    map[string]*rulesMemo // by the names of the Routes that they are of
+	tables   map[string]*tableMemo // by fleet and listener
 }
 
-// turn begins a compilation: what it takes from before goes into the next.
-func (m *Memory) turn() (before Memory) {
+// turned begins a compilation.
+func (m *Memory) turned() *Memory {
 	if m == nil {
-		return Memory{}
+		m = &Memory{}
 	}
-	return *m
+	if m.services == nil {
+		m.services, m.routes, m.rules, m.tables = map[string]*serviceMemo{}, map[string]*routeMemo{}, map[string]*rulesMemo{}, map[string]*tableMemo{}
+	}
+	m.turn++
+	return m
 }
 
-// sortedKeysOf is sortedKeys for names that are mostly those of the last compilation.
-func sortedKeysOf[V any](c *compiler, what string, m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for _, k := range c.before.order[what] {
-		if _, still := m[k]; still {
-			keys = append(keys, k)
-		}
-	}
-	if len(keys) < len(m) {
-		keys = sortedKeys(m)
-	}
-	c.now.order[what] = keys
-	return keys
+// forget ends a compilation.
+func (m *Memory) forget() {
+	maps.DeleteFunc(m.services, func(_ string, x *serviceMemo) bool { return x.turn != m.turn })
+	maps.DeleteFunc(m.routes, func(_ string, x *routeMemo) bool { return x.turn != m.turn })
+	maps.DeleteFunc(m.rules, func(_ string, x *rulesMemo) bool { return x.turn != m.turn })
+	maps.DeleteFunc(m.tables, func(_ string, x *tableMemo) bool { return x.turn != m.turn })
 }
 
 // serviceMemo is of a Service's message alone.
 type serviceMemo struct {
-	msg *sluicev1.Service // with defaults
-	// published is the Route that its hosts stand for, with defaults; nil is none.
+	turn uint64
+	from *sluicev1.Service
+	msg  *sluicev1.Service // with defaults
+	// published is the Route that its hosts stand for, with defaults; nil is none. It is the very same as that of an earlier
+	// message of the name that says the same of it.
 	published *sluicev1.Route
-	// cluster is there if nothing but the message decides about it, and it is right.
-	cluster *ir.Cluster
+	// cluster is there if nothing but the message decides about it, and it is right. Else made is the last one.
+	cluster, made *ir.Cluster
 }
 
-func (c *compiler) rememberService(m *sluicev1.Service) *serviceMemo {
-	memo := c.before.services[m]
-	if memo == nil {
-		memo = &serviceMemo{msg: definition.WithDefaults(m)}
+func (m *Memory) service(from *sluicev1.Service) *serviceMemo {
+	memo := m.services[from.GetName()]
+	if memo == nil || memo.from != from {
+		old := memo
+		memo = &serviceMemo{from: from, msg: definition.WithDefaults(from)}
 		if published := definition.RouteOf(memo.msg); published != nil {
 			memo.published = definition.WithDefaults(published)
 		}
+		if old != nil {
+			memo.made = old.made
+			if proto.Equal(old.published, memo.published) {
+				memo.published = old.published
+			}
+		}
+		m.services[from.GetName()] = memo
 	}
-	c.now.services[m] = memo
+	memo.turn = m.turn
 	return memo
 }
 
-// routeMemo is of a Route's message, or of that of a Service which publishes itself. It is not changed once it has rules.
+// same is the cluster as it was before, if it is equal.
+func (m *serviceMemo) same(now *ir.Cluster) *ir.Cluster {
+	if m.made == nil || !reflect.DeepEqual(m.made, now) {
+		m.made = now
+	}
+	return m.made
+}
+
+// routeMemo is of a Route's message, or of that which a Service with hosts stands for. It is not changed once it has rules.
 type routeMemo struct {
-	msg *sluicev1.Route // with defaults
+	turn uint64
+	from *sluicev1.Route
+	msg  *sluicev1.Route // with defaults
 	// rules are there if they are right; services are those that they need, sorted.
 	rules    []rule
 	services []string
 }
 
-func (c *compiler) rememberRoute(from routeSource) *routeMemo {
-	memo := c.before.routes[from.doc.Message]
-	if memo == nil {
-		memo = &routeMemo{msg: from.published}
-		if m, long := from.doc.Message.(*sluicev1.Route); long {
-			memo.msg = definition.WithDefaults(m)
-		}
+func (m *Memory) route(from routeSource) *routeMemo {
+	message := from.published
+	if message == nil {
+		message = from.doc.Message.(*sluicev1.Route)
 	}
-	c.now.routes[from.doc.Message] = memo
+	memo := m.routes[from.doc.Ref.Name]
+	if memo == nil || memo.from != message {
+		memo = &routeMemo{from: message, msg: message}
+		if from.published == nil {
+			memo.msg = definition.WithDefaults(message)
+		}
+		m.routes[from.doc.Ref.Name] = memo
+	}
+	memo.turn = m.turn
 	return memo
 }
 
@@ -107,54 +130,75 @@ func (c *compiler) recall(r *route) bool {
 
 // keepRules keeps rules that came out right.
 func (c *compiler) keepRules(r *route) {
-	memo := &routeMemo{msg: r.msg, rules: r.rules}
+	memo := &routeMemo{turn: r.memo.turn, from: r.memo.from, msg: r.msg, rules: r.rules}
 	for _, x := range r.rules {
 		for i := range x.ir {
-			for _, b := range x.ir[i].Backends {
-				memo.services = append(memo.services, b.Cluster)
-			}
-			for _, m := range x.ir[i].Mirrors {
-				memo.services = append(memo.services, m.Cluster)
-			}
+			memo.services = append(memo.services, clustersOf(&x.ir[i])...)
 		}
 	}
 	slices.Sort(memo.services)
 	memo.services = slices.Compact(memo.services)
-	r.memo, c.now.routes[r.doc.Message] = memo, memo
+	r.memo, c.memory.routes[r.doc.Ref.Name] = memo, memo
 }
 
 // rulesMemo is the rules that some Routes have in common on a host, in this order, and what there is to warn about.
 type rulesMemo struct {
+	turn    uint64
+	table   *tableMemo // the last one that has them
 	routes  []*routeMemo
 	rules   []ir.Rule
 	verdict verdict
+	// clusters are those that the rules name.
+	clusters []string
 	// hosts are the virtual hosts with these rules.
 	hosts map[string]*ir.VirtualHost
 }
 
-// rememberRules finds the rules of some Routes.
-func (c *compiler) rememberRules(key string, routes []*route) *rulesMemo {
-	if memo := c.now.rules[key]; memo != nil {
-		return memo
+// rulesOf finds the rules of some Routes.
+func (m *Memory) rulesOf(routes []*route) *rulesMemo {
+	key := routes[0].msg.GetName()
+	for _, r := range routes[1:] {
+		key += " " + r.msg.GetName()
 	}
-	memo := c.before.rules[key]
+	memo := m.rules[key]
 	if memo == nil || !slices.EqualFunc(memo.routes, routes, func(m *routeMemo, r *route) bool { return m == r.memo }) {
-		memo = &rulesMemo{hosts: map[string]*ir.VirtualHost{}}
-		var from []origin
-		var places []place
-		for n, r := range routes {
-			memo.routes = append(memo.routes, r.memo)
-			for i := range r.rules {
-				for range r.rules[i].ir {
-					from, places = append(from, origin{r, i}), append(places, place{n, i})
-				}
-				memo.rules = append(memo.rules, r.rules[i].ir...)
-			}
-		}
-		memo.verdict = judge(memo.rules, from, places)
+		memo = newRules(routes)
+		m.rules[key] = memo
 	}
-	c.now.rules[key] = memo
 	return memo
+}
+
+func newRules(routes []*route) *rulesMemo {
+	memo := &rulesMemo{hosts: map[string]*ir.VirtualHost{}}
+	var from []origin
+	var places []place
+	for n, r := range routes {
+		memo.routes = append(memo.routes, r.memo)
+		for i := range r.rules {
+			for range r.rules[i].ir {
+				from, places = append(from, origin{r, i}), append(places, place{n, i})
+			}
+			memo.rules = append(memo.rules, r.rules[i].ir...)
+		}
+	}
+	for i := range memo.rules {
+		memo.clusters = append(memo.clusters, clustersOf(&memo.rules[i])...)
+	}
+	slices.Sort(memo.clusters)
+	memo.clusters = slices.Compact(memo.clusters)
+	memo.verdict = judge(memo.rules, from, places)
+	return memo
+}
+
+// clustersOf are those that a rule sends to.
+func clustersOf(r *ir.Rule) (names []string) {
+	for _, b := range r.Backends {
+		names = append(names, b.Cluster)
+	}
+	for _, m := range r.Mirrors {
+		names = append(names, m.Cluster)
+	}
+	return names
 }
 
 // host is the virtual host of a name with these rules.
@@ -165,26 +209,4 @@ func (m *rulesMemo) host(name string) *ir.VirtualHost {
 		m.hosts[name] = h
 	}
 	return h
-}
-
-// sameCluster is the cluster as it was before, if it is equal.
-func (c *compiler) sameCluster(now *ir.Cluster) *ir.Cluster {
-	if old := c.before.clusters[now.Name]; old != nil && old != now && reflect.DeepEqual(old, now) {
-		now = old
-	}
-	c.now.clusters[now.Name] = now
-	return now
-}
-
-// sameTable is the table as it was before, if it has the same hosts; the few that are none of a Route's are compared.
-func (c *compiler) sameTable(fleet string, now *ir.RouteTable) *ir.RouteTable {
-	key := fleet + " " + now.Name
-	old := c.before.tables[key]
-	if old != nil && slices.EqualFunc(old.Hosts, now.Hosts, func(a, b *ir.VirtualHost) bool {
-		return a == b || len(a.Rules) == 1 && reflect.DeepEqual(a, b)
-	}) {
-		now = old
-	}
-	c.now.tables[key] = now
-	return now
 }

@@ -18,8 +18,12 @@ type route struct {
 	msg  *sluicev1.Route // with defaults
 	// rules are the rules of the language; each stands for one or more ir.Rules.
 	rules []rule
-	// listeners that it joins, sorted by name.
+	// listeners that it joins, sorted by name. They may be another Route's, too.
 	listeners []*listener
+	// reached says of each rule whether it can match somewhere.
+	reached []bool
+	// place is where it stands among the joins of the listener whose table is being made.
+	place int32
 }
 
 type rule struct {
@@ -31,39 +35,23 @@ type rule struct {
 // resolveRoutes makes the rules of every Route, and of every Service that publishes itself. A Route with a fault is left
 // out as a whole: without one of its rules, requests would go to a later one that was not meant for them.
 func (c *compiler) resolveRoutes() {
-	byName := make(map[string]routeSource, len(c.docs)+len(c.services))
-	for _, d := range c.docs {
-		byName[d.Ref.Name] = routeSource{doc: d}
-	}
-	for _, name := range sortedKeysOf(c, "services", c.services) {
-		s := c.services[name]
-		if s.memo.published == nil {
-			continue
-		}
-		short := routeSource{s.doc, s.memo.published}
-		long, twice := byName[name]
-		if twice {
-			loser, winner := long, short
-			if c.in.Served[long.doc.Ref] != nil && !c.publishes(s.doc.Ref) {
-				loser, winner = short, long
-			}
-			field := "name"
-			if loser.doc == s.doc {
-				field = "hosts"
-			}
-			c.errorf(loser.doc, field, definition.CodeDuplicateName, "got a Route %s, which %s (%s) is already: a Service with hosts is a Route of its name",
-				name, winner.doc.Ref, winner.doc.Position)
-			byName[name] = winner
-			continue
-		}
-		byName[name] = short
-	}
-	for _, name := range sortedKeysOf(c, "routes", byName) {
-		r := &route{doc: byName[name].doc, memo: c.rememberRoute(byName[name])}
+	sources := c.routeSources()
+	all := make([]route, len(sources))
+	c.routes = make([]*route, 0, len(sources))
+	rules := 0
+	for i, from := range sources {
+		r := &all[i]
+		r.doc, r.memo = from.doc, c.memory.route(from)
 		r.msg = r.memo.msg
 		if c.route(r) {
 			c.routes = append(c.routes, r)
+			rules += len(r.rules)
 		}
+	}
+	reached := make([]bool, rules)
+	for _, r := range c.routes {
+		n := len(r.rules)
+		r.reached, reached = reached[:n:n], reached[n:]
 	}
 }
 
@@ -71,6 +59,41 @@ func (c *compiler) resolveRoutes() {
 type routeSource struct {
 	doc       *definition.Document
 	published *sluicev1.Route // with defaults
+}
+
+// routeSources are all Routes, sorted by name. A name that both a Route and a Service with hosts have is that of one of them.
+func (c *compiler) routeSources() []routeSource {
+	sources := make([]routeSource, 0, len(c.docs)+len(c.sorted))
+	long := c.docs
+	for _, s := range c.sorted {
+		if s.memo.published == nil {
+			continue
+		}
+		for len(long) > 0 && long[0].Ref.Name < s.doc.Ref.Name {
+			sources, long = append(sources, routeSource{doc: long[0]}), long[1:]
+		}
+		short := routeSource{s.doc, s.memo.published}
+		if len(long) > 0 && long[0].Ref.Name == s.doc.Ref.Name {
+			sources, long = append(sources, c.oneOf(routeSource{doc: long[0]}, short)), long[1:]
+			continue
+		}
+		sources = append(sources, short)
+	}
+	for _, d := range long {
+		sources = append(sources, routeSource{doc: d})
+	}
+	return sources
+}
+
+// oneOf decides between a Route and a Service with hosts, of one name.
+func (c *compiler) oneOf(long, short routeSource) routeSource {
+	loser, winner, field := long, short, "name"
+	if c.in.Served[long.doc.Ref] != nil && !c.publishes(short.doc.Ref) {
+		loser, winner, field = short, long, "hosts"
+	}
+	c.errorf(loser.doc, field, definition.CodeDuplicateName, "got a Route %s, which %s (%s) is already: a Service with hosts is a Route of its name",
+		long.doc.Ref.Name, winner.doc.Ref, winner.doc.Position)
+	return winner
 }
 
 // publishes says whether the Service, as it is served now, has hosts.
@@ -89,12 +112,16 @@ func (r *route) short() bool { return r.doc.Ref.Kind == "Service" }
 func (c *compiler) route(r *route) bool {
 	ok := true
 	for i, ref := range r.msg.GetGateways() {
-		joined, good := c.gatewayRef(r.doc, fmt.Sprintf("gateways[%d]", i), ref)
+		joined, good := c.join(r.doc, i, ref)
 		ok = ok && good
-		r.listeners = append(r.listeners, joined...)
+		if i == 0 {
+			r.listeners = joined
+			continue
+		}
+		r.listeners = slices.Concat(r.listeners, joined)
+		slices.SortFunc(r.listeners, func(a, b *listener) int { return cmp.Compare(a.name, b.name) })
+		r.listeners = slices.Compact(r.listeners)
 	}
-	slices.SortFunc(r.listeners, func(a, b *listener) int { return cmp.Compare(a.name, b.name) })
-	r.listeners = slices.Compact(r.listeners)
 	if ok && len(r.listeners) == 0 {
 		// Its own references are right, yet it would be served nowhere: that is told, so that what it was before goes on.
 		c.errorf(r.doc, "gateways", definition.CodeUnknownListener, "every listener that it joins is held back: see %s", c.heldListeners(r.msg.GetGateways()))
@@ -108,16 +135,7 @@ func (c *compiler) route(r *route) bool {
 		right := c.rules(r)
 		ok = ok && right
 	}
-	if !ok || !c.affordable(r) {
-		return false
-	}
-	if !r.short() {
-		c.out.Origins["Route/"+r.msg.GetName()] = r.doc.Position
-	}
-	for _, rule := range r.rules {
-		c.out.Origins[rule.id] = r.doc.At(rule.field)
-	}
-	return true
+	return ok && c.affordable(r)
 }
 
 // rules makes a Route's rules.

@@ -23,13 +23,14 @@ type service struct {
 
 // resolveServices makes the clusters. A Service with a fault is left out.
 func (c *compiler) resolveServices() {
-	for _, name := range sortedKeysOf(c, "services", c.services) {
-		s := c.services[name]
-		if !c.cluster(s) {
-			delete(c.services, name)
-			c.hold(s.doc)
+	c.sorted = slices.DeleteFunc(c.sorted, func(s *service) bool {
+		if c.cluster(s) {
+			return false
 		}
-	}
+		delete(c.services, s.doc.Ref.Name)
+		c.hold(s.doc)
+		return true
+	})
 }
 
 // hold notes that a document turned out to be bad, so that what refers to it says so.
@@ -75,7 +76,7 @@ func (c *compiler) cluster(s *service) bool {
 	if ok && m.GetTls() == nil {
 		s.memo.cluster = s.cluster
 	} else if ok {
-		s.cluster = c.sameCluster(s.cluster)
+		s.cluster = s.memo.same(s.cluster)
 	}
 	return ok
 }
@@ -109,8 +110,8 @@ func (c *compiler) warnUnused() {
 	if c.flawed() {
 		return
 	}
-	for _, name := range sortedKeysOf(c, "services", c.services) {
-		if s := c.services[name]; !s.used {
+	for _, s := range c.sorted {
+		if !s.used {
 			c.warnf(s.doc, "", definition.CodeUnusedService, "no Route and no listener uses this Service")
 		}
 	}

@@ -7,11 +7,11 @@ import (
 	"github.com/sluice-proxy/sluice/controlplane/ir"
 )
 
-// tally collects over all virtual hosts which rules can be reached, and which Routes overlap.
+// tally collects over all virtual hosts which Routes overlap, and which rules cannot be reached; those that can, the Routes
+// know themselves.
 type tally struct {
-	// reached are the rules that can match somewhere; hidden are the others, and what takes their requests.
-	reached map[origin]bool
-	hidden  map[origin]origin
+	// hidden are rules that cannot match on some host, and what takes their requests.
+	hidden map[origin]origin
 	// overlaps says for a Route which other one of equal priority is asked before it, and on which host.
 	overlaps map[*route]overlapping
 }
@@ -40,12 +40,12 @@ type touch struct {
 
 // add notes a verdict on the Routes of a host.
 func (t *tally) add(host string, routes []*route, v verdict) {
-	if t.reached == nil {
-		t.reached, t.hidden, t.overlaps = map[origin]bool{}, map[origin]origin{}, map[*route]overlapping{}
+	if t.hidden == nil {
+		t.hidden, t.overlaps = map[origin]origin{}, map[*route]overlapping{}
 	}
 	at := func(p place) origin { return origin{routes[p.route], p.rule} }
 	for _, p := range v.reached {
-		t.reached[at(p)] = true
+		routes[p.route].reached[p.rule] = true
 	}
 	for _, pair := range v.hidden {
 		if _, known := t.hidden[at(pair[0])]; !known {
@@ -119,11 +119,11 @@ func (c *compiler) warnUnreachable() {
 	for _, r := range c.routes {
 		for i := range r.rules {
 			o := origin{r, i}
-			if by, hidden := c.tally.hidden[o]; hidden && !c.tally.reached[o] {
+			if by, hidden := c.tally.hidden[o]; hidden && !r.reached[i] {
 				c.warnf(r.doc, r.rules[i].field, definition.CodeUnreachableRule, "this rule can never match: %s (%s) takes all of its requests", by, by.position())
 			}
 		}
-		if o, ok := c.tally.overlaps[r]; ok && c.tally.reached[origin{r, o.own}] { // else it was just said
+		if o, ok := c.tally.overlaps[r]; ok && r.reached[o.own] { // else it was just said
 			c.warnf(r.doc, r.rules[o.own].field, definition.CodeOverlap, "%s (%s) has requests for %s in common with this one, at the same priority: it is asked first because of its name; set priority to say so",
 				o.first, o.first.position(), o.host)
 		}
@@ -136,9 +136,7 @@ func (c *compiler) warnOutranked(r *route) {
 	if len(r.listeners) == 0 || slices.ContainsFunc(r.rules, func(x rule) bool { return len(x.ir) == 0 }) {
 		return
 	}
-	o := origin{r, 0}
-	_, hidden := c.tally.hidden[o]
-	if c.tally.reached[o] || hidden {
+	if _, hidden := c.tally.hidden[origin{r, 0}]; hidden || r.reached[0] {
 		return
 	}
 	fits := slices.ContainsFunc(r.listeners, func(l *listener) bool {

@@ -344,11 +344,11 @@ func (e *explainer) at(id string) string {
 	if id == "" {
 		return ""
 	}
-	if p, ok := e.out.Origins[id]; ok {
+	if p, ok := e.out.Origins()[id]; ok {
 		return position(p)
 	}
 	document, _, _ := strings.Cut(id, "#")
-	return position(e.out.Origins[document])
+	return position(e.out.Origins()[document])
 }
 
 func position(p definition.Position) string {

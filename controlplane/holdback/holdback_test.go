@@ -24,7 +24,9 @@ func TestDocumentOf(t *testing.T) {
 		Fleets: []*ir.Fleet{{Name: "edge", RouteTables: []*ir.RouteTable{{Name: "web/http", Hosts: []*ir.VirtualHost{
 			{Name: "one.test", Rules: rules("Route/a#1", "Route/a#2")}, {Name: "two.test", Rules: rules("Route/a#1", "Route/b#1")}, {Name: "short.test", Rules: rules("Route/s#1")},
 		}}}}},
-		Origins: map[string]definition.Position{"Route/a": at(1), "Route/b": at(2), "Service/s": at(3), "Gateway/web/http": at(4)},
+		Origins: func() map[string]definition.Position {
+			return map[string]definition.Position{"Route/a": at(1), "Route/b": at(2), "Service/s": at(3), "Gateway/web/http": at(4)}
+		},
 	}}
 	for _, c := range []struct {
 		url, name, want string

@@ -75,7 +75,7 @@ type find struct {
 
 // add takes a name of compile.Output.Origins; one that is not there is left out.
 func (f *find) add(id string) {
-	at, ok := f.out.Origins[id]
+	at, ok := f.out.Origins()[id]
 	if !ok || f.seen[id] || len(f.found) == most {
 		return
 	}
@@ -144,7 +144,7 @@ func (f *find) table(name string) {
 func (f *find) host(h *ir.VirtualHost) {
 	for i := range h.Rules {
 		document, _, _ := strings.Cut(h.Rules[i].ID, "#")
-		if name, route := strings.CutPrefix(document, "Route/"); route && f.out.Origins[document] == (definition.Position{}) {
+		if name, route := strings.CutPrefix(document, "Route/"); route && f.out.Origins()[document] == (definition.Position{}) {
 			document = "Service/" + name // with hosts of its own: the short form of a Route
 		}
 		f.add(document)
