@@ -65,8 +65,9 @@ type builder struct {
 
 // built is a fleet as it was published.
 type built struct {
-	snapshot *snapshot.Snapshot
-	err      string // why the newest could not be; "" is fine
+	snapshot    *snapshot.Snapshot
+	translation *translate.Translation // that the snapshot was made of; nil if there is none
+	err         string                 // why the newest could not be; "" is fine
 }
 
 // run builds whenever the files change. tried is called after the first build.
@@ -264,11 +265,12 @@ func (b *builder) tellQuarantine(fleets []*ir.Fleet, waiting map[string]bool, pu
 
 // translated makes a fleet's snapshot; an unchanged fleet keeps the very same.
 func translated(f *ir.Fleet, old built) built {
-	s, err := snapshot.BuildEntries(translate.FleetEntries(f), old.snapshot)
+	translation := translate.FleetEntries(f, old.translation)
+	s, err := snapshot.BuildEntries(translation.Entries, old.snapshot)
 	if err != nil {
-		return built{snapshot: old.snapshot, err: err.Error()}
+		return built{snapshot: old.snapshot, translation: old.translation, err: err.Error()}
 	}
-	return built{snapshot: s}
+	return built{snapshot: s, translation: translation}
 }
 
 // running is what was published, by fleet.

@@ -21,13 +21,13 @@ import (
 const setStateName = "envoy.filters.network.set_filter_state"
 
 // tablesBySource are the route tables with rules that ask for the client's address, by name.
-func tablesBySource(f *ir.Fleet) map[string]bool {
+func tablesBySource(all []*ir.RouteTable) map[string]bool {
 	tables := map[string]bool{}
-	for i := range f.RouteTables {
-		for _, h := range f.RouteTables[i].Hosts {
+	for _, t := range all {
+		for _, h := range t.Hosts {
 			for j := range h.Rules {
 				if len(h.Rules[j].Match.Sources) > 0 {
-					tables[f.RouteTables[i].Name] = true
+					tables[t.Name] = true
 				}
 			}
 		}

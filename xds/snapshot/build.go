@@ -23,8 +23,8 @@ type Entry struct {
 	// Key, if not nil, stands for all that the message is made of: while it equals that of the resource of this name before,
 	// that resource stays, and Make is not called. It is comparable.
 	Key any
-	// Make is pure. The message is not kept.
-	Make func() (proto.Message, error)
+	// Make is pure, and is given the entry. The message is not kept.
+	Make func(Entry) (proto.Message, error)
 }
 
 // Build makes a snapshot of messages by type URL and name: see BuildEntries.
@@ -33,14 +33,15 @@ func Build(resources map[string]map[string]proto.Message, previous *Snapshot) (*
 	for url, messages := range resources {
 		entries[url] = []Entry{} // of an unknown type, too
 		for name, m := range messages {
-			entries[url] = append(entries[url], Entry{Name: name, Make: func() (proto.Message, error) { return m, nil }})
+			entries[url] = append(entries[url], Entry{Name: name, Make: func(Entry) (proto.Message, error) { return m, nil }})
 		}
 	}
 	return BuildEntries(entries, previous)
 }
 
 // BuildEntries makes a snapshot of entries by type URL. What did not change since previous, which may be nil, is the very
-// same: resource, set, and, if nothing changed at all, previous itself.
+// same: resource, set, and, if nothing changed at all, previous itself. A list of entries with keys that is the very
+// one that previous was built from is not even looked at.
 //
 // It adds an empty ClusterLoadAssignment for every EDS cluster that has none, since a service without endpoints is an
 // empty assignment and not a missing one (rule 14). Every other reference to a resource that is not in the set is an
@@ -56,15 +57,21 @@ func BuildEntries(entries map[string][]Entry, previous *Snapshot) (*Snapshot, er
 			errs = append(errs, fmt.Errorf("snapshot: type %q: got a type that is not served", url))
 		}
 	}
-	built := map[string][]*Resource{}
+	built, keyed := map[string][]*Resource{}, map[string]bool{}
 	for _, t := range resource.PushOrder {
+		if was := previous.Set(t.URL); was.isFrom(entries[t.URL]) {
+			built[t.URL] = was.all
+			continue
+		}
 		sorted, byName := entries[t.URL], func(a, b Entry) int { return strings.Compare(a.Name, b.Name) }
 		if !slices.IsSortedFunc(sorted, byName) {
 			sorted = slices.SortedFunc(slices.Values(sorted), byName)
 		}
 		before := previous.Set(t.URL).all
+		keyed[t.URL] = true
 		all := make([]*Resource, 0, len(sorted))
 		for i, e := range sorted {
+			keyed[t.URL] = keyed[t.URL] && e.Key != nil
 			var old *Resource
 			for len(before) > 0 && before[0].Name < e.Name {
 				before = before[1:]
@@ -94,7 +101,18 @@ func BuildEntries(entries map[string][]Entry, previous *Snapshot) (*Snapshot, er
 	if err := check(built, previous); err != nil {
 		return nil, err
 	}
-	return assemble(built, previous), nil
+	next := assemble(built, previous)
+	for url, list := range entries {
+		if set := next.sets[url]; keyed[url] && len(list) > 0 && len(set.all) == len(list) {
+			set.from = list
+		}
+	}
+	return next, nil
+}
+
+// isFrom says whether this very list became the set, and nothing else.
+func (s *Set) isFrom(list []Entry) bool {
+	return len(list) > 0 && list[0].Key != nil && len(s.from) == len(list) && &s.from[0] == &list[0]
 }
 
 // build makes a resource, or takes the one before.
@@ -102,7 +120,7 @@ func (e Entry) build(t resource.Type, old *Resource) (*Resource, error) {
 	if old != nil && e.Key != nil && old.key == e.Key {
 		return old, nil
 	}
-	m, err := e.Make()
+	m, err := e.Make(e)
 	if err != nil {
 		return nil, err
 	}
@@ -167,9 +185,13 @@ func fillEndpoints(built map[string][]*Resource, previous *Snapshot) error {
 	endpoints, _ := resource.ByURL(resource.EndpointType)
 	var added []*Resource
 	made := map[string]bool{}
+	rest := built[endpoints.URL] // most clusters' endpoints have their names
 	for _, c := range built[resource.ClusterType] {
 		for _, name := range c.Refs(endpoints.URL) {
-			if find(built[endpoints.URL], name) != nil || made[name] {
+			for len(rest) > 0 && rest[0].Name < name {
+				rest = rest[1:]
+			}
+			if len(rest) > 0 && rest[0].Name == name || made[name] || find(built[endpoints.URL], name) != nil {
 				continue
 			}
 			m := &endpointpb.ClusterLoadAssignment{ClusterName: name}
@@ -234,13 +256,13 @@ func differences(a, b []*Resource) iter.Seq2[string, *Resource] {
 			var name string
 			var now *Resource
 			switch {
+			case len(a) > 0 && len(b) > 0 && a[0] == b[0]:
+				a, b = a[1:], b[1:]
+				continue
 			case len(a) == 0 || len(b) > 0 && b[0].Name < a[0].Name:
 				name, now, b = b[0].Name, b[0], b[1:]
 			case len(b) == 0 || a[0].Name < b[0].Name:
 				name, a = a[0].Name, a[1:]
-			case a[0] == b[0]:
-				a, b = a[1:], b[1:]
-				continue
 			default:
 				name, now, a, b = b[0].Name, b[0], a[1:], b[1:]
 			}

@@ -1,6 +1,7 @@
 package snapshot_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 func TestKeys(t *testing.T) {
 	made := 0
 	entries := func(key any, timeout time.Duration) map[string][]snapshot.Entry {
-		return map[string][]snapshot.Entry{resource.ClusterType: {{Name: "a", Key: key, Make: func() (proto.Message, error) {
+		return map[string][]snapshot.Entry{resource.ClusterType: {{Name: "a", Key: key, Make: func(snapshot.Entry) (proto.Message, error) {
 			made++
 			return xdstest.Cluster("a", timeout), nil
 		}}}}
@@ -53,5 +54,44 @@ func TestKeys(t *testing.T) {
 	twice[resource.ClusterType] = append(twice[resource.ClusterType], twice[resource.ClusterType]...)
 	if _, err := snapshot.BuildEntries(twice, nil); err == nil || !strings.Contains(err.Error(), `CDS "a": stands twice`) {
 		t.Errorf("got %v, want a name that stands twice", err)
+	}
+}
+
+// TestSameList: the very list of before is not looked at, unless an entry has no key; an equal one is.
+func TestSameList(t *testing.T) {
+	made := 0
+	list := func(key any, names ...string) (all []snapshot.Entry) {
+		for _, name := range names {
+			all = append(all, snapshot.Entry{Name: name, Key: key, Make: func(e snapshot.Entry) (proto.Message, error) {
+				made++
+				return xdstest.Cluster(e.Name, time.Duration(made)*time.Second), nil
+			}})
+		}
+		return all
+	}
+	keyed, other, mixed := list(1, "a", "b"), list(1, "a", "b"), slices.Concat(list(1, "a"), list(nil, "b"))
+	var previous *snapshot.Snapshot
+	for i, step := range []struct {
+		list     []snapshot.Entry
+		made     int
+		resource string // that is another one
+	}{
+		{keyed, 2, "a b"}, {keyed, 2, ""}, {other, 2, ""}, {keyed, 2, ""}, {mixed, 3, "b"}, {mixed, 4, "b"}, {keyed, 5, "b"}, {keyed[:1], 5, "b"}, {keyed, 6, "b"},
+	} {
+		s, err := snapshot.BuildEntries(map[string][]snapshot.Entry{resource.ClusterType: step.list}, previous)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if previous == nil {
+			previous = snapshot.Empty
+		}
+		if got := strings.Join(s.Set(resource.ClusterType).Changed(previous.Set(resource.ClusterType)), " "); got != step.resource || made != step.made {
+			t.Errorf("step %d: made %d times, want %d; others are %q, want %q", i, made, step.made, got, step.resource)
+		}
+		previous = s
+	}
+	keyed[0].Key = 2 // whoever does this is at fault: it shows that nobody looks
+	if s, err := snapshot.BuildEntries(map[string][]snapshot.Entry{resource.ClusterType: keyed}, previous); err != nil || s != previous || made != 6 {
+		t.Errorf("got another snapshot or %v after %d were made, want the same", err, made)
 	}
 }

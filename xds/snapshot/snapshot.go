@@ -96,6 +96,9 @@ type Set struct {
 	// What Delta and Whole give.
 	delta, whole together
 
+	// from is what it was built from. Only BuildEntries uses it, as it does Resource.key.
+	from []Entry
+
 	// What changed since the set from which this one was built: one diff serves all streams.
 	parent  uint64
 	changed []string
@@ -186,12 +189,15 @@ func (s *Set) compare(old *Set) []string {
 // Version is the aggregate version of any resources, which must be sorted by name.
 func Version(sorted []*Resource) string {
 	h := xxhash.New()
+	var some []byte
 	for _, r := range sorted {
-		_, _ = h.WriteString(r.Name)
-		_, _ = h.Write([]byte{0})
-		_, _ = h.WriteString(r.Version)
-		_, _ = h.Write([]byte{0})
+		some = append(append(append(append(some, r.Name...), 0), r.Version...), 0)
+		if len(some) > 4<<10 {
+			_, _ = h.Write(some)
+			some = some[:0]
+		}
 	}
+	_, _ = h.Write(some)
 	return hex.EncodeToString(h.Sum(nil))
 }
 

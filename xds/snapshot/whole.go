@@ -44,19 +44,21 @@ func (s *Set) Hosts(table string) []*Resource {
 // splitTables is for a snapshot with hosts apart. RDS and VHDS then have one version, of both, so that it is the same for
 // streams of either protocol.
 func (s *Snapshot) splitTables(previous *Snapshot) {
-	h := xxhash.New()
-	for _, url := range splitTypes {
-		_, _ = h.WriteString(Version(s.Set(url).all))
-	}
-	version := fmt.Sprintf("%016x", h.Sum64())
-	for _, url := range splitTypes {
-		if set := s.Set(url); set.version != version {
-			s.sets[url] = newSetOf(version, set.all, previous.Set(url))
-		}
-	}
 	s.tables = previous.tables
 	if s.tables == nil {
 		s.tables = &tables{made: map[string]*Resource{}}
+	}
+	if previous.tables == nil || slices.ContainsFunc(splitTypes, func(url string) bool { return s.Set(url) != previous.Set(url) }) {
+		h := xxhash.New()
+		for _, url := range splitTypes {
+			_, _ = h.WriteString(Version(s.Set(url).all))
+		}
+		version := fmt.Sprintf("%016x", h.Sum64())
+		for _, url := range splitTypes {
+			if set := s.Set(url); set.version != version {
+				s.sets[url] = newSetOf(version, set.all, previous.Set(url))
+			}
+		}
 	}
 	s.whole = sync.OnceValue(s.makeWhole)
 }
