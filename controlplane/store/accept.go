@@ -20,25 +20,34 @@ func (s *Store) accept(b *build, out *compile.Output) {
 	if len(bad) > 0 {
 		served = inPart(out)
 	}
-	for ref, d := range b.chosen {
-		old := s.accepted[ref]
+	there := 0
+	for _, d := range b.compiled {
+		ref, old := d.Ref, s.accepted[d.Ref]
+		if old != nil {
+			there++
+		}
 		// A version with a fault counts where there never was one without, and some of it is served.
 		if bad[ref] && (!served[ref] || old != nil && !s.partial[ref]) || old == d && bad[ref] == s.partial[ref] {
 			continue
 		}
 		s.dirty = s.dirty || old == nil || old.Hash != d.Hash || old.Position.File != d.Position.File || bad[ref] != s.partial[ref]
 		s.accepted[ref] = d
+		if old == nil {
+			there++
+		}
 		if bad[ref] {
 			s.partial[ref] = true
 		} else {
 			delete(s.partial, ref)
 		}
 	}
-	for ref := range s.accepted {
-		if b.chosen[ref] == nil {
-			delete(s.accepted, ref)
-			delete(s.partial, ref)
-			s.dirty = true
+	if there < len(s.accepted) {
+		for ref := range s.accepted {
+			if b.chosen[ref] == nil {
+				delete(s.accepted, ref)
+				delete(s.partial, ref)
+				s.dirty = true
+			}
 		}
 	}
 	s.dirtySockets = s.dirtySockets || !maps.Equal(s.sockets, out.Sockets)

@@ -12,11 +12,12 @@ import (
 // choose takes every document as it stands, and last good versions of those that cannot be read.
 func (b *build) choose() {
 	accepted := b.store.accepted
-	unique, twice := compile.Unique(b.set.Documents, b.store.accepted)
+	unique, twice := b.unique()
 	for _, p := range twice {
 		b.problems = append(b.problems, Problem{p, ServingNothing})
 	}
 	troubled := b.troubled()
+	b.files = make([]*definition.Document, 0, len(unique))
 	for _, d := range unique {
 		if _, test := d.Message.(*sluicev1.Test); test {
 			continue
@@ -25,14 +26,17 @@ func (b *build) choose() {
 			b.problems = append(b.problems, Problem{compile.DuplicateName(d, good), ServingNothing})
 			continue
 		}
-		b.fresh[d.Ref], b.chosen[d.Ref] = d, d
+		b.files = append(b.files, d)
+		b.chosen[d.Ref] = d
 	}
 	b.hold()
 	inFile := map[string]bool{} // files some of whose documents are kept as they were
-	for ref, good := range accepted {
-		if b.chosen[ref] == nil && !b.inForce[ref] && b.unknown(good.Position.File) {
-			b.chosen[ref] = good
-			inFile[good.Position.File] = true
+	if len(b.set.Unknown) > 0 {
+		for ref, good := range accepted {
+			if b.chosen[ref] == nil && !b.inForce[ref] && b.unknown(good.Position.File) {
+				b.chosen[ref] = good
+				inFile[good.Position.File] = true
+			}
 		}
 	}
 	for _, p := range b.set.Problems {
@@ -46,7 +50,7 @@ func (b *build) choose() {
 					serving = ServingLastGood
 				}
 			}
-		case b.fresh[p.Ref] != nil: // another document of the name is good
+		case b.fresh(p.Ref) != nil: // another document of the name is good
 			serving = ServingNothing
 		case accepted[p.Ref] != nil:
 			b.chosen[p.Ref], serving = accepted[p.Ref], ServingLastGood
@@ -58,6 +62,20 @@ func (b *build) choose() {
 	if len(b.set.Documents) == 0 {
 		b.vanished()
 	}
+}
+
+// unique is compile.Unique, for a set that most often has the names of the last one in their places.
+func (b *build) unique() ([]*definition.Document, []definition.Problem) {
+	s, all := b.store, b.set.Documents
+	if slices.EqualFunc(s.named, all, func(was, d *definition.Document) bool { return was == d || was.Ref == d.Ref }) {
+		s.named = all
+		return all, nil
+	}
+	unique, twice := compile.Unique(all, s.accepted)
+	if s.named = all; len(twice) > 0 {
+		s.named = nil
+	}
+	return unique, twice
 }
 
 // vanished keeps everything when nothing is left: a folder that is unmounted, moved or half-way through a checkout must

@@ -154,8 +154,8 @@ func (s *Store) documentLines() ([]string, error) {
 		s.saved = make(map[definition.Ref]savedLine, len(s.accepted))
 	}
 	lines := make([]string, 0, len(s.accepted))
-	for ref, d := range s.accepted {
-		line := s.saved[ref]
+	for _, d := range s.acceptedInOrder() {
+		ref, line := d.Ref, s.saved[d.Ref]
 		if line.document != d || line.part != s.partial[ref] {
 			text, err := closedLine(documentRecord{
 				Kind: ref.Kind, Name: ref.Name, File: known.absolute(d.Position.File), Line: d.Position.Line, Text: string(d.Text), Part: s.partial[ref],
@@ -172,6 +172,24 @@ func (s *Store) documentLines() ([]string, error) {
 		maps.DeleteFunc(s.saved, func(ref definition.Ref, _ savedLine) bool { return s.accepted[ref] == nil })
 	}
 	return lines, nil
+}
+
+// acceptedInOrder are the accepted documents. Most are those of the last build, whose order they have.
+func (s *Store) acceptedInOrder() []*definition.Document {
+	all := make([]*definition.Document, 0, len(s.accepted))
+	for _, d := range s.sorted {
+		if good := s.accepted[d.Ref]; good != nil {
+			all = append(all, good)
+		}
+	}
+	if len(all) == len(s.accepted) {
+		return all
+	}
+	all = all[:0]
+	for _, ref := range sortedRefs(s.accepted) {
+		all = append(all, s.accepted[ref])
+	}
+	return all
 }
 
 // Close lets go of the state folder. What was not saved is lost.
@@ -348,6 +366,7 @@ func writeRecords(path string, records []any) error {
 		}
 		lines = append(lines, line)
 	}
+	slices.Sort(lines)
 	return writeLines(path, lines)
 }
 
@@ -361,7 +380,6 @@ func closedLine(record any) (string, error) {
 }
 
 func writeLines(path string, lines []string) error {
-	slices.Sort(lines)
 	first, err := closedLine(header{Format: stateFormat, Records: len(lines)})
 	if err != nil {
 		return err
@@ -371,7 +389,7 @@ func writeLines(path string, lines []string) error {
 		return err
 	}
 	defer os.Remove(f.Name())
-	w := bufio.NewWriter(f)
+	w := bufio.NewWriterSize(f, 256<<10)
 	_, _ = w.WriteString(first) // what goes wrong is told by Flush
 	for _, line := range lines {
 		_, _ = w.WriteString(line)

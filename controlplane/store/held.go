@@ -26,7 +26,7 @@ func (b *build) hold() {
 	s := b.store
 	b.inForce = map[definition.Ref]bool{}
 	for _, ref := range sortedRefs(b.set.Held) {
-		h, fresh := b.set.Held[ref], b.fresh[ref]
+		h, fresh := b.set.Held[ref], b.fresh(ref)
 		at := definition.Position{}
 		switch {
 		case h.Hash == "" && fresh == nil && h.Instead != nil:

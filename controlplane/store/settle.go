@@ -15,8 +15,9 @@ import (
 // kept, and what is kept is let go of only after a step of the first kind, so it ends. Causes go before effects: a Route whose Service is bad is well once the Service is mended.
 func (b *build) settle() *compile.Output {
 	for {
+		b.compiled = b.documents()
 		out := compile.Compile(compile.Input{
-			Documents: b.documents(), Certificates: b.certificates, Served: b.store.accepted, Sockets: b.store.sockets, HeldBack: b.held, Now: b.now,
+			Documents: b.compiled, Certificates: b.certificates, Served: b.store.accepted, Sockets: b.store.sockets, HeldBack: b.held, Now: b.now,
 			Memory: &b.store.memory,
 		})
 		if b.keepNeeded(out) {
@@ -158,7 +159,7 @@ func (b *build) revert(out *compile.Output, effects bool) bool {
 // revertible: a fresh version was chosen, and there is an older one that says something else.
 func (b *build) revertible(ref definition.Ref) bool {
 	fresh, good := b.chosen[ref], b.store.accepted[ref]
-	return fresh != nil && fresh == b.fresh[ref] && good != nil && good.Hash != fresh.Hash && !b.reverted[ref]
+	return fresh != nil && fresh == b.fresh(ref) && good != nil && good.Hash != fresh.Hash && !b.reverted[ref]
 }
 
 // revertCulprits holds back an edit of a Gateway that takes away a listener which a served Route names: what is running
@@ -175,7 +176,7 @@ func (b *build) revertCulprits(out *compile.Output) bool {
 		}
 		culprits[ref] = true
 		b.problems = append(b.problems, Problem{definition.Problem{
-			Position: b.fresh[ref].At("listeners"), Code: definition.CodeUnknownListener, Severity: definition.SeverityError, Ref: ref, Field: "listeners",
+			Position: b.fresh(ref).At("listeners"), Code: definition.CodeUnknownListener, Severity: definition.SeverityError, Ref: ref, Field: "listeners",
 			Message: fmt.Sprintf("got no listener %s that a Route can join, but %s still joins it", missing.Name, by[served]),
 		}, ServingLastGood})
 	}

@@ -88,6 +88,8 @@ type Store struct {
 	saved map[definition.Ref]savedLine
 	// sorted are the documents of the last build.
 	sorted []*definition.Document
+	// named are the documents of the last Set, if no two had one name.
+	named []*definition.Document
 	// memory is what builds have in common.
 	memory compile.Memory
 	// tickets are session ticket keys by fleet.
@@ -138,7 +140,6 @@ func (s *Store) update(set Set, certificates func(*definition.Document) (chain, 
 	s.respell(set, known)
 	b := &build{
 		store: s, set: set, paths: known, certificates: certificates, now: s.now(),
-		fresh:  make(map[definition.Ref]*definition.Document, len(set.Documents)),
 		chosen: make(map[definition.Ref]*definition.Document, len(set.Documents)),
 		held:   map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
 		kept: map[definition.Ref]Problem{},
@@ -162,8 +163,13 @@ type build struct {
 	certificates func(*definition.Document) (chain, key []byte, err error)
 	now          time.Time
 
-	// fresh are the documents of the files; chosen are those to compile: fresh ones, or last good versions.
-	fresh, chosen map[definition.Ref]*definition.Document
+	// files are the documents of the files, one of each name; see fresh. chosen are those to compile: these, or last good
+	// versions.
+	files  []*definition.Document
+	byRef  map[definition.Ref]*definition.Document // files, if somebody asked for one
+	chosen map[definition.Ref]*definition.Document
+	// compiled are those that were compiled last, sorted by name.
+	compiled []*definition.Document
 	// held are documents that exist, and have no version that can be used.
 	held map[definition.Ref]definition.Position
 	// reverted are fresh documents in whose place the last good version was chosen.
@@ -205,16 +211,27 @@ func (b *build) result(out *compile.Output) *Result {
 	r.Problems = b.problems
 	SortProblems(r.Problems)
 	r.Problems = slices.Compact(r.Problems)
-	for _, documents := range []map[definition.Ref]*definition.Document{b.chosen, b.fresh} {
+	for _, documents := range [][]*definition.Document{b.compiled, b.files} {
 		for _, d := range documents {
 			r.Files = append(r.Files, certificateFiles(d)...)
 		}
 	}
 	slices.Sort(r.Files)
 	r.Files = slices.Compact(r.Files)
-	r.Documents = b.documents()
+	r.Documents = b.compiled
 	b.store.sorted = r.Documents
 	return r
+}
+
+// fresh is a document as it stands in the files; nil is none.
+func (b *build) fresh(ref definition.Ref) *definition.Document {
+	if b.byRef == nil {
+		b.byRef = make(map[definition.Ref]*definition.Document, len(b.files))
+		for _, d := range b.files {
+			b.byRef[d.Ref] = d
+		}
+	}
+	return b.byRef[ref]
 }
 
 // SortProblems puts problems in the order of their places.

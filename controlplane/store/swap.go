@@ -60,7 +60,7 @@ func (b *build) keepOther(out *compile.Output, ref definition.Ref, at definition
 		}
 	}
 	where, field, what := good.Position, "", "deleted"
-	if fresh := b.fresh[other]; fresh != nil {
+	if fresh := b.fresh(other); fresh != nil {
 		where, field, what = fresh.Position, "hosts", "got no hosts"
 	}
 	b.chosen[other], b.reverted[other] = good, true
