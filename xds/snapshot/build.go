@@ -17,16 +17,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Entry is a resource that is made where it is needed.
-type Entry struct {
-	Name string
-	// Key, if not nil, stands for all that the message is made of: while it equals that of the resource of this name before,
-	// that resource stays, and Make is not called. It is comparable.
-	Key any
-	// Make is pure, and is given the entry. The message is not kept.
-	Make func(Entry) (proto.Message, error)
-}
-
 // Build makes a snapshot of messages by type URL and name: see BuildEntries.
 func Build(resources map[string]map[string]proto.Message, previous *Snapshot) (*Snapshot, error) {
 	entries := map[string][]Entry{}
@@ -57,40 +47,10 @@ func BuildEntries(entries map[string][]Entry, previous *Snapshot) (*Snapshot, er
 			errs = append(errs, fmt.Errorf("snapshot: type %q: got a type that is not served", url))
 		}
 	}
-	built, keyed := map[string][]*Resource{}, map[string]bool{}
+	built, known := map[string][]*Resource{}, map[string]bool{}
 	for _, t := range resource.PushOrder {
-		if was := previous.Set(t.URL); was.isFrom(entries[t.URL]) {
-			built[t.URL] = was.all
-			continue
-		}
-		sorted, byName := entries[t.URL], func(a, b Entry) int { return strings.Compare(a.Name, b.Name) }
-		if !slices.IsSortedFunc(sorted, byName) {
-			sorted = slices.SortedFunc(slices.Values(sorted), byName)
-		}
-		before := previous.Set(t.URL).all
-		keyed[t.URL] = true
-		all := make([]*Resource, 0, len(sorted))
-		for i, e := range sorted {
-			keyed[t.URL] = keyed[t.URL] && e.Key != nil
-			var old *Resource
-			for len(before) > 0 && before[0].Name < e.Name {
-				before = before[1:]
-			}
-			if len(before) > 0 && before[0].Name == e.Name {
-				old = before[0]
-			}
-			if i > 0 && sorted[i-1].Name == e.Name {
-				errs = append(errs, fmt.Errorf("snapshot: %s %q: stands twice", t.Short, e.Name))
-				continue
-			}
-			r, err := e.build(t, old)
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			all = append(all, r)
-		}
-		built[t.URL] = all
+		all, again, wrong := makeAll(t, entries[t.URL], previous.Set(t.URL))
+		built[t.URL], known[t.URL], errs = all, again, append(errs, wrong...)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -103,33 +63,12 @@ func BuildEntries(entries map[string][]Entry, previous *Snapshot) (*Snapshot, er
 	}
 	next := assemble(built, previous)
 	for url, list := range entries {
-		if set := next.sets[url]; keyed[url] && len(list) > 0 && len(set.all) == len(list) {
+		// Endpoints that were filled in are more than the list.
+		if set := next.sets[url]; known[url] && len(list) > 0 && len(set.all) == len(list) {
 			set.from = list
 		}
 	}
 	return next, nil
-}
-
-// isFrom says whether this very list became the set, and nothing else.
-func (s *Set) isFrom(list []Entry) bool {
-	return len(list) > 0 && list[0].Key != nil && len(s.from) == len(list) && &s.from[0] == &list[0]
-}
-
-// build makes a resource, or takes the one before.
-func (e Entry) build(t resource.Type, old *Resource) (*Resource, error) {
-	if old != nil && e.Key != nil && old.key == e.Key {
-		return old, nil
-	}
-	m, err := e.Make(e)
-	if err != nil {
-		return nil, err
-	}
-	r, err := build(t, e.Name, m, old)
-	if err != nil || e.Key == nil {
-		return r, err
-	}
-	r.key = e.Key // also of the one before, if its content is the same: it is known by this from now on
-	return r, nil
 }
 
 // assemble reuses the sets that did not change, and previous if none did.
@@ -180,18 +119,19 @@ func build(t resource.Type, name string, m proto.Message, old *Resource) (*Resou
 	return r, nil
 }
 
-// fillEndpoints adds what rule 14 asks for.
+// fillEndpoints adds what rule 14 asks for. As long as no endpoints went, only a cluster that is new can lack some.
 func fillEndpoints(built map[string][]*Resource, previous *Snapshot) error {
 	endpoints, _ := resource.ByURL(resource.EndpointType)
+	clusters := built[resource.ClusterType]
+	fresh, _ := news(built, previous, resource.ClusterType)
+	if _, gone := news(built, previous, endpoints.URL); !gone {
+		clusters = fresh
+	}
 	var added []*Resource
 	made := map[string]bool{}
-	rest := built[endpoints.URL] // most clusters' endpoints have their names
-	for _, c := range built[resource.ClusterType] {
+	for _, c := range clusters {
 		for _, name := range c.Refs(endpoints.URL) {
-			for len(rest) > 0 && rest[0].Name < name {
-				rest = rest[1:]
-			}
-			if len(rest) > 0 && rest[0].Name == name || made[name] || find(built[endpoints.URL], name) != nil {
+			if find(built[endpoints.URL], name) != nil || made[name] {
 				continue
 			}
 			m := &endpointpb.ClusterLoadAssignment{ClusterName: name}
@@ -203,10 +143,22 @@ func fillEndpoints(built map[string][]*Resource, previous *Snapshot) error {
 		}
 	}
 	if len(added) > 0 {
-		built[endpoints.URL] = append(built[endpoints.URL], added...)
+		built[endpoints.URL] = slices.Concat(built[endpoints.URL], added) // the list may be a set's
 		sortResources(built[endpoints.URL])
 	}
 	return nil
+}
+
+// news are the resources of a type that are others than before, and whether some are no more.
+func news(built map[string][]*Resource, previous *Snapshot, typeURL string) (fresh []*Resource, gone bool) {
+	for _, r := range differences(previous.Set(typeURL).all, built[typeURL]) {
+		if r == nil {
+			gone = true
+			continue
+		}
+		fresh = append(fresh, r)
+	}
+	return fresh, gone
 }
 
 // check refuses a set in which something refers to nothing: a proxy would wait for it, or answer 503. As long as nothing went,
@@ -215,12 +167,9 @@ func check(built map[string][]*Resource, previous *Snapshot) error {
 	gone := false
 	fresh := map[string][]*Resource{}
 	for _, t := range resource.PushOrder {
-		for name, r := range differences(previous.Set(t.URL).all, built[t.URL]) {
-			gone = gone || find(built[t.URL], name) == nil
-			if r != nil {
-				fresh[t.URL] = append(fresh[t.URL], r)
-			}
-		}
+		var less bool
+		fresh[t.URL], less = news(built, previous, t.URL)
+		gone = gone || less
 	}
 	if gone {
 		fresh = built
@@ -237,7 +186,10 @@ func check(built map[string][]*Resource, previous *Snapshot) error {
 			}
 		}
 	}
-	return errors.Join(append(errs, checkHosts(built)...)...)
+	if gone || len(fresh[resource.RouteType])+len(fresh[resource.VirtualHostType]) > 0 {
+		errs = append(errs, checkHosts(built)...)
+	}
+	return errors.Join(errs...)
 }
 
 // find finds a resource among sorted ones; nil if it is not there.
