@@ -246,7 +246,7 @@ func (c *compiler) joining(gateway string) []definition.Ref {
 		return len(refs) == 0 && gateway == definition.DefaultGateway ||
 			slices.ContainsFunc(refs, func(ref string) bool { g, _ := splitGatewayRef(ref); return g == gateway })
 	}
-	var by []definition.Ref
+	by := make([]definition.Ref, 0, len(c.docs)+len(c.sorted))
 	for _, d := range c.docs {
 		if joins(d.Message.(*sluicev1.Route).GetGateways()) {
 			by = append(by, d.Ref)

@@ -16,8 +16,9 @@ import (
 // very same values for the rest. It changes no output: each thing is kept with all that it was made of. It is for one
 // goroutine; the zero value is empty.
 type Memory struct {
-	// turn counts compilations. What the last one did not use is forgotten.
+	// turn counts compilations. What the last one did not use is forgotten; used counts what it did.
 	turn     uint64
+	used     struct{ services, routes, rules, tables int }
 	services map[string]*serviceMemo
 	routes   map[string]*routeMemo // by the names of Routes
 	rules    map[string]*rulesMemo // by the names of the Routes that they are of
@@ -33,15 +34,31 @@ func (m *Memory) turned() *Memory {
 		m.services, m.routes, m.rules, m.tables = map[string]*serviceMemo{}, map[string]*routeMemo{}, map[string]*rulesMemo{}, map[string]*tableMemo{}
 	}
 	m.turn++
+	m.used.services, m.used.routes, m.used.rules, m.used.tables = 0, 0, 0, 0
 	return m
+}
+
+// use notes that something is used in this turn.
+func (m *Memory) use(last *uint64, used *int) {
+	if *last != m.turn {
+		*last = m.turn
+		*used++
+	}
 }
 
 // forget ends a compilation.
 func (m *Memory) forget() {
-	maps.DeleteFunc(m.services, func(_ string, x *serviceMemo) bool { return x.turn != m.turn })
-	maps.DeleteFunc(m.routes, func(_ string, x *routeMemo) bool { return x.turn != m.turn })
-	maps.DeleteFunc(m.rules, func(_ string, x *rulesMemo) bool { return x.turn != m.turn })
-	maps.DeleteFunc(m.tables, func(_ string, x *tableMemo) bool { return x.turn != m.turn })
+	prune(m.services, m.used.services, func(x *serviceMemo) bool { return x.turn != m.turn })
+	prune(m.routes, m.used.routes, func(x *routeMemo) bool { return x.turn != m.turn })
+	prune(m.rules, m.used.rules, func(x *rulesMemo) bool { return x.turn != m.turn })
+	prune(m.tables, m.used.tables, func(x *tableMemo) bool { return x.turn != m.turn })
+}
+
+// prune leaves those that were used.
+func prune[V any](all map[string]V, used int, unused func(V) bool) {
+	if used < len(all) {
+		maps.DeleteFunc(all, func(_ string, v V) bool { return unused(v) })
+	}
 }
 
 // serviceMemo is of a Service's message alone.
@@ -72,7 +89,7 @@ func (m *Memory) service(from *sluicev1.Service) *serviceMemo {
 		}
 		m.services[from.GetName()] = memo
 	}
-	memo.turn = m.turn
+	m.use(&memo.turn, &m.used.services)
 	return memo
 }
 
@@ -107,7 +124,7 @@ func (m *Memory) route(from routeSource) *routeMemo {
 		}
 		m.routes[from.doc.Ref.Name] = memo
 	}
-	memo.turn = m.turn
+	m.use(&memo.turn, &m.used.routes)
 	return memo
 }
 

@@ -124,4 +124,9 @@ func TestMemoryKeeps(t *testing.T) {
 	if got := len(memory.services) + len(memory.routes) + len(memory.rules) + len(memory.tables); got != 3+3+3+2 {
 		t.Errorf("got a memory of %d things, want those of now", got)
 	}
+	documents, _ := definition.Parse("a.yaml", []byte("{kind: Service, name: a, hosts: [a.test], endpoints: [10.0.0.1:1]}"))
+	Compile(Input{Documents: documents, Certificates: selfSigned(t), Now: time.Now(), Memory: memory})
+	if got := fmt.Sprint(len(memory.services), len(memory.routes), len(memory.rules), len(memory.tables)); got != "1 1 1 2" { // the built-in Gateway has two
+		t.Errorf("got a memory of %s things, want those of the one document that is left", got)
+	}
 }

@@ -103,9 +103,9 @@ func (c *compiler) tableOf(fleet string, s *socket, l *listener) *tableMemo {
 		memo = c.newTable(s, l, memo.table)
 	}
 	c.memory.tables[key] = memo
-	memo.turn = c.memory.turn
+	c.memory.use(&memo.turn, &c.memory.used.tables)
 	for _, rules := range memo.rules {
-		rules.turn = c.memory.turn
+		c.memory.use(&rules.turn, &c.memory.used.rules)
 	}
 	for _, i := range memo.plain {
 		r := l.joins[i]

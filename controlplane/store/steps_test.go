@@ -51,6 +51,7 @@ const (
 	halfNone = "kind: Gateway\nname: web\nlisteners: [{name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
 	halves   = "kind: Gateway\nname: web\nlisteners: [{name: http, port: 80, protocol: HTTP}, {name: more, port: 82, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, certificates: [nope]}]\n"
 	other    = "kind: Gateway\nname: other\nlisteners: [{name: http, port: 90, protocol: HTTP}]\n"
+	spare    = "{kind: Service, name: spare, endpoints: [127.0.0.1:3]}\n"
 	// lost publishes itself where nothing listens, and is used all the same.
 	lost = "{kind: Service, name: api, hosts: [a.example.com], gateways: [nope], endpoints: [127.0.0.1:1]}\n"
 )
@@ -84,6 +85,19 @@ func TestInPart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { steps(t, list) })
 	}
+}
+
+// TestNamesAgain: a set is looked at anew where it has as many documents as before, and other names; and one with a name that
+// stands twice each time.
+func TestNamesAgain(t *testing.T) {
+	twice := []string{"SL0301 Service/api nothing"}
+	steps(t, []step{
+		{tree{"a", web, "b", shop, "c", api, "d", spare}, all, nil, false},
+		{tree{"a", web, "b", shop, "c", api, "d", apiTwo}, all, twice, false},
+		{tree{"a", web, "b", shop, "c", api, "d", apiTwo}, all, twice, false},
+		{tree{"a", web, "b", shop, "c", api, "d", spare}, all, nil, false},
+		{tree{"a", web, "b", shop, "c", spare, "d", api}, all, nil, false},
+	})
 }
 
 // TestSocketsSurvive: the built-in Gateway keeps its port from a newcomer, after a restart too.

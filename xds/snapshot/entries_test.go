@@ -46,7 +46,7 @@ func (w *randomFleet) change(typeURL string, names int, name func(i int) string,
 		if at[e.Name] || w.r.IntN(60) == 0 {
 			continue
 		}
-		if w.r.IntN(20) == 0 {
+		if w.r.IntN(2+names/2) == 0 {
 			e = w.entry(typeURL, e.Name, content{typeURL, w.r.IntN(6)}, make)
 		}
 		at[e.Name] = true
@@ -112,7 +112,7 @@ func TestEntries(t *testing.T) {
 			line = now
 		}
 	}
-	if built < 500 || refused < 100 {
+	if built < 200 || refused < 200 {
 		t.Errorf("got %d snapshots and %d refused, want many of both", built, refused)
 	}
 }
