@@ -105,18 +105,17 @@ type Document struct {
 	// Dir is the folder that relative file names are relative to.
 	Dir string
 
-	// positions are those of the values, by field path, but that the text has moved down by lines since.
-	positions map[string]Position
-	lines     int
+	// sites are where the values stand, but that the text has moved down by lines since.
+	sites sites
+	lines int
 }
 
 // At is the position of the value of a field, such as "rules[0].backends[1].service"; where that is not written, of the
 // nearest parent that is.
 func (d *Document) At(field string) Position {
 	for field != "" {
-		if p, ok := d.positions[field]; ok {
-			p.Line += d.lines
-			return p
+		if p, ok := d.sites.find(field); ok {
+			return Position{File: d.Position.File, Line: int(p.line) + d.lines, Column: int(p.column)}
 		}
 		field = parentPath(field)
 	}

@@ -105,13 +105,13 @@ func readChunk(file string, c chunk) (*Document, []Problem) {
 		return nil, d.sorted()
 	}
 	document := &Document{
-		Ref:       d.ref,
-		Position:  d.at(""),
-		Message:   message.Interface(),
-		Hash:      hash(d.ref.Kind, message),
-		Text:      bytes.Clone(c.text),
-		Dir:       filepath.Dir(file),
-		positions: d.positions,
+		Ref:      d.ref,
+		Position: d.at(""),
+		Message:  message.Interface(),
+		Hash:     hash(d.ref.Kind, message),
+		Text:     bytes.Clone(c.text),
+		Dir:      filepath.Dir(file),
+		sites:    newSites(d.positions),
 	}
 	judge(d, message)
 	if len(d.problems) == 0 {

@@ -13,10 +13,11 @@ type Parsed struct {
 	kept map[uint64]kept // by the hash of the text
 }
 
-// kept is a document without a fault, and where its text stood.
+// kept is a document without a fault, and where its text stood: see chunk.
 type kept struct {
-	document *Document
-	at       chunk
+	document     *Document
+	line, column int
+	json         bool
 }
 
 var textSeed = maphash.MakeSeed()
@@ -42,8 +43,7 @@ func Reparse(file string, data []byte, before *Parsed) *Parsed {
 			continue
 		}
 		out.Documents = append(out.Documents, document)
-		c.text = nil // Document.Text is it
-		out.kept[id] = kept{document, c}
+		out.kept[id] = kept{document, c.line, c.column, c.json}
 	}
 	return out
 }
@@ -54,13 +54,13 @@ func (p *Parsed) reuse(id uint64, c chunk) *Document {
 		return nil
 	}
 	k, ok := p.kept[id]
-	if !ok || k.at.column != c.column || k.at.json != c.json || !bytes.Equal(k.document.Text, c.text) {
+	if !ok || k.column != c.column || k.json != c.json || !bytes.Equal(k.document.Text, c.text) {
 		return nil
 	}
-	if k.at.line == c.line {
+	if k.line == c.line {
 		return k.document
 	}
-	return k.document.moved(c.line - k.at.line)
+	return k.document.moved(c.line - k.line)
 }
 
 // moved is the document so many lines further down.

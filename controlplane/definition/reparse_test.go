@@ -25,7 +25,8 @@ func sameAsParse(t *testing.T, data []byte, got *Parsed) {
 		if d.Ref != want.Ref || d.Position != want.Position || d.Hash != want.Hash || !bytes.Equal(d.Text, want.Text) || d.Dir != want.Dir || !proto.Equal(d.Message, want.Message) {
 			t.Errorf("%q: got %+v, want %+v", data, d, want)
 		}
-		for field := range want.positions {
+		for _, at := range want.sites {
+			field := at.path.Value()
 			if d.At(field) != want.At(field) {
 				t.Errorf("%q: %s: got %s, want %s", data, field, d.At(field), want.At(field))
 			}
