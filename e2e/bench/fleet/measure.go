@@ -255,10 +255,12 @@ func (r *round) growth() {
 		await(e.goal)
 		if early == 0 && r.s.world.edits-first > r.o.Edits/5 {
 			early = r.steady() // by then it has warmed up
+			r.heap("early")
 			r.note("growth/from", float64(r.s.world.edits-first))
 		}
 	}
 	late := r.steady()
+	r.heap("late")
 	r.note("growth/edits", float64(r.s.world.edits-first))
 	r.note("growth/early", early/mib)
 	r.note("growth/late", late/mib)
