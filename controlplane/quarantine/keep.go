@@ -71,19 +71,30 @@ func (r *Room) Keep() []store.Quarantined {
 	return out
 }
 
-// differences between two sorted lists.
+// differences between two lists, both sorted by name, sorted.
 func differences(from, to []*definition.Document) (out []change) {
-	old := byRef(from)
-	for _, d := range to {
-		if before := old[d.Ref]; before != d && (before == nil || before.Hash != d.Hash) {
-			out = append(out, change{before, d})
+	for len(from)+len(to) > 0 {
+		order := 0
+		switch {
+		case len(from) == 0:
+			order = 1
+		case len(to) == 0:
+			order = -1
+		case from[0] != to[0]:
+			order = compareRefs(from[0].Ref, to[0].Ref)
 		}
-		delete(old, d.Ref)
+		switch {
+		case order < 0:
+			out, from = append(out, change{from[0], nil}), from[1:]
+		case order > 0:
+			out, to = append(out, change{nil, to[0]}), to[1:]
+		default:
+			if from[0].Hash != to[0].Hash {
+				out = append(out, change{from[0], to[0]})
+			}
+			from, to = from[1:], to[1:]
+		}
 	}
-	for _, d := range old {
-		out = append(out, change{d, nil})
-	}
-	slices.SortFunc(out, func(a, b change) int { return compareRefs(a.ref(), b.ref()) })
 	return out
 }
 

@@ -2,6 +2,7 @@ package quarantine
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -140,4 +141,35 @@ func TestDeletion(t *testing.T) {
 			t.Errorf("got s5 %q, s6 %q, s7 %q, held %v", m.version("s5"), m.version("s6"), m.version("s7"), m.held())
 		}
 	})
+}
+
+// TestDifferences of random lists are those that a look at each name finds.
+func TestDifferences(t *testing.T) {
+	list := func() (all []*definition.Document) {
+		for i := range 8 {
+			if rand.IntN(3) > 0 {
+				all = append(all, doc("Service", fmt.Sprint("s", i), fmt.Sprint(rand.IntN(2))))
+			}
+		}
+		return all
+	}
+	for range 500 {
+		from, to := list(), list()
+		for i, d := range to {
+			if old := byRef(from)[d.Ref]; old != nil && rand.IntN(2) == 0 {
+				to[i] = old
+			}
+		}
+		var want []change
+		for i := range 8 {
+			ref := definition.Ref{Kind: "Service", Name: fmt.Sprint("s", i)}
+			old, now := byRef(from)[ref], byRef(to)[ref]
+			if (old == nil) != (now == nil) || old != nil && old.Hash != now.Hash {
+				want = append(want, change{old, now})
+			}
+		}
+		if got := differences(from, to); !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
 }

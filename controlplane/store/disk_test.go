@@ -184,6 +184,20 @@ func TestSpelling(t *testing.T) {
 	})
 }
 
+// TestSpellingGoesOn names the same files in another way while the process goes on, with as many documents as before: who is
+// served is known again among those that want its name.
+func TestSpellingGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	abs := filepath.Join(dir, "defs")
+	edited := strings.Replace(apiTwo, ":2", ":4", 1)
+	steps(t, []step{
+		{tree{"defs/a", api, "defs/b", shop, "defs/c", web, "defs/d", spare}, all, nil, false},
+		{tree{"defs/a", api, "defs/b", shop, "defs/c", web, "defs/d", spare}, all, nil, false},
+		{tree{abs + "/0", apiTwo, abs + "/a", edited, abs + "/b", shop, abs + "/c", web}, "web/http Route/shop#any api=127.0.0.1:4", []string{"SL0301 Service/api nothing"}, false},
+	})
+}
+
 // TestSaveAgain: of the second Save on, what changed is written anew, and what did not is there all the same.
 func TestSaveAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")

@@ -44,6 +44,7 @@ func (b *build) hold() {
 		}
 		serving := ServingNothing
 		if h.Instead != nil {
+			s.spelled = false // its file may be named otherwise
 			b.chosen[ref], b.reverted[ref], serving = h.Instead, true, ServingLastGood
 			if s.accepted[ref] == nil {
 				s.accepted[ref], s.dirty = h.Instead, true

@@ -3,8 +3,10 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/sluice-proxy/sluice/controlplane/definition"
 	"github.com/sluice-proxy/sluice/controlplane/source"
 )
 
@@ -46,8 +48,12 @@ func (p paths) below(file, place string) bool {
 	return file == place || strings.HasPrefix(file, strings.TrimSuffix(place, "/")+"/")
 }
 
-// respell names the files of what was accepted as they are named in the set.
+// respell names the files of what was accepted as they are named in the set. Where a set names the files of the last one, and
+// nothing was accepted from elsewhere, that was done.
 func (s *Store) respell(set Set, p paths) {
+	if s.spelled && slices.EqualFunc(s.named, set.Documents, func(was, d *definition.Document) bool { return was == d || was.Position.File == d.Position.File }) {
+		return
+	}
 	there, last := map[string]bool{}, ""
 	for _, d := range set.Documents {
 		if d.Position.File != last {
@@ -62,7 +68,7 @@ func (s *Store) respell(set Set, p paths) {
 	for _, d := range s.accepted {
 		other = other || !there[d.Position.File]
 	}
-	if !other {
+	if s.spelled = !other; s.spelled {
 		return
 	}
 	spelled := map[string]string{}

@@ -90,6 +90,8 @@ type Store struct {
 	sorted []*definition.Document
 	// named are the documents of the last Set, if no two had one name.
 	named []*definition.Document
+	// spelled: what was accepted names its files as the last Set does.
+	spelled bool
 	// memory is what builds have in common.
 	memory compile.Memory
 	// tickets are session ticket keys by fleet.
