@@ -30,7 +30,9 @@ func (s *Store) accept(b *build, out *compile.Output) {
 		if bad[ref] && (!served[ref] || old != nil && !s.partial[ref]) || old == d && bad[ref] == s.partial[ref] {
 			continue
 		}
-		s.dirty = s.dirty || old == nil || old.Hash != d.Hash || old.Position.File != d.Position.File || bad[ref] != s.partial[ref]
+		if old == nil || old.Hash != d.Hash || old.Position.File != d.Position.File || bad[ref] != s.partial[ref] {
+			s.change(ref)
+		}
 		s.accepted[ref] = d
 		if old == nil {
 			there++
@@ -46,7 +48,7 @@ func (s *Store) accept(b *build, out *compile.Output) {
 			if b.chosen[ref] == nil {
 				delete(s.accepted, ref)
 				delete(s.partial, ref)
-				s.dirty = true
+				s.change(ref)
 			}
 		}
 	}

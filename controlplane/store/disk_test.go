@@ -76,6 +76,14 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// ofFormat gives a file of three records the header of another version.
+func ofFormat(version int) func(data []byte) []byte {
+	return func(data []byte) []byte {
+		line := fmt.Appendf(nil, `{"sluiceState":%d,"records":3}`, version)
+		return append([]byte(sum(line)+" "+string(line)+"\n"), data[bytes.IndexByte(data, '\n')+1:]...)
+	}
+}
+
 func TestDamage(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -88,10 +96,8 @@ func TestDamage(t *testing.T) {
 		{"cut at a line", func(d []byte) []byte { return d[:bytes.LastIndexByte(d[:len(d)-1], '\n')+1] }, 2, "got 2 records, want 3"},
 		{"empty", func([]byte) []byte { return nil }, 0, "checksum"},
 		{"rubbish", func([]byte) []byte { return bytes.Repeat([]byte{0, 1, '\n'}, 10) }, 0, "checksum"},
-		{"another version", func(d []byte) []byte {
-			line := []byte(`{"sluiceState":2,"records":3}`)
-			return append([]byte(sum(line)+" "+string(line)+"\n"), d[bytes.IndexByte(d, '\n')+1:]...)
-		}, 0, "another version"},
+		{"another version", ofFormat(3), 0, "another version"},
+		{"the version before", ofFormat(1), 3, ""},
 		{"a document that is no longer right", func(d []byte) []byte {
 			var out []byte
 			for line := range bytes.Lines(d) {

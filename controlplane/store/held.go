@@ -38,7 +38,7 @@ func (b *build) hold() {
 		}
 		b.inForce[ref] = true
 		if old := s.accepted[ref]; old != nil && (old.Hash == h.Hash || h.Instead == nil) {
-			s.dirty = true
+			s.change(ref)
 			delete(s.accepted, ref)
 			delete(s.partial, ref)
 		}
@@ -47,7 +47,8 @@ func (b *build) hold() {
 			s.spelled = false // its file may be named otherwise
 			b.chosen[ref], b.reverted[ref], serving = h.Instead, true, ServingLastGood
 			if s.accepted[ref] == nil {
-				s.accepted[ref], s.dirty = h.Instead, true
+				s.accepted[ref] = h.Instead
+				s.change(ref)
 			}
 		} else {
 			delete(b.chosen, ref)
@@ -108,7 +109,8 @@ func (s *Store) saveQuarantine() error {
 	for _, q := range s.quarantine {
 		r := quarantinedRecord{About: q.About}
 		if d := q.Document; d != nil {
-			r.Document = &documentRecord{Kind: d.Ref.Kind, Name: d.Ref.Name, File: known.absolute(d.Position.File), Line: d.Position.Line, Text: string(d.Text)}
+			record := recordOf(d, known)
+			r.Document = &record
 		}
 		records = append(records, r)
 	}

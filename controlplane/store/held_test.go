@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +56,14 @@ func TestHeld(t *testing.T) {
 		}
 		if got := s.Accepted()[ref]; got != nil && got.Hash == two.Hash {
 			t.Errorf("%s: what is held back is the last good version", step.name)
+		}
+		if err := s.Save(); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(filepath.Join(dir, documentsFile)); err != nil {
+			t.Fatal(err)
+		} else if got, _ := reopened(t, data); got != kept(s) {
+			t.Errorf("%s: got on disk\n%s\nwant\n%s", step.name, got, kept(s))
 		}
 		if r.Held[ref] != step.inForce {
 			t.Errorf("%s: got in force %v, want %v", step.name, r.Held[ref], step.inForce)

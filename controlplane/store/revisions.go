@@ -34,7 +34,7 @@ func (s *Store) takeRevision(line []byte) error {
 
 // Restore parses a document again that was written in a file (an absolute name) at a line.
 func Restore(ref definition.Ref, file string, line int, text string) (*definition.Document, error) {
-	return documentRecord{Kind: ref.Kind, Name: ref.Name, File: shortest(file), Line: line, Text: text}.document()
+	return documentRecord{documentName: documentName{ref.Kind, ref.Name}, File: shortest(file), Line: line, Text: text}.document()
 }
 
 // AbsoluteFile is the name of a file for Restore, in a process that may be started elsewhere; ShortFile is that name as a

@@ -84,8 +84,8 @@ type Store struct {
 	accepted map[definition.Ref]*definition.Document
 	partial  map[definition.Ref]bool
 	sockets  map[compile.Socket]bool // what the last build has, of an earlier process too; nil: that is not known
-	// saved are lines of the state on disk, to be written again as they are.
-	saved map[definition.Ref]savedLine
+	// documents is accepted and partial on disk.
+	documents documentLog
 	// sorted are the documents of the last build.
 	sorted []*definition.Document
 	// named are the documents of the last Set, if no two had one name.
@@ -106,8 +106,8 @@ type Store struct {
 	quarantine []Quarantined
 	// inForce are the holds that the files were up against at the last Update.
 	inForce map[definition.Ref]Held
-	// dirty: accepted or partial differ from what is on disk; dirtySockets: sockets do, and so on.
-	dirty, dirtySockets, dirtyTickets, dirtyAnswers, dirtyRevisions, dirtyQuarantine bool
+	// dirtySockets: sockets differ from what is on disk, and so on.
+	dirtySockets, dirtyTickets, dirtyAnswers, dirtyRevisions, dirtyQuarantine bool
 }
 
 // Open reads the state folder, which it makes if it is not there. What is damaged in it is logged and left out. The
