@@ -19,6 +19,7 @@ type Memory struct {
 	// turn counts compilations. What the last one did not use is forgotten; used counts what it did.
 	turn     uint64
 	used     struct{ services, routes, rules, tables int }
+	made     uint64 // how many tables were made
 	services map[string]*serviceMemo
 	routes   map[string]*routeMemo // by the names of Routes
 	rules    map[string]*rulesMemo // by the names of the Routes that they are of
@@ -161,7 +162,7 @@ func (c *compiler) keepRules(r *route) {
 // rulesMemo is the rules that some Routes have in common on a host, in this order, and what there is to warn about.
 type rulesMemo struct {
 	turn    uint64
-	table   *tableMemo // the last one that has them
+	table   uint64 // the number of the last table that was made with them
 	routes  []*routeMemo
 	rules   []ir.Rule
 	verdict verdict

@@ -12,6 +12,7 @@ import (
 // tableMemo is a listener's table, and all that it was made of: the Routes that join, and the listeners of the socket.
 type tableMemo struct {
 	turn      uint64
+	number    uint64 // among all that were ever made
 	listeners []listenerID
 	joins     []*routeMemo
 
@@ -43,9 +44,10 @@ type listenerID struct {
 
 func (l *listener) id() listenerID { return listenerID{l.gateway.doc.Message, l.field} }
 
-// newTableMemo begins one. Until it is done, the Routes of the listener know their places in it.
-func newTableMemo(s *socket, l *listener) *tableMemo {
-	memo := &tableMemo{joins: make([]*routeMemo, 0, len(l.joins))}
+// newTable begins one. Until it is done, the Routes of the listener know their places in it.
+func (m *Memory) newTable(s *socket, l *listener) *tableMemo {
+	m.made++
+	memo := &tableMemo{number: m.made, joins: make([]*routeMemo, 0, len(l.joins))}
 	for _, other := range s.listeners {
 		memo.listeners = append(memo.listeners, other.id())
 	}
@@ -63,10 +65,10 @@ func (m *tableMemo) holds(s *socket, l *listener) bool {
 
 // use notes that a host has these rules.
 func (m *tableMemo) use(host string, routes []*route, rules *rulesMemo) {
-	if rules.table == m {
+	if rules.table == m.number {
 		return
 	}
-	rules.table = m
+	rules.table = m.number
 	m.rules = append(m.rules, rules)
 	m.clusters = append(m.clusters, rules.clusters...)
 	if len(routes) == 1 && len(rules.verdict.hidden) == 0 {

@@ -132,7 +132,7 @@ func sortedHosts(hosts map[string][]candidate, before *ir.RouteTable) []string {
 
 // newTable makes a listener's virtual hosts. before is the table of its name as it was; nil is none.
 func (c *compiler) newTable(s *socket, l *listener, before *ir.RouteTable) *tableMemo {
-	memo := newTableMemo(s, l)
+	memo := c.memory.newTable(s, l)
 	hosts := candidates(s, l)
 	memo.idle = len(hosts) == 0 && l.joinable()
 	table := &ir.RouteTable{Name: l.name, Hosts: make([]*ir.VirtualHost, 0, len(hosts))}

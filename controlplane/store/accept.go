@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"maps"
 	"strings"
 
@@ -32,6 +33,8 @@ func (s *Store) accept(b *build, out *compile.Output) {
 		}
 		if old == nil || old.Hash != d.Hash || old.Position.File != d.Position.File || bad[ref] != s.partial[ref] {
 			s.change(ref)
+		} else if old.Position != d.Position || !bytes.Equal(old.Text, d.Text) {
+			s.move(ref)
 		}
 		s.accepted[ref] = d
 		if old == nil {

@@ -30,8 +30,8 @@ const (
 	ticketsFile      = "tickets.jsonl"
 	answersFile      = "answers.jsonl"
 	temporary        = ".new-*"
-	// stateFormat is 2 since the file of documents may have changes behind it; what is of 1 is read, too.
-	stateFormat = 2
+	// newestFormat is 2, of a file of documents, which may have changes behind it; all others are of 1.
+	newestFormat = 2
 )
 
 type header struct {
@@ -214,10 +214,13 @@ func (s *Store) readRecords(name string, take func(line []byte) error) error {
 		body, err := openLine([]byte(line))
 		switch {
 		case err != nil:
+			if name == documentsFile && want >= 0 && got >= want {
+				err = fmt.Errorf("%w: of documents that changed with it, what was before is taken for the last good version", err)
+			}
 			damaged(number+1, err)
 		case number == 0:
 			var h header
-			if err := json.Unmarshal(body, &h); err != nil || h.Format < 1 || h.Format > stateFormat {
+			if err := json.Unmarshal(body, &h); err != nil || h.Format < 1 || h.Format > newestFormat {
 				s.log.Warn("the state file is of another version, and left out", "file", path)
 				return nil
 			}
@@ -260,7 +263,7 @@ func writeRecords(path string, records []any) error {
 		lines = append(lines, line)
 	}
 	slices.Sort(lines)
-	return writeLines(path, lines)
+	return writeLines(path, 1, lines)
 }
 
 // closedLine is a record as a line, with its checksum.
@@ -272,8 +275,8 @@ func closedLine(record any) (string, error) {
 	return sum(body) + " " + string(body) + "\n", nil
 }
 
-func writeLines(path string, lines []string) error {
-	first, err := closedLine(header{Format: stateFormat, Records: len(lines)})
+func writeLines(path string, format int, lines []string) error {
+	first, err := closedLine(header{Format: format, Records: len(lines)})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -36,8 +37,9 @@ type changesRecord struct {
 
 // documentLog is the file of documents, as far as it is this process's.
 type documentLog struct {
-	// changed are documents whose last good version is not what the file says.
-	changed map[definition.Ref]bool
+	// changed are documents whose last good version is not what the file says. Of those that moved, it is but the place: they are
+	// written with the next change.
+	changed, moved map[definition.Ref]bool
 	// whole and since are the sizes of both parts in bytes; whole is 0 if the file is another process's, or in doubt.
 	whole, since int
 }
@@ -56,6 +58,17 @@ func (s *Store) change(ref definition.Ref) {
 	s.documents.changed[ref] = true
 }
 
+// move notes that an accepted document stands elsewhere in its file. It needs mu.
+func (s *Store) move(ref definition.Ref) {
+	if s.dir == "" {
+		return
+	}
+	if s.documents.moved == nil {
+		s.documents.moved = map[definition.Ref]bool{}
+	}
+	s.documents.moved[ref] = true
+}
+
 // saveDocuments needs mu.
 func (s *Store) saveDocuments() error {
 	l := &s.documents
@@ -69,7 +82,7 @@ func (s *Store) saveDocuments() error {
 	}
 	if l.whole > 0 && l.since+len(line) <= max(l.whole, minSince) && appendLine(path, line) == nil {
 		l.since += len(line)
-		clear(l.changed)
+		l.changed, l.moved = nil, nil
 		return nil
 	}
 	l.whole, l.since = 0, 0 // the end of the file may be half a line
@@ -82,17 +95,18 @@ func (s *Store) saveDocuments() error {
 		}
 		lines, size = append(lines, line), size+len(line)
 	}
-	if err := writeLines(path, lines); err != nil {
+	if err := writeLines(path, 2, lines); err != nil {
 		return err
 	}
 	l.whole = size
-	clear(l.changed)
+	l.changed, l.moved = nil, nil
 	return nil
 }
 
 func (s *Store) changesLine() (string, error) {
 	var r changesRecord
 	known := paths{}
+	maps.Copy(s.documents.changed, s.documents.moved)
 	for _, ref := range sortedRefs(s.documents.changed) {
 		if d := s.accepted[ref]; d != nil {
 			r.Changed = append(r.Changed, s.record(d, known))
@@ -139,6 +153,7 @@ func (s *Store) takeDocuments(line []byte) error {
 	for _, one := range r.Changed {
 		if err := s.takeDocument(one); err != nil {
 			errs = append(errs, err)
+			r.Gone = append(r.Gone, one.documentName) // the version before is not the last good one
 		}
 	}
 	for _, name := range r.Gone {

@@ -61,3 +61,13 @@ func made(entries []snapshot.Entry) (out []proto.Message) {
 	}
 	return out
 }
+
+// TestSortedHosts: of listeners that are called http and http-2, too, the list is sorted: else it would not be known again.
+func TestSortedHosts(t *testing.T) {
+	hosts := []*ir.VirtualHost{{Name: "a.test", Host: "a.test"}}
+	f := &ir.Fleet{Name: "f", RouteTables: []*ir.RouteTable{{Name: "web/http", Hosts: hosts}, {Name: "web/http-2", Hosts: hosts}}}
+	list := FleetEntries(f, nil).Entries[resource.VirtualHostType]
+	if len(list) != 2 || list[0].Name != "web/http-2/a.test" {
+		t.Errorf("got %v", list)
+	}
+}

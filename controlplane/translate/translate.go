@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -114,6 +115,8 @@ func (t *Translation) routes(before *Translation) {
 			all = append(all, snapshot.Entry{Name: resource.HostName(table.Name, h.Name), Key: hostKey{h, t.sockets[table.Name]}, Make: makeHost})
 		}
 	}
+	// "web/http/…" stands behind "web/http-2/…": sorted once, the list can be known again.
+	slices.SortFunc(all, func(a, b snapshot.Entry) int { return strings.Compare(a.Name, b.Name) })
 	t.Entries[resource.RouteType], t.Entries[resource.VirtualHostType] = tables, all
 }
 

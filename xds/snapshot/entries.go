@@ -34,15 +34,21 @@ func (s *Set) isFrom(list []Entry) bool {
 	return len(list) > 0 && list[0].Key != nil && len(s.from) == len(list) && &s.from[0] == &list[0]
 }
 
+// at says whether the set was built from an entry at that place that is known to be the same. Without keys nobody looks: a plan
+// is made beside what is served, whose lists are the builder's.
+func (s *Set) at(i int, e *Entry) bool {
+	return i < len(s.from) && s.from[i].Key == e.Key && s.from[i].Name == e.Name
+}
+
 // make makes them of a list that is sorted by name, in one walk beside what was. False: it is not sorted.
 func (m *making) make(list []Entry) bool {
 	m.all, m.keyed, m.errs = make([]*Resource, 0, len(list)), true, nil
-	before, from := m.was.all, m.was.from
+	before := m.was.all
 	next := 0 // of before
 	last := ""
 	for i := range list {
 		e := &list[i]
-		if from != nil && e.Key != nil && next < len(from) && from[next].Key == e.Key && from[next].Name == e.Name {
+		if e.Key != nil && m.was.at(next, e) {
 			m.all, last = append(m.all, before[next]), e.Name // most often
 			next++
 			continue

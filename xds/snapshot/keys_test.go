@@ -3,6 +3,7 @@ package snapshot_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,4 +95,33 @@ func TestSameList(t *testing.T) {
 	if s, err := snapshot.BuildEntries(map[string][]snapshot.Entry{resource.ClusterType: keyed}, previous); err != nil || s != previous || made != 6 {
 		t.Errorf("got another snapshot or %v after %d were made, want the same", err, made)
 	}
+}
+
+// TestPlanBesideBuild: a plan, which has no keys, is made of what is served while the next is built of it. (For -race.)
+func TestPlanBesideBuild(t *testing.T) {
+	entries := func() map[string][]snapshot.Entry {
+		return map[string][]snapshot.Entry{resource.ClusterType: {{Name: "a", Key: 1, Make: func(snapshot.Entry) (proto.Message, error) {
+			return xdstest.Cluster("a", time.Second), nil
+		}}}}
+	}
+	served, err := snapshot.BuildEntries(entries(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		for range 100 {
+			if planned, err := snapshot.Build(xdstest.Resources(xdstest.Cluster("a", time.Second)), served); err != nil || planned.Version(resource.ClusterType) != served.Version(resource.ClusterType) {
+				t.Error("got another plan, want what is served", err)
+			}
+		}
+	})
+	both.Go(func() {
+		for range 100 {
+			if s, err := snapshot.BuildEntries(entries(), served); err != nil || s != served {
+				t.Error("got another snapshot", err)
+			}
+		}
+	})
+	both.Wait()
 }
