@@ -145,8 +145,8 @@ func (w *twins) compare(got, want *Result) string {
 		return "problems, files or holds"
 	case !slices.EqualFunc(got.Documents, want.Documents, func(a, b *definition.Document) bool { return place(a) == place(b) }):
 		return "documents"
-	case kept(w.one) != kept(w.two):
-		return "last good versions"
+	case kept(w.one) != kept(w.two) || !maps.EqualFunc(w.one.accepted, w.two.accepted, func(a, b *definition.Document) bool { return a.Position == b.Position }):
+		return "last good versions, or their places"
 	}
 	for _, f := range got.Compiled.Fleets {
 		translation := translate.FleetEntries(f, w.translations[f.Name])
