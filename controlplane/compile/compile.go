@@ -306,6 +306,9 @@ func comparePositions(a, b definition.Position) int {
 	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
+// CompareRefs orders by kind, then by name: the order of documents that Compile likes best.
+func CompareRefs(a, b definition.Ref) int { return compareRefs(a, b) }
+
 func compareRefs(a, b definition.Ref) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 }

@@ -21,8 +21,14 @@ func (s *Store) accept(b *build, out *compile.Output) {
 	if len(bad) > 0 {
 		served = inPart(out)
 	}
+	clean := len(bad) == 0 && !b.chosen.other
+	known := sameNames(s.settled, b.compiled)
 	there := 0
-	for _, d := range b.compiled {
+	for i, d := range b.compiled {
+		if known && s.settled[i] == d {
+			there++
+			continue
+		}
 		ref, old := d.Ref, s.accepted[d.Ref]
 		if old != nil {
 			there++
@@ -48,12 +54,15 @@ func (s *Store) accept(b *build, out *compile.Output) {
 	}
 	if there < len(s.accepted) {
 		for ref := range s.accepted {
-			if b.chosen[ref] == nil {
+			if b.chosen.of(ref) == nil {
 				delete(s.accepted, ref)
 				delete(s.partial, ref)
 				s.change(ref)
 			}
 		}
+	}
+	if s.settled = nil; clean {
+		s.settled = b.compiled
 	}
 	s.dirtySockets = s.dirtySockets || !maps.Equal(s.sockets, out.Sockets)
 	s.sockets = out.Sockets
@@ -62,7 +71,7 @@ func (s *Store) accept(b *build, out *compile.Output) {
 		if bundle, ok := strings.CutPrefix(name, trustPrefix); ok {
 			ref = definition.Ref{Kind: "TrustBundle", Name: bundle}
 		}
-		return b.chosen[ref] != nil
+		return b.chosen.of(ref) != nil
 	})
 }
 

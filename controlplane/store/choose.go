@@ -12,14 +12,20 @@ import (
 // choose takes every document as it stands, and last good versions of those that cannot be read.
 func (b *build) choose() {
 	accepted := b.store.accepted
+	before := b.store.named
 	unique, twice := b.unique()
+	again := b.store.settled != nil && sameNames(before, unique)
 	for _, p := range twice {
 		b.problems = append(b.problems, Problem{p, ServingNothing})
 	}
 	troubled := b.troubled()
 	b.files = make([]*definition.Document, 0, len(unique))
-	for _, d := range unique {
+	for i, d := range unique {
 		if _, test := d.Message.(*sluicev1.Test); test {
+			continue
+		}
+		if again && before[i].Position.File == d.Position.File {
+			b.files = append(b.files, d) // in the place of that which is the last good version
 			continue
 		}
 		if good := accepted[d.Ref]; good != nil && good.Position.File != d.Position.File && good.Hash != d.Hash && troubled(good) {
@@ -27,14 +33,14 @@ func (b *build) choose() {
 			continue
 		}
 		b.files = append(b.files, d)
-		b.chosen[d.Ref] = d
 	}
+	b.chosen.files = b.files
 	b.hold()
 	inFile := map[string]bool{} // files some of whose documents are kept as they were
 	if len(b.set.Unknown) > 0 {
 		for ref, good := range accepted {
-			if b.chosen[ref] == nil && !b.inForce[ref] && b.unknown(good.Position.File) {
-				b.chosen[ref] = good
+			if b.chosen.of(ref) == nil && !b.inForce[ref] && b.unknown(good.Position.File) {
+				b.chosen.set(good)
 				inFile[good.Position.File] = true
 			}
 		}
@@ -53,7 +59,8 @@ func (b *build) choose() {
 		case b.fresh(p.Ref) != nil: // another document of the name is good
 			serving = ServingNothing
 		case accepted[p.Ref] != nil:
-			b.chosen[p.Ref], serving = accepted[p.Ref], ServingLastGood
+			b.chosen.set(accepted[p.Ref])
+			serving = ServingLastGood
 		default:
 			b.held[p.Ref], serving = p.Position, ServingNothing
 		}
@@ -67,7 +74,7 @@ func (b *build) choose() {
 // unique is compile.Unique, for a set that most often has the names of the last one in their places.
 func (b *build) unique() ([]*definition.Document, []definition.Problem) {
 	s, all := b.store, b.set.Documents
-	if slices.EqualFunc(s.named, all, func(was, d *definition.Document) bool { return was == d || was.Ref == d.Ref }) {
+	if sameNames(s.named, all) {
 		s.named = all
 		return all, nil
 	}
@@ -83,8 +90,8 @@ func (b *build) unique() ([]*definition.Document, []definition.Problem) {
 func (b *build) vanished() {
 	kept := 0
 	for ref, good := range b.store.accepted {
-		if b.chosen[ref] == nil {
-			b.chosen[ref] = good
+		if b.chosen.of(ref) == nil {
+			b.chosen.set(good)
 			kept++
 		}
 	}

@@ -36,7 +36,7 @@ func (b *build) hold() {
 		default:
 			continue
 		}
-		b.inForce[ref] = true
+		b.inForce[ref], s.settled = true, nil
 		if old := s.accepted[ref]; old != nil && (old.Hash == h.Hash || h.Instead == nil) {
 			s.change(ref)
 			delete(s.accepted, ref)
@@ -45,13 +45,14 @@ func (b *build) hold() {
 		serving := ServingNothing
 		if h.Instead != nil {
 			s.spelled = false // its file may be named otherwise
-			b.chosen[ref], b.reverted[ref], serving = h.Instead, true, ServingLastGood
+			b.chosen.set(h.Instead)
+			b.reverted[ref], serving = true, ServingLastGood
 			if s.accepted[ref] == nil {
 				s.accepted[ref] = h.Instead
 				s.change(ref)
 			}
 		} else {
-			delete(b.chosen, ref)
+			b.chosen.drop(ref)
 			b.held[ref] = at
 		}
 		if h.Why != "" {

@@ -82,7 +82,7 @@ func (s *Store) respell(set Set, p paths) {
 		if now, ok := spelled[p.absolute(d.Position.File)]; ok && now != d.Position.File {
 			renamed := *d
 			renamed.Position.File = now
-			s.accepted[ref] = &renamed
+			s.accepted[ref], s.settled = &renamed, nil
 		}
 	}
 }

@@ -41,36 +41,29 @@ func (b *build) letGo() bool {
 	}
 	b.recheck = false
 	for ref := range b.kept {
-		delete(b.chosen, ref)
+		b.chosen.drop(ref)
 	}
 	clear(b.kept)
 	return true
 }
 
-// documents are those that are chosen, sorted. Most stood there in the last build, in this order.
+// documents are those that are chosen, sorted.
 func (b *build) documents() []*definition.Document {
-	documents := make([]*definition.Document, 0, len(b.chosen))
+	if !b.chosen.other {
+		return b.store.sorting.sort(b.chosen.files)
+	}
+	all := b.chosen.all()
+	// Most stood there in the last build, in this order.
+	documents := make([]*definition.Document, 0, len(all))
 	for _, was := range b.store.sorted {
-		if d := b.chosen[was.Ref]; d != nil {
+		if d := all[was.Ref]; d != nil {
 			documents = append(documents, d)
 		}
 	}
-	if len(documents) == len(b.chosen) {
-		return documents
+	if len(documents) < len(all) {
+		documents = slices.SortedFunc(maps.Values(all), func(x, y *definition.Document) int { return compile.CompareRefs(x.Ref, y.Ref) })
+		b.store.sorted = documents
 	}
-	known := make(map[definition.Ref]bool, len(documents))
-	for _, d := range documents {
-		known[d.Ref] = true
-	}
-	for ref, d := range b.chosen {
-		if !known[ref] {
-			documents = append(documents, d)
-		}
-	}
-	slices.SortFunc(documents, func(x, y *definition.Document) int {
-		return cmp.Or(cmp.Compare(x.Ref.Kind, y.Ref.Kind), cmp.Compare(x.Ref.Name, y.Ref.Name))
-	})
-	b.store.sorted = documents
 	return documents
 }
 
@@ -79,10 +72,11 @@ func (b *build) keepNeeded(out *compile.Output) bool {
 	kept := false
 	for _, ref := range sortedRefs(out.Missing) {
 		by, good := out.Missing[ref], b.store.accepted[ref]
-		if good == nil || b.chosen[ref] != nil {
+		if good == nil || b.chosen.of(ref) != nil {
 			continue
 		}
-		b.chosen[ref], kept = good, true
+		b.chosen.set(good)
+		kept = true
 		b.kept[ref] = Problem{definition.Problem{
 			Position: good.Position, Code: unknownCode(ref.Kind), Severity: definition.SeverityError, Ref: ref,
 			Message: fmt.Sprintf("deleted, but %s still uses it: still served", names(by)),
@@ -151,14 +145,15 @@ func (b *build) revert(out *compile.Output, effects bool) bool {
 		}
 	}
 	for ref := range bad {
-		b.chosen[ref], b.reverted[ref] = b.store.accepted[ref], true
+		b.chosen.set(b.store.accepted[ref])
+		b.reverted[ref] = true
 	}
 	return len(bad) > 0
 }
 
 // revertible: a fresh version was chosen, and there is an older one that says something else.
 func (b *build) revertible(ref definition.Ref) bool {
-	fresh, good := b.chosen[ref], b.store.accepted[ref]
+	fresh, good := b.chosen.of(ref), b.store.accepted[ref]
 	return fresh != nil && fresh == b.fresh(ref) && good != nil && good.Hash != fresh.Hash && !b.reverted[ref]
 }
 
@@ -186,7 +181,8 @@ func (b *build) revertCulprits(out *compile.Output) bool {
 		}
 	}
 	for ref := range culprits {
-		b.chosen[ref], b.reverted[ref] = b.store.accepted[ref], true
+		b.chosen.set(b.store.accepted[ref])
+		b.reverted[ref] = true
 	}
 	return len(culprits) > 0
 }

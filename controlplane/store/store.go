@@ -90,6 +90,9 @@ type Store struct {
 	sorted []*definition.Document
 	// named are the documents of the last Set, if no two had one name.
 	named []*definition.Document
+	// settled are the last good versions, sorted by name, if they are what the last Set says, and nothing else; else nil.
+	settled []*definition.Document
+	sorting sorting
 	// spelled: what was accepted names its files as the last Set does.
 	spelled bool
 	// memory is what builds have in common.
@@ -142,8 +145,7 @@ func (s *Store) update(set Set, certificates func(*definition.Document) (chain, 
 	s.respell(set, known)
 	b := &build{
 		store: s, set: set, paths: known, certificates: certificates, now: s.now(),
-		chosen: make(map[definition.Ref]*definition.Document, len(set.Documents)),
-		held:   map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
+		held: map[definition.Ref]definition.Position{}, reverted: map[definition.Ref]bool{},
 		kept: map[definition.Ref]Problem{},
 	}
 	b.choose()
@@ -169,7 +171,7 @@ type build struct {
 	// versions.
 	files  []*definition.Document
 	byRef  map[definition.Ref]*definition.Document // files, if somebody asked for one
-	chosen map[definition.Ref]*definition.Document
+	chosen choice
 	// compiled are those that were compiled last, sorted by name.
 	compiled []*definition.Document
 	// held are documents that exist, and have no version that can be used.
@@ -228,10 +230,7 @@ func (b *build) result(out *compile.Output) *Result {
 // fresh is a document as it stands in the files; nil is none.
 func (b *build) fresh(ref definition.Ref) *definition.Document {
 	if b.byRef == nil {
-		b.byRef = make(map[definition.Ref]*definition.Document, len(b.files))
-		for _, d := range b.files {
-			b.byRef[d.Ref] = d
-		}
+		b.byRef = byRef(b.files)
 	}
 	return b.byRef[ref]
 }

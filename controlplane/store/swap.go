@@ -39,19 +39,20 @@ func (b *build) keepSwapped(out *compile.Output) bool {
 func (b *build) keepOther(out *compile.Output, ref definition.Ref, at definition.Position) bool {
 	other := definition.Ref{Kind: map[string]string{"Service": "Route", "Route": "Service"}[ref.Kind], Name: ref.Name}
 	good, own := b.store.accepted[other], b.store.accepted[ref]
-	if !publishes(good) || publishes(b.chosen[other]) || publishes(b.chosen[ref]) && b.chosen[ref] == own {
+	if !publishes(good) || publishes(b.chosen.of(other)) || publishes(b.chosen.of(ref)) && b.chosen.of(ref) == own {
 		return false
 	}
-	if publishes(b.chosen[ref]) { // it is what is in trouble, and would be in the way
+	if publishes(b.chosen.of(ref)) { // it is what is in trouble, and would be in the way
 		for _, p := range out.Problems {
 			if p.Ref == ref && p.Severity == definition.SeverityError {
 				b.problems = append(b.problems, Problem{p, ServingNothing})
 			}
 		}
-		delete(b.chosen, ref)
+		b.chosen.drop(ref)
 		b.held[ref] = at
 		if own != nil {
-			b.chosen[ref], b.reverted[ref] = own, true
+			b.chosen.set(own)
+			b.reverted[ref] = true
 		}
 	}
 	for i := range b.problems {
@@ -63,7 +64,8 @@ func (b *build) keepOther(out *compile.Output, ref definition.Ref, at definition
 	if fresh := b.fresh(other); fresh != nil {
 		where, field, what = fresh.Position, "hosts", "got no hosts"
 	}
-	b.chosen[other], b.reverted[other] = good, true
+	b.chosen.set(good)
+	b.reverted[other] = true
 	b.problems = append(b.problems, Problem{definition.Problem{
 		Position: where, Code: definition.CodeDuplicateName, Severity: definition.SeverityError, Ref: other, Field: field,
 		Message: fmt.Sprintf("%s, but %s, which is to publish the name from now on, is held back: see %s", what, ref, at),

@@ -54,7 +54,7 @@ type twins struct {
 // that knows but the last good versions makes of the same files. They are edited, moved, spelled otherwise, broken and
 // deleted at random, versions of them are held back, and the one that remembers is restarted now and then.
 func TestTwin(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		w := &twins{
 			t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), files: map[string]string{}, held: map[definition.Ref]Held{},
 			snapshots: map[string]*snapshot.Snapshot{}, translations: map[string]*translate.Translation{},
