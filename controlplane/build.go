@@ -102,6 +102,7 @@ func (b *builder) run(ctx context.Context, watcher *source.Watcher, tried func()
 		b.history.Saved()
 		if first {
 			tried()
+			debug.FreeOSMemory() // the first build made everything at once, and the next ones make little
 		}
 	}
 }
