@@ -75,6 +75,7 @@ identity/viewer.token in --state.`,
 				}
 				logger.Info("control plane is ready", where...)
 			}
+			controlplane.SpareMemory()
 			return controlplane.Run(cmd.Context(), opts)
 		},
 	}

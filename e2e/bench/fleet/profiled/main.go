@@ -40,6 +40,7 @@ func run(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(state)
+	controlplane.SpareMemory()
 	return controlplane.Run(ctx, controlplane.Options{
 		Paths: []string{args[0]}, Listen: args[1], StateDir: state,
 		Ready: func(net.Addr, net.Addr) {
