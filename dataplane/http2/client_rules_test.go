@@ -1,12 +1,14 @@
 package http2
 
 import (
+	"io"
 	"strings"
 	"testing"
 
 	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/sluice-proxy/sluice/dataplane/failure"
+	"github.com/sluice-proxy/sluice/dataplane/message"
 )
 
 // TestBadAnswers: an answer that breaks the protocol is this stream's failure, and the connection's other streams do not
@@ -270,6 +272,38 @@ func TestBadUpstreams(t *testing.T) {
 				t.Error("an exchange on a broken connection")
 			}
 		})
+	}
+}
+
+// TestOverBeforeItIsFlushed: an upstream that breaks the protocol while a request is still being gathered: the request is told
+// why, and not that the connection was closed.
+func TestOverBeforeItIsFlushed(t *testing.T) {
+	near, far := sockets(t)
+	defer far.Close()
+	c, err := NewClientConn(near, ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	x := c.NewExchange()
+	defer x.Close(false)
+	if err := x.WriteRequest(&message.Request{Method: "POST", Scheme: "http", Authority: "a.test", Path: "/", ContentLength: 2}, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, far); err != nil { // until the socket is closed, or half of it
+		t.Log(err)
+	}
+	far.Close()
+	c.lock()
+	for c.out.err == nil {
+		c.out.room.Wait()
+	}
+	c.unlock()
+	if f := asFailure(t, x.Flush()); f.Kind != failure.BadResponse || !strings.Contains(f.Error(), "HTTP/1, want HTTP/2") {
+		t.Errorf("got %v (%v), want what the upstream did", f, f.Kind)
 	}
 }
 

@@ -154,9 +154,12 @@ func (s *ClientStream) awaitWindow() {
 	}
 }
 
-// cut is a socket that takes nothing any more. An answer may have come before, and who reads finds out. The lock is
-// held.
+// cut is a socket that takes nothing any more. An answer may have come before, and who reads finds out; if the connection was
+// ended for a reason, that is why. The lock is held.
 func (s *ClientStream) cut() *failure.Error {
+	if s.why != nil {
+		return s.why
+	}
 	return &failure.Error{Kind: failure.Reset, Retryable: s.reused && !s.answered, Err: s.conn.out.err}
 }
 
