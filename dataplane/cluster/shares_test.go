@@ -115,7 +115,11 @@ func TestShares(t *testing.T) {
 
 // drawn are the shares of sites in percent, of requests with hashes if the cluster hashes.
 func drawn(c *Cluster, names map[config.Address]string) map[string]float64 {
-	const requests = 40_000
+	return drawnOf(40_000, c, names)
+}
+
+func drawnOf(requests int, c *Cluster, names map[config.Address]string) map[string]float64 {
+	part := 100 / float64(requests)
 	got := map[string]float64{}
 	for range requests {
 		var e *Endpoint
@@ -125,9 +129,9 @@ func drawn(c *Cluster, names map[config.Address]string) map[string]float64 {
 			e = c.Pick()
 		}
 		if e == nil {
-			got["none"] += 100. / requests
+			got["none"] += part
 		} else {
-			got[names[e.Address]] += 100. / requests
+			got[names[e.Address]] += part
 		}
 	}
 	return got
@@ -260,10 +264,17 @@ func FuzzShares(f *testing.F) {
 		}
 		list, names := built(sites...)
 		cfg := settings(config.RoundRobin, uint32(r.IntN(101)), r.IntN(2) == 0)
-		got, want := drawn(New(cfg, list, nil), names), expected(cfg, sites)
+		// Priorities are drawn by lot, and among thousands of runs one is 1 % off: that is looked at again, and closer.
+		got, want, most := drawn(New(cfg, list, nil), names), expected(cfg, sites), 1.
+		for name, share := range got {
+			if math.Abs(share-want[name]) > most {
+				got, most = drawnOf(640_000, New(cfg, list, nil), names), 0.5
+				break
+			}
+		}
 		for _, s := range sites {
 			for _, name := range []string{s.String(), s.String() + "!", s.String() + "~"} {
-				if math.Abs(got[name]-want[name]) > 1 {
+				if math.Abs(got[name]-want[name]) > most {
 					t.Errorf("%s: got %.1f %%, want %.1f; threshold %d, %v, %+v", name, got[name], want[name], cfg.PanicThreshold, cfg.LocalityWeighted, sites)
 				}
 			}
