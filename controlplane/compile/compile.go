@@ -105,7 +105,7 @@ func Compile(in Input) *Output {
 	c.warnIdle()
 	sortProblems(c.out.Problems)
 	for missing, by := range c.out.Missing {
-		slices.SortFunc(by, compareRefs)
+		slices.SortFunc(by, definition.CompareRefs)
 		c.out.Missing[missing] = slices.Compact(by)
 	}
 	c.out.Origins = c.origins()
@@ -297,20 +297,13 @@ func (c *compiler) missing(d *definition.Document, field, code string, to defini
 
 func sortProblems(problems []definition.Problem) {
 	slices.SortStableFunc(problems, func(a, b definition.Problem) int {
-		return cmp.Or(comparePositions(a.Position, b.Position), compareRefs(a.Ref, b.Ref), cmp.Compare(a.Code, b.Code),
+		return cmp.Or(comparePositions(a.Position, b.Position), definition.CompareRefs(a.Ref, b.Ref), cmp.Compare(a.Code, b.Code),
 			cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
 	})
 }
 
 func comparePositions(a, b definition.Position) int {
 	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-}
-
-// CompareRefs orders by kind, then by name: the order of documents that Compile likes best.
-func CompareRefs(a, b definition.Ref) int { return compareRefs(a, b) }
-
-func compareRefs(a, b definition.Ref) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -13,7 +13,7 @@ import (
 func Unique(documents []*definition.Document, served map[definition.Ref]*definition.Document) ([]*definition.Document, []definition.Problem) {
 	distinct := true // as the store has them, who sorts them
 	for i := 1; i < len(documents) && distinct; i++ {
-		distinct = compareRefs(documents[i-1].Ref, documents[i].Ref) < 0
+		distinct = definition.CompareRefs(documents[i-1].Ref, documents[i].Ref) < 0
 	}
 	if distinct {
 		return documents, nil
@@ -34,7 +34,7 @@ func Unique(documents []*definition.Document, served map[definition.Ref]*definit
 		contested[d.Ref] = append(contested[d.Ref], d)
 	}
 	var problems []definition.Problem
-	for _, ref := range slices.SortedFunc(maps.Keys(contested), compareRefs) {
+	for _, ref := range slices.SortedFunc(maps.Keys(contested), definition.CompareRefs) {
 		all := contested[ref]
 		slices.SortFunc(all, func(a, b *definition.Document) int {
 			return cmp.Or(cmp.Compare(claim(a, served[ref]), claim(b, served[ref])), comparePositions(a.Position, b.Position), cmp.Compare(a.Hash, b.Hash))

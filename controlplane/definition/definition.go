@@ -12,6 +12,7 @@
 package definition
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -56,6 +57,11 @@ const (
 	// SeverityWarning: it is served, and is probably not what was meant.
 	SeverityWarning Severity = "warning"
 )
+
+// CompareRefs orders by kind, then by name.
+func CompareRefs(a, b Ref) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+}
 
 // Problem is one fault, for people and for tools.
 type Problem struct {

@@ -229,6 +229,6 @@ func sortedVerdicts(m map[definition.Ref]*conviction) []definition.Ref {
 	for ref := range m {
 		refs = append(refs, ref)
 	}
-	slices.SortFunc(refs, compareRefs)
+	slices.SortFunc(refs, definition.CompareRefs)
 	return refs
 }

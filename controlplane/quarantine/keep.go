@@ -81,7 +81,7 @@ func differences(from, to []*definition.Document) (out []change) {
 		case len(to) == 0:
 			order = -1
 		case from[0] != to[0]:
-			order = compareRefs(from[0].Ref, to[0].Ref)
+			order = definition.CompareRefs(from[0].Ref, to[0].Ref)
 		}
 		switch {
 		case order < 0:
@@ -105,7 +105,7 @@ func (r *Room) load(accepted map[definition.Ref]*definition.Document, kept []sto
 		for _, d := range m {
 			out = append(out, d)
 		}
-		slices.SortFunc(out, func(a, b *definition.Document) int { return compareRefs(a.Ref, b.Ref) })
+		slices.SortFunc(out, func(a, b *definition.Document) int { return definition.CompareRefs(a.Ref, b.Ref) })
 		return out
 	}
 	r.accepted = list(accepted)

@@ -118,7 +118,7 @@ func (m *model) build() {
 	for _, d := range m.served {
 		documents = append(documents, d)
 	}
-	slices.SortFunc(documents, func(a, b *definition.Document) int { return compareRefs(a.Ref, b.Ref) })
+	slices.SortFunc(documents, func(a, b *definition.Document) int { return definition.CompareRefs(a.Ref, b.Ref) })
 	if slices.Equal(documents, m.kept) {
 		documents = m.kept
 	}
@@ -285,7 +285,7 @@ func TestFound(t *testing.T) {
 					fresh = append(fresh, version{d.Ref, d.Hash})
 				}
 			}
-			slices.SortFunc(fresh, func(a, b version) int { return compareRefs(a.Ref, b.Ref) })
+			slices.SortFunc(fresh, func(a, b version) int { return definition.CompareRefs(a.Ref, b.Ref) })
 			rnd.Shuffle(len(fresh), func(i, j int) { fresh[i], fresh[j] = fresh[j], fresh[i] })
 			single, pairs := rnd.IntN(6), rnd.IntN(3)
 			for range min(single, len(fresh)) {

@@ -59,10 +59,6 @@ func byRef(documents []*definition.Document) map[definition.Ref]*definition.Docu
 	return out
 }
 
-func compareRefs(a, b definition.Ref) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
-}
-
 func sortedNames(m map[string]*fleet) []string { return slices.Sorted(maps.Keys(m)) }
 
 // kinds are in an order in which each refers only to those before.
@@ -84,6 +80,6 @@ func byKind(changes []change) {
 		return rank(c.to.Ref.Kind) - len(kinds) - 1
 	}
 	slices.SortStableFunc(changes, func(a, b change) int {
-		return cmp.Or(cmp.Compare(key(a), key(b)), compareRefs(a.ref(), b.ref()))
+		return cmp.Or(cmp.Compare(key(a), key(b)), definition.CompareRefs(a.ref(), b.ref()))
 	})
 }

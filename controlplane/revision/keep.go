@@ -74,9 +74,5 @@ func (p *pin) parse() (err error) {
 }
 
 func sortPins(pins []*pin) {
-	slices.SortFunc(pins, func(a, b *pin) int { return compareRefs(a.ref(), b.ref()) })
-}
-
-func compareRefs(a, b definition.Ref) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	slices.SortFunc(pins, func(a, b *pin) int { return definition.CompareRefs(a.ref(), b.ref()) })
 }

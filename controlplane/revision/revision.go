@@ -202,7 +202,7 @@ func compare(old, now map[definition.Ref]*definition.Document) []Change {
 			changes = append(changes, Change{Kind: ref.Kind, Name: ref.Name, Before: version(d)})
 		}
 	}
-	slices.SortFunc(changes, func(a, b Change) int { return compareRefs(a.Ref(), b.Ref()) })
+	slices.SortFunc(changes, func(a, b Change) int { return definition.CompareRefs(a.Ref(), b.Ref()) })
 	return changes
 }
 

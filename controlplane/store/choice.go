@@ -3,7 +3,6 @@ package store
 import (
 	"slices"
 
-	"github.com/sluice-proxy/sluice/controlplane/compile"
 	"github.com/sluice-proxy/sluice/controlplane/definition"
 )
 
@@ -60,7 +59,7 @@ func (s *sorting) sort(files []*definition.Document) []*definition.Document {
 		for i := range files {
 			s.at = append(s.at, int32(i))
 		}
-		slices.SortFunc(s.at, func(i, j int32) int { return compile.CompareRefs(files[i].Ref, files[j].Ref) })
+		slices.SortFunc(s.at, func(i, j int32) int { return definition.CompareRefs(files[i].Ref, files[j].Ref) })
 	}
 	s.files = files
 	out := make([]*definition.Document, 0, len(files))

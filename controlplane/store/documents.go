@@ -48,25 +48,19 @@ type documentLog struct {
 const minSince = 64 << 10
 
 // change notes that another version of a document was accepted, or none. It needs mu.
-func (s *Store) change(ref definition.Ref) {
-	if s.dir == "" {
-		return
-	}
-	if s.documents.changed == nil {
-		s.documents.changed = map[definition.Ref]bool{}
-	}
-	s.documents.changed[ref] = true
-}
+func (s *Store) change(ref definition.Ref) { s.note(&s.documents.changed, ref) }
 
 // move notes that an accepted document stands elsewhere in its file. It needs mu.
-func (s *Store) move(ref definition.Ref) {
+func (s *Store) move(ref definition.Ref) { s.note(&s.documents.moved, ref) }
+
+func (s *Store) note(refs *map[definition.Ref]bool, ref definition.Ref) {
 	if s.dir == "" {
 		return
 	}
-	if s.documents.moved == nil {
-		s.documents.moved = map[definition.Ref]bool{}
+	if *refs == nil {
+		*refs = map[definition.Ref]bool{}
 	}
-	s.documents.moved[ref] = true
+	(*refs)[ref] = true
 }
 
 // saveDocuments needs mu.

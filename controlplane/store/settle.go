@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,7 +60,7 @@ func (b *build) documents() []*definition.Document {
 		}
 	}
 	if len(documents) < len(all) {
-		documents = slices.SortedFunc(maps.Values(all), func(x, y *definition.Document) int { return compile.CompareRefs(x.Ref, y.Ref) })
+		documents = slices.SortedFunc(maps.Values(all), func(x, y *definition.Document) int { return definition.CompareRefs(x.Ref, y.Ref) })
 		b.store.sorted = documents
 	}
 	return documents
@@ -86,9 +85,7 @@ func (b *build) keepNeeded(out *compile.Output) bool {
 }
 
 func sortedRefs[V any](m map[definition.Ref]V) []definition.Ref {
-	return slices.SortedFunc(maps.Keys(m), func(x, y definition.Ref) int {
-		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Name, y.Name))
-	})
+	return slices.SortedFunc(maps.Keys(m), definition.CompareRefs)
 }
 
 func names(refs []definition.Ref) string {
